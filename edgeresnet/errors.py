@@ -5,7 +5,7 @@
     EdgeResNetError          exit 2   base: one message, the cause, then the fix
     ├── InputError           exit 2   a path, file, option, recipe or data set is not usable
     ├── MissingError         exit 3   a package, driver or device is not here
-    └── CheckError           exit 1   a budget was missed, or a proof failed (golden logits, kernels)
+    └── CheckError           exit 1   a budget was missed, or a proof failed (logits, kernels)
 
 Everything else is a bug and keeps its traceback.
 """

@@ -1,0 +1,150 @@
+"""One encoding a target: the canonical graph, rewritten so that the target's kernels fuse it.
+
+The canonical s8 graph loads everywhere, agrees everywhere and is slower than float in ONNX
+Runtime. What decides is the zero point behind a ReLU and that each float operator stands directly
+between DequantizeLinear and QuantizeLinear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common as cleaning
+
+from edgeresnet.export.canonical import weight_of
+from edgeresnet.export.graph import (
+    DEQUANTIZE,
+    QUANTIZE,
+    append_after,
+    array_of,
+    behind_quantization,
+    constant,
+    input_of,
+    nodes_of,
+    producer_type,
+)
+
+# Keeps round(bias / scale) well inside int32, with room for the accumulator it starts.
+LARGEST_BIAS = float(2**30)
+NON_NEGATIVE = ("Relu",)
+KEEPS_SIGN = ("MaxPool", "GlobalAveragePool", "Flatten")
+
+
+def encode_unsigned(model: ir.Model) -> None:
+    """Write activations as uint8 and biases as int32, in place: ONNX Runtime and OpenVINO.
+
+    Behind a ReLU the zero point is 0 and the clip point is kept, so the step is 127/255 of the
+    canonical one; elsewhere the zero point is 128, which represents the same numbers exactly.
+    """
+    graph = model.graph
+    _pair_up_pools(graph)
+    for quantize in nodes_of(graph, QUANTIZE):
+        _to_uint8(graph, quantize)
+    for node in nodes_of(graph, "Conv", "Gemm"):
+        _to_int32_bias(graph, node)
+    cleaning.RemoveUnusedNodesPass()(model)
+    cleaning.TopologicalSortPass()(model)
+
+
+ENCODINGS: dict[str, Callable[[ir.Model], None]] = {
+    "onnx": encode_unsigned,
+    "openvino": encode_unsigned,
+}
+
+
+def _pair_up_pools(graph: ir.Graph) -> None:
+    """Close MaxPool, GlobalAveragePool and Flatten with a Q/DQ pair of their own.
+
+    An integer kernel takes the place of an operator only if it finds DQ before and Q behind it.
+    MaxPool and Flatten keep their input's grid; the average has that of the Q that follows.
+    """
+    for pool in nodes_of(graph, "MaxPool"):
+        before = input_of(pool, 0).producer()
+        if before is not None and before.op_type == DEQUANTIZE:
+            _insert_pair(graph, pool.outputs[0], before, f"{pool.name}_quant")
+    for flatten in nodes_of(graph, "Flatten"):
+        behind = next((n for n, _ in flatten.outputs[0].uses() if n.op_type == QUANTIZE), None)
+        if behind is not None:
+            _insert_pair(graph, input_of(flatten, 0), behind, "avgpool_quant")
+
+
+def _insert_pair(graph: ir.Graph, value: ir.Value, like: ir.Node, name: str) -> None:
+    """Put Q/DQ with the scale and zero point of ``like`` between ``value`` and its users."""
+    users = list(value.uses())
+    grid = [input_of(like, 1), input_of(like, 2)]
+    quantized = append_after(graph, value, QUANTIZE, [value, *grid], name=f"{name}.quantize")
+    back = append_after(graph, quantized, DEQUANTIZE, [quantized, *grid], name=f"{name}.dequantize")
+    for node, index in users:
+        node.replace_input_with(index, back)
+
+
+def _is_non_negative(value: ir.Value) -> bool:
+    value = behind_quantization(value)
+    while producer_type(value) in KEEPS_SIGN:
+        producer = value.producer()
+        assert producer is not None
+        value = behind_quantization(input_of(producer, 0))
+    return producer_type(value) in NON_NEGATIVE
+
+
+def _to_uint8(graph: ir.Graph, quantize: ir.Node) -> None:
+    name = (quantize.name or "").removesuffix(".quantize")
+    scale = array_of(input_of(quantize, 1)).astype(np.float32)
+    if _is_non_negative(input_of(quantize, 0)):
+        scale, zero = (scale * np.float32(127 / 255)).astype(np.float32), np.uint8(0)
+    else:
+        zero = np.uint8(128)
+    grid = (
+        constant(graph, f"{name}.u8_scale", scale),
+        constant(graph, f"{name}.u8_zero_point", np.array(zero)),
+    )
+    for node in [quantize, *[n for n, _ in quantize.outputs[0].uses()]]:
+        for index, value in enumerate(grid, start=1):
+            node.replace_input_with(index, value)
+
+
+def _to_int32_bias(graph: ir.Graph, node: ir.Node) -> None:
+    """Write the bias as int32 with the product of input and weight scale."""
+    _, dequantize = weight_of(node)
+    source = input_of(node, 0).producer()
+    if dequantize is None or source is None or len(node.inputs) < 3:
+        return
+    bias = array_of(input_of(node, 2)).astype(np.float64)
+    input_scale = float(array_of(input_of(source, 1)))
+    weight_scale = array_of(input_of(dequantize, 1)).astype(np.float64)
+    needed = np.abs(bias) / (input_scale * LARGEST_BIAS)
+    if (needed > weight_scale).any():
+        weight_scale = _coarsen_weights(graph, dequantize, np.maximum(weight_scale, needed))
+    step = (weight_scale * input_scale).astype(np.float32)
+    integers = np.rint(bias / step).astype(np.int32)
+    grid = [
+        constant(graph, f"{node.name}.bias_scale", step),
+        constant(graph, f"{node.name}.bias_zero_point", np.zeros(step.shape, np.int32)),
+    ]
+    inputs = [constant(graph, f"{node.name}.bias.int32", integers), *grid]
+    before = input_of(node, 1)
+    wide = append_after(
+        graph, before, DEQUANTIZE, inputs, {"axis": 0}, name=f"{node.name}.bias_dequantize"
+    )
+    node.replace_input_with(2, wide)
+
+
+def _coarsen_weights(
+    graph: ir.Graph, dequantize: ir.Node, scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give channels with next to no weights, but a bias, a step that lets the bias fit int32.
+
+    Training switches channels off that way. The rounding this adds is 2**-30 of the bias.
+    """
+    stored = input_of(dequantize, 0)
+    integers = array_of(stored)
+    ratio = array_of(input_of(dequantize, 1)) / scale
+    rescaled = np.rint(integers * ratio.reshape(-1, *[1] * (integers.ndim - 1)))
+    name = (dequantize.name or "").removesuffix(".dequantize")
+    new_scale = scale.astype(np.float32)
+    dequantize.replace_input_with(0, constant(graph, f"{name}.coarse", rescaled.astype(np.int8)))
+    dequantize.replace_input_with(1, constant(graph, f"{name}.coarse_scale", new_scale))
+    return new_scale.astype(np.float64)

@@ -1,0 +1,76 @@
+"""What a canonical quantized graph must look like, checked before any target sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeresnet.errors import CheckError
+from edgeresnet.export.canonical import weight_of
+from edgeresnet.export.graph import (
+    DEQUANTIZE,
+    QUANTIZE,
+    array_of,
+    input_of,
+    nodes_of,
+    producer_type,
+)
+
+# These hand the grid of their input through unchanged.
+TRANSPARENT = ("MaxPool", "Flatten")
+
+
+def check_canonical(model: ir.Model) -> dict[str, int]:
+    """Refuse a graph in which a layer would run in float, or that a target cannot represent.
+
+    Returns:
+        How many convolutions, residual adds and classifiers are quantized on all their inputs.
+
+    Raises:
+        CheckError: names the layer and what is wrong with it.
+    """
+    graph = model.graph
+    for node in nodes_of(graph, QUANTIZE, DEQUANTIZE):
+        _check_grid(node)
+    counts = {"Conv": 0, "Add": 0, "Gemm": 0}
+    for node in nodes_of(graph, *counts):
+        inputs = [input_of(node, 0)] + ([input_of(node, 1)] if node.op_type == "Add" else [])
+        for value in inputs:
+            if not _on_grid(value):
+                raise _fault(node, f"its input {value.name} is not quantized")
+        if node.op_type != "Add":
+            _check_weight(node)
+        counts[node.op_type] += 1
+    return counts
+
+
+def _on_grid(value: ir.Value) -> bool:
+    while producer_type(value) in TRANSPARENT:
+        producer = value.producer()
+        assert producer is not None
+        value = input_of(producer, 0)
+    return producer_type(value) == DEQUANTIZE
+
+
+def _check_grid(node: ir.Node) -> None:
+    scale, zero_point = array_of(input_of(node, 1)), array_of(input_of(node, 2))
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise _fault(node, "its scale is not a positive number")
+    if zero_point.dtype != np.int8 or zero_point.any():
+        raise _fault(node, f"its zero point is {zero_point.dtype} and not int8 0")
+
+
+def _check_weight(node: ir.Node) -> None:
+    stored, dequantize = weight_of(node)
+    if dequantize is None or stored.const_value is None or array_of(stored).dtype != np.int8:
+        raise _fault(node, "its weight is not an int8 constant")
+    if array_of(input_of(dequantize, 1)).shape != array_of(stored).shape[:1]:
+        raise _fault(node, "its weight has no scale for each output channel")
+
+
+def _fault(node: ir.Node, what: str) -> CheckError:
+    return CheckError(
+        f"{node.op_type} {node.name}: {what}",
+        "the exported graph is not what edgeresnet writes: report it with the versions of torch "
+        "and onnxscript.",
+    )

@@ -1,0 +1,220 @@
+"""torchvision's ResNets with explicit channel widths, and what they cost."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import ResNet
+
+from edgeresnet.errors import InputError
+
+Stem = Literal["imagenet", "small"]
+STEMS: tuple[Stem, ...] = ("imagenet", "small")
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One depth of ResNet: ``inner`` convolutions of a block have widths of their own."""
+
+    name: str
+    depths: tuple[int, int, int, int]
+    bottleneck: bool
+    constructor: Callable[..., ResNet]
+
+    @property
+    def convs(self) -> int:
+        """Convolutions in a block."""
+        return 3 if self.bottleneck else 2
+
+
+ARCHS: dict[str, Arch] = {
+    arch.name: arch
+    for arch in (
+        Arch("resnet18", (2, 2, 2, 2), False, models.resnet18),
+        Arch("resnet34", (3, 4, 6, 3), False, models.resnet34),
+        Arch("resnet50", (3, 4, 6, 3), True, models.resnet50),
+        Arch("resnet101", (3, 4, 23, 3), True, models.resnet101),
+        Arch("resnet152", (3, 8, 36, 3), True, models.resnet152),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How many channels every tensor has.
+
+    Attributes:
+        stem: behind the first convolution.
+        streams: of each stage's residual stream, which all its blocks share.
+        inner: of each stage's blocks' inner convolutions: one width in a basic block, two in a
+            bottleneck.
+    """
+
+    stem: int
+    streams: tuple[int, ...]
+    inner: tuple[tuple[tuple[int, ...], ...], ...]
+
+    @classmethod
+    def dense(cls, arch: str) -> Widths:
+        """torchvision's own widths."""
+        info = arch_of(arch)
+        inner = tuple(
+            tuple((64 * 2**s,) * (info.convs - 1) for _ in range(depth))
+            for s, depth in enumerate(info.depths)
+        )
+        expansion = 4 if info.bottleneck else 1
+        return cls(64, tuple(64 * 2**s * expansion for s in range(4)), inner)
+
+    @classmethod
+    def of(cls, state_dict: Mapping[str, Tensor], arch: str) -> Widths:
+        """Read off the shapes of a torchvision state_dict."""
+        info = arch_of(arch)
+
+        def out(name: str) -> int:
+            return int(state_dict[f"{name}.weight"].shape[0])
+
+        inner = tuple(
+            tuple(
+                tuple(out(f"{stage}.{b}.conv{i}") for i in range(1, info.convs))
+                for b in range(depth)
+            )
+            for stage, depth in zip(STAGES, info.depths, strict=True)
+        )
+        streams = tuple(out(f"{stage}.0.conv{info.convs}") for stage in STAGES)
+        return cls(out("conv1"), streams, inner)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        inner = [[list(block) for block in stage] for stage in self.inner]
+        return {"stem": self.stem, "streams": list(self.streams), "inner": inner}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Widths:
+        """The inverse of `to_dict`."""
+        inner = tuple(tuple(tuple(block) for block in stage) for stage in values["inner"])
+        return cls(int(values["stem"]), tuple(values["streams"]), inner)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What one layer costs for one image."""
+
+    name: str
+    op: str
+    out_channels: int
+    macs: int
+    parameters: int
+
+
+def arch_of(name: str) -> Arch:
+    """The architecture of that name; InputError lists the known ones."""
+    if name not in ARCHS:
+        raise InputError(
+            f"architecture {name} is not known", f"give --arch as one of {', '.join(ARCHS)}."
+        )
+    return ARCHS[name]
+
+
+def build_resnet(
+    arch: str, classes: int, stem: str = "imagenet", widths: Widths | None = None
+) -> ResNet:
+    """A freshly initialised torchvision ResNet.
+
+    Args:
+        arch: a name in `ARCHS`.
+        classes: outputs of the classifier.
+        stem: ``imagenet`` (7x7 stride 2, max-pool) or ``small`` (3x3 stride 1) for images up to
+            64 px.
+        widths: None for torchvision's own.
+
+    Returns:
+        Input (N, 3, H, W) float32, output logits (N, classes).
+    """
+    info = arch_of(arch)
+    if stem not in STEMS:
+        raise InputError(f"stem {stem} is not known", f"give one of {', '.join(STEMS)}.")
+    model = info.constructor(weights=None, num_classes=classes)
+    if stem == "small":
+        model.conv1 = _initialised(nn.Conv2d(3, 64, 3, 1, 1, bias=False))
+        model.maxpool = cast(nn.MaxPool2d, nn.Identity())
+    if widths is not None and widths != Widths.dense(arch):
+        _set_widths(model, info, widths, classes)
+    return model
+
+
+def _initialised(conv: nn.Conv2d) -> nn.Conv2d:
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+def _set_widths(model: ResNet, info: Arch, widths: Widths, classes: int) -> None:
+    def resized(conv: nn.Conv2d, cin: int, cout: int) -> nn.Conv2d:
+        kernel, stride, padding = (
+            cast(Any, v) for v in (conv.kernel_size, conv.stride, conv.padding)
+        )
+        return _initialised(nn.Conv2d(cin, cout, kernel, stride, padding, bias=False))
+
+    model.conv1 = resized(model.conv1, 3, widths.stem)
+    model.bn1 = nn.BatchNorm2d(widths.stem)
+    stream = widths.stem
+    for stage, out, inner in zip(STAGES, widths.streams, widths.inner, strict=True):
+        for block, block_inner in zip(getattr(model, stage), inner, strict=True):
+            if block.downsample is None and stream != out:
+                raise InputError(
+                    f"widths of {stage}: stream {out} behind {stream} without a downsample branch",
+                    f"give {info.name}'s first stage the width of its stem.",
+                )
+            channels = (stream, *block_inner, out)
+            for i in range(1, info.convs + 1):
+                conv = resized(getattr(block, f"conv{i}"), channels[i - 1], channels[i])
+                setattr(block, f"conv{i}", conv)
+                setattr(block, f"bn{i}", nn.BatchNorm2d(channels[i]))
+            if block.downsample is not None:
+                down = resized(block.downsample[0], stream, out)
+                block.downsample = nn.Sequential(down, nn.BatchNorm2d(out))
+            stream = out
+    model.fc = nn.Linear(stream, classes)
+
+
+def count_layers(model: nn.Module, image_size: int) -> list[LayerInfo]:
+    """Multiply-accumulates and parameters of every convolution and classifier.
+
+    Args:
+        model: a ResNet or its quantized form; runs once, in eval mode, on one zero image.
+        image_size: height and width in pixels.
+
+    Returns:
+        One entry a layer, in the order of execution; normalization counts as folded in.
+    """
+    layers: list[LayerInfo] = []
+
+    def count(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        weight, bias = cast(Tensor, module.weight), getattr(module, "bias", None)
+        # A folded normalization leaves one bias a channel.
+        parameters = weight.numel() + (weight.shape[0] if bias is None else bias.numel())
+        pixels = output[0, 0].numel() if output.ndim == 4 else 1
+        op = "Conv" if weight.ndim == 4 else "Gemm"
+        layers.append(LayerInfo(name, op, weight.shape[0], weight.numel() * pixels, parameters))
+
+    handles = [
+        module.register_forward_hook(functools.partial(count, name))
+        for name, module in model.named_modules()
+        if getattr(getattr(module, "weight", None), "ndim", 0) in (2, 4)
+    ]
+    was_training = model.training
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return layers

@@ -1,0 +1,177 @@
+"""Everything that profile, evaluate and compare accept, opened as a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
+from edgeresnet.dataset import InputSpec
+from edgeresnet.device import fingerprint
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.targets import target_of
+from edgeresnet.targets.protocol import RunOptions
+
+if TYPE_CHECKING:
+    from edgeresnet.targets.protocol import Session
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
+MODEL_SUFFIXES = {".onnx": "onnx", ".xml": "openvino"}
+# What a quantized graph is recognised by, in a file that may be read without its runtime.
+INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session and what is known about its model.
+
+    Attributes:
+        name: for tables; unique among what is compared only if the paths differ.
+        classes: None for a bare model file, which has no names.
+        load_ms: reading and compiling.
+    """
+
+    name: str
+    target: str
+    device: str
+    precision: str
+    session: Session
+    input_spec: InputSpec
+    embed_preprocess: bool
+    classes: tuple[str, ...] | None
+    data: str | None
+    load_ms: float
+
+
+@contextmanager
+def open_model(
+    path: Path,
+    *,
+    device: str | None = None,
+    options: RunOptions | None = None,
+    image_size: int | None = None,
+) -> Iterator[Opened]:
+    """Open a bundle, a bare ``.onnx`` or ``.xml``, or a checkpoint; closed on leaving.
+
+    A bundle's hashes are checked, and on first use on a device its golden logits. A bare file
+    gets ImageNet's normalization.
+
+    Raises:
+        InputError: nothing to open there.
+        MissingError: its runtime or device is not here.
+        CheckError: the golden logits differ.
+    """
+    opened = _open(path, device or "cpu", options or RunOptions(), image_size)
+    with opened.session:
+        yield opened
+
+
+def _open(path: Path, device: str, options: RunOptions, image_size: int | None) -> Opened:
+    if (path / MANIFEST).is_file() or path.is_dir():
+        return _open_bundle(path, device, options)
+    text = str(path)
+    if not path.exists() and not text.startswith("torchvision:"):
+        raise InputError(
+            f"{path} does not exist", "give a bundle, an .onnx or .xml file, or a checkpoint."
+        )
+    if path.suffix in MODEL_SUFFIXES:
+        return _open_bare(path, device, options)
+    if path.suffix in CHECKPOINT_SUFFIXES or text.startswith("torchvision:"):
+        return _open_checkpoint(path, device, options, image_size)
+    raise InputError(
+        f"{path} is nothing that can be measured",
+        "give a bundle folder, an .onnx or .xml file, or a checkpoint.",
+    )
+
+
+def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    if options.batch is None and manifest.batch.dynamic and manifest.target != "onnx":
+        options = replace(options, batch=None)
+    start = time.perf_counter()
+    session = target_of(manifest.target).load(
+        bundle.model_path, device, replace(options, precision=_float_precision(manifest.precision))
+    )
+    load_ms = (time.perf_counter() - start) * 1e3
+    if options.batch is not None:
+        _check_batch(options.batch, session, f"bundle {path}")
+    check_golden(bundle, session, device, fingerprint())
+    return Opened(
+        path.resolve().name,
+        manifest.target,
+        device,
+        manifest.precision,
+        session,
+        manifest.input_spec,
+        manifest.embed_preprocess,
+        manifest.classes,
+        manifest.data,
+        load_ms,
+    )
+
+
+def _float_precision(precision: str) -> str:
+    """What the floats of a model of that precision are computed in."""
+    return "fp32" if precision == "int8" else precision
+
+
+def _check_batch(batch: int, session: Session, what: str) -> None:
+    smallest, largest = session.batch_sizes
+    if not smallest <= batch <= largest:
+        raise InputError(
+            f"{what} takes batches of {smallest} to {largest}, not {batch}",
+            "export it with a range, such as --batch 1:8:32.",
+        )
+
+
+def _open_bare(path: Path, device: str, options: RunOptions) -> Opened:
+    target = MODEL_SUFFIXES[path.suffix]
+    start = time.perf_counter()
+    session = target_of(target).load(path, device, options)
+    load_ms = (time.perf_counter() - start) * 1e3
+    if options.batch is not None:
+        _check_batch(options.batch, session, str(path))
+    shape = session.input_shape
+    embedded = shape[-1] == 3 and shape[0] != 3
+    content = path.read_bytes()
+    precision = "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"
+    return Opened(
+        path.name, target, device, precision, session, InputSpec(shape[1]), embedded, None, None,
+        load_ms,
+    )  # fmt: skip
+
+
+def _open_checkpoint(
+    path: Path, device: str, options: RunOptions, image_size: int | None
+) -> Opened:
+    try:
+        from edgeresnet.checkpoint import load_checkpoint
+        from edgeresnet.torch_session import TorchSession
+    except ImportError as error:
+        raise MissingError(
+            f"checkpoint {path} needs PyTorch: {error}",
+            "pip install 'edgeresnet[host]', or export a bundle where PyTorch is.",
+        ) from error
+    if device != "cpu":
+        raise MissingError(f"a checkpoint does not run on {device} here", "give --device cpu.")
+    start = time.perf_counter()
+    checkpoint = load_checkpoint(str(path), image_size=image_size)
+    session = TorchSession(checkpoint, options.threads)
+    load_ms = (time.perf_counter() - start) * 1e3
+    return Opened(
+        path.name,
+        "torch",
+        device,
+        "fake-quant" if checkpoint.precision == "int8" else checkpoint.precision,
+        session,
+        checkpoint.input_spec,
+        False,
+        checkpoint.classes,
+        checkpoint.data,
+        load_ms,
+    )

@@ -1,0 +1,134 @@
+"""Results as terminal tables that fit 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+
+def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name, is_number in columns:
+        table.add_column(
+            name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
+        )
+    return table
+
+
+def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a batch size."""
+    first = rows[0]
+    title = f"Latency in ms · {first['target']} · {first['device']} · {first['precision']}"
+    columns = ["batch", "p50", "p90", "p95", "p99", "mean", "std", "img/s", "load", "first"]
+    table = _table(title, [(c, True) for c in columns])
+    for row in rows:
+        keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms")
+        table.add_row(
+            str(row["batch"]),
+            *(f"{row[k]:.2f}" for k in keys),
+            f"{row['throughput_ips']:.1f}",
+            f"{row['load_ms']:.0f}",
+            f"{row['first_ms']:.1f}",
+        )
+    return table
+
+
+def layers_table(layers: Sequence[Any], limit: int = 25) -> Table:
+    """The slowest layers first."""
+    total = sum(layer.time_ms for layer in layers) or 1.0
+    shown = sorted(layers, key=lambda layer: -layer.time_ms)[:limit]
+    title = f"Slowest {len(shown)} of {len(layers)} layers"
+    table = _table(
+        title,
+        [("layer", False), ("kernel", False), ("precision", False), ("ms", True), ("%", True)],
+    )
+    for layer in shown:
+        share = f"{100 * layer.time_ms / total:.1f}"
+        table.add_row(layer.name, layer.op, layer.precision, f"{layer.time_ms:.3f}", share)
+    return table
+
+
+def evaluate_table(result: Mapping[str, Any]) -> Table:
+    """Overall accuracy, then each class."""
+    low, high = result["top1_interval"]
+    title = (
+        f"Accuracy · {result['target']} · {result['device']} · {result['precision']} · "
+        f"{result['n']} images"
+    )
+    table = _table(title, [("", False), ("top-1", True), ("95 % interval", True), ("top-5", True)])
+    table.add_row(
+        "all classes", f"{result['top1']:.4f}", f"{low:.4f} to {high:.4f}", f"{result['top5']:.4f}"
+    )
+    for name, share in result["per_class"].items():
+        table.add_row(f"  {name}", "–" if share is None else f"{share:.4f}", "", "")
+    return table
+
+
+def compare_table(result: Mapping[str, Any]) -> Table:
+    """One row a model, the baseline first."""
+    columns = [
+        ("model", False), ("top-1", True), ("difference", True), ("agree", True),
+        ("p50 ms", True), ("p99 ms", True), ("speed-up", True),
+    ]  # fmt: skip
+    title = f"Before and after · {result['data']} · {result['n']} images · batch {result['batch']}"
+    table = _table(title, columns)
+    for row in result["rows"]:
+        difference, faster = row["top1_difference"], row["speedup"]
+        margin = (difference["high"] - difference["low"]) / 2
+        change = (
+            "–" if row["name"] == result["baseline"] else f"{difference['value']:+.4f}±{margin:.4f}"
+        )
+        table.add_row(
+            f"{row['name']}",
+            f"{row['top1']:.4f}",
+            change,
+            f"{row['agreement']:.4f}",
+            f"{row['p50_ms']:.2f}",
+            f"{row['p99_ms']:.2f}",
+            f"{faster['value']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})",
+        )
+    return table
+
+
+def budget_lines(result: Mapping[str, Any]) -> list[str]:
+    """One line a budget."""
+    return [
+        f"budget {b['name']} {b['limit']:g}: {b['value']:.4g} {'met' if b['met'] else 'MISSED'}"
+        for b in result["budgets"]
+    ]
+
+
+def inspect_table(result: Mapping[str, Any]) -> Table:
+    """One row a layer."""
+    title = (
+        f"{result['arch']} · stem {result['stem']} · {len(result['classes'])} classes · "
+        f"{result['image_size']} px · {result['macs'] / 1e9:.3f} GMACs · "
+        f"{result['parameters'] / 1e6:.2f} M parameters"
+    )
+    columns = [("layer", False), ("op", False), ("channels", True), ("MMACs", True)]
+    table = _table(title, [*columns, ("precision", False)])
+    for layer in result["layers"]:
+        table.add_row(
+            layer["name"],
+            layer["op"],
+            str(layer["out_channels"]),
+            f"{layer['macs'] / 1e6:.2f}",
+            layer["precision"],
+        )
+    return table
+
+
+def devices_table(result: Mapping[str, Any]) -> Table:
+    """What runs here, and what would have to be installed."""
+    table = _table(
+        "Targets", [("target", False), ("version", False), ("devices, or what is missing", False)]
+    )
+    for target in result["targets"]:
+        if target["available"]:
+            lines = [f"{d['name']}: {d['description']}" for d in target["devices"]]
+        else:
+            lines = [f"{target['reason']}", f"{target['fix']}"]
+        table.add_row(target["name"], target["version"] or "–", "\n".join(lines))
+    return table

@@ -1,0 +1,332 @@
+"""Where labelled images come from: embedded, standard and users' own data sets."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from edgeresnet.dataset import Dataset, Split
+from edgeresnet.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+FASHION_CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+    "ankle-boot",
+)  # fmt: skip
+CIFAR_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+VALIDATION_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayDataset:
+    """Images that lie in memory: (n, H, W) or (n, H, W, 3) uint8."""
+
+    name: str
+    split: Split
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Image.Image:
+        """One image."""
+        return Image.fromarray(self.pixels[index])
+
+    def file_name(self, index: int) -> str:
+        """Its place in the data set."""
+        return f"{self.name}/{self.split}/{index}"
+
+    def subset(self, indices: Sequence[int]) -> ArrayDataset:
+        """Only these images."""
+        chosen = np.asarray(indices, np.int64)
+        return replace(self, labels=self.labels[chosen], pixels=self.pixels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class FolderDataset:
+    """Image files, one folder a class."""
+
+    name: str
+    split: Split
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    paths: tuple[Path, ...]
+    root: Path
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> Image.Image:
+        """Decode one file; InputError names it if that fails."""
+        path = self.paths[index]
+        try:
+            with Image.open(path) as image:
+                image.load()
+                return image
+        # Pillow raises all of these on damaged files, depending on the format.
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{path} is not a readable image: {error}",
+                "mend or remove the file, or leave such files out with --skip-broken.",
+            ) from error
+
+    def file_name(self, index: int) -> str:
+        """Path under the data folder."""
+        return self.paths[index].relative_to(self.root).as_posix()
+
+    def subset(self, indices: Sequence[int]) -> FolderDataset:
+        """Only these files."""
+        labels = self.labels[np.asarray(indices, np.int64)]
+        return replace(self, labels=labels, paths=tuple(self.paths[i] for i in indices))
+
+
+def open_source(spec: str, split: Split, seed: int) -> Dataset:
+    """The whole split of a DATA SPEC; see `edgeresnet.dataset.open_dataset`."""
+    if spec in SOURCES:
+        return SOURCES[spec](split, seed)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _folder(spec, path, split, seed)
+    known = ", ".join(SOURCES)
+    if path.exists():
+        raise InputError(f"data {spec} is a file", f"give a folder of class folders, or {known}.")
+    raise InputError(f"data {spec} does not exist", f"give a folder of class folders, or {known}.")
+
+
+def without_broken(dataset: Dataset) -> Dataset:
+    """Decode everything once and leave out what cannot be read."""
+    if not isinstance(dataset, FolderDataset):
+        return dataset
+
+    def readable(index: int) -> bool:
+        try:
+            dataset.image(index)
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        fine = list(pool.map(readable, range(len(dataset))))
+    broken = tuple(dataset.file_name(i) for i, ok in enumerate(fine) if not ok)
+    if len(broken) == len(dataset):
+        raise InputError(f"data {dataset.name}: no image is readable", "give another folder.")
+    return replace(dataset.subset([i for i, ok in enumerate(fine) if ok]), skipped=broken)
+
+
+def _digits(split: Split, seed: int) -> Dataset:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingError(
+            "data digits comes with scikit-learn, which is not installed",
+            "pip install scikit-learn",
+        ) from error
+    bunch = load_digits()
+    labels = bunch.target.astype(np.int64)
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    in_val = np.zeros(len(labels), bool)
+    generator = np.random.default_rng(seed)
+    for label in range(10):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        in_val[members[: round(len(members) * VALIDATION_SHARE)]] = True
+    chosen = in_val if split == "val" else ~in_val
+    classes = tuple(str(i) for i in range(10))
+    return ArrayDataset("digits", split, classes, labels[chosen], pixels[chosen])
+
+
+def _data_dirs(name: str) -> list[Path]:
+    own = os.environ.get("EDGERESNET_DATA")
+    return [Path(own) / name, Path(own)] if own else []
+
+
+def download_dir() -> Path:
+    """Where torchvision puts what it downloads."""
+    own = os.environ.get("EDGERESNET_DATA")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(own) if own else cache / "edgeresnet" / "data"
+
+
+def _fashion_mnist(split: Split, seed: int) -> Dataset:
+    prefix = "train" if split == "train" else "t10k"
+    names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    downloaded = download_dir() / "FashionMNIST" / "raw"
+    places = [*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, downloaded]
+    for place in places:
+        paths = [_first_existing(place / name, place / f"{name}.gz") for name in names]
+        if all(paths):
+            pixels, labels = (_read_idx(path) for path in paths if path)
+            return ArrayDataset(
+                "fashion-mnist", split, FASHION_CLASSES, labels.astype(np.int64), pixels
+            )
+    if downloaded.is_dir():
+        raise InputError(f"{downloaded} is incomplete", "remove it; it is then fetched again.")
+    _download("FashionMNIST", split)
+    return _fashion_mnist(split, seed)
+
+
+def _first_existing(*paths: Path) -> Path | None:
+    return next((p for p in paths if p.is_file()), None)
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes (the format is described on MNIST's page)."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            data = file.read()
+        dimensions = data[3]
+        shape = np.frombuffer(data, ">i4", dimensions, 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is damaged: {error}", "fetch the file again.") from error
+
+
+def _download(name: str, split: Split) -> None:
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        raise MissingError(
+            f"data {name} is not on this machine, and torchvision, which fetches it, is missing",
+            "pip install 'edgeresnet[host]', or copy the files to $EDGERESNET_DATA.",
+        ) from error
+    try:
+        getattr(datasets, name)(str(download_dir()), train=split == "train", download=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"data {name} is not on this machine and could not be fetched: {error}",
+            "copy the files to a folder and set EDGERESNET_DATA to it; on Debian, Fashion-MNIST "
+            "is the package dataset-fashion-mnist.",
+        ) from error
+
+
+def _cifar10(split: Split, seed: int) -> Dataset:
+    names = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
+    folder = "cifar-10-batches-py"
+    places = [d / folder for d in _data_dirs("cifar10")] + [download_dir() / folder]
+    for place in places:
+        if all((place / name).is_file() for name in names):
+            parts = [_read_cifar(place / name) for name in names]
+            pixels = np.concatenate([p for p, _ in parts])
+            labels = np.concatenate([y for _, y in parts])
+            return ArrayDataset("cifar10", split, CIFAR_CLASSES, labels, pixels)
+    if places[-1].is_dir():
+        raise InputError(f"{places[-1]} is incomplete", "remove it; it is then fetched again.")
+    _download("CIFAR10", split)
+    return _cifar10(split, seed)
+
+
+class _NumpyOnly(pickle.Unpickler):
+    """CIFAR-10 comes as pickles; nothing but numpy's own rebuilding may run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {"_reconstruct", "ndarray", "dtype"}
+        if module.split(".")[0] == "numpy" and name in allowed:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of CIFAR-10")
+
+
+def _read_cifar(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        with path.open("rb") as file:
+            content = _NumpyOnly(file, encoding="latin1").load()
+        pixels = np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(pixels), np.asarray(content["labels"], np.int64)
+    except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is damaged: {error}", "fetch the file again.") from error
+
+
+def _folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
+    train_dir = root / "train"
+    val_dir = next((d for d in (root / "val", root / "test") if d.is_dir()), None)
+    if not train_dir.is_dir() or val_dir is None:
+        if train_dir.is_dir() or val_dir is not None:
+            lacking = "val" if train_dir.is_dir() else "train"
+            raise InputError(
+                f"{root} has no {lacking} folder", f"add {root / lacking}/CLASS/ with its images."
+            )
+        return _split_by_name(_read_folder(spec, root, split), seed)
+    parts = {"train": train_dir, "val": val_dir}
+    names = {key: _class_names(d) for key, d in parts.items()}
+    if names["train"] != names["val"]:
+        odd = sorted(set(names["train"]) ^ set(names["val"]))
+        raise InputError(
+            f"{train_dir} and {val_dir} have different classes: {', '.join(odd[:5])}",
+            "give both the same class folders.",
+        )
+    return _read_folder(spec, parts[split], split)
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(d.name for d in folder.iterdir() if d.is_dir() and d.name[0] != "."))
+
+
+def _read_folder(spec: str, folder: Path, split: Split) -> FolderDataset:
+    classes = _class_names(folder)
+    if not classes:
+        raise InputError(
+            f"{folder} has no class folders", f"put the images of each class in {folder}/CLASS/."
+        )
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        members = sorted(
+            p for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not members:
+            raise InputError(
+                f"class folder {folder / name} has no images",
+                f"add images ({', '.join(IMAGE_SUFFIXES[:4])} …) or remove the folder.",
+            )
+        paths += members
+        labels += [label] * len(members)
+    if len(classes) == 1:
+        raise InputError(
+            f"{folder} has only one class, {classes[0]}",
+            "a classifier needs two or more class folders.",
+        )
+    return FolderDataset(spec, split, classes, np.array(labels, np.int64), tuple(paths), folder)
+
+
+def _split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
+    """Share files out by a hash of their name, so that new files do not move old ones."""
+    wanted: list[int] = []
+    for index in range(len(dataset)):
+        digest = hashlib.sha256(f"{seed}:{dataset.file_name(index)}".encode()).digest()
+        in_val = int.from_bytes(digest[:4], "big") < VALIDATION_SHARE * 2**32
+        if in_val == (dataset.split == "val"):
+            wanted.append(index)
+    chosen = dataset.subset(wanted)
+    absent = sorted(set(range(len(dataset.classes))) - set(chosen.labels.tolist()))
+    if absent:
+        raise InputError(
+            f"{dataset.root} has too few images of class {dataset.classes[absent[0]]} to split",
+            "add images, or make the split yourself: DIR/train/CLASS and DIR/val/CLASS.",
+        )
+    return chosen
+
+
+SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
+    "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+}

@@ -1,0 +1,183 @@
+"""Target ``onnx``: ONNX Runtime, on the CPU or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
+
+from edgeresnet.device import cpu_name
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.targets.protocol import (
+    LARGEST_BATCH,
+    Availability,
+    Device,
+    LayerProfile,
+    RunOptions,
+    Session,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FIX = "pip install 'edgeresnet[onnx]'"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
+
+
+class OnnxTarget:
+    """ONNX Runtime."""
+
+    name = "onnx"
+
+    def available(self) -> Availability:
+        """Whether onnxruntime can be imported."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            return Availability(False, reason=f"onnxruntime: {error}", fix=FIX)
+        return Availability(True, version=onnxruntime.__version__)
+
+    def devices(self) -> list[Device]:
+        """The CPU, and the GPU when the CUDA provider is installed."""
+        if not self.available().usable:
+            return []
+        import onnxruntime
+
+        providers = onnxruntime.get_available_providers()
+        found = [Device("cpu", cpu_name(), ("fp32", "int8"))]
+        if PROVIDERS["gpu"] in providers:
+            found.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
+        return found
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.onnx`` file."""
+        return OnnxSession(model_path, device, options)
+
+    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path:
+        """The graph that ONNX Runtime optimizes for this CPU."""
+        engine_path = engine_dir / "optimized.onnx"
+        options = session_options(RunOptions())
+        options.optimized_model_filepath = str(engine_path)
+        open_session(model_path, device, options)
+        return engine_path
+
+
+def session_options(options: RunOptions) -> Any:
+    """ONNX Runtime's options for our measurements."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingError(f"target onnx needs onnxruntime: {error}", FIX) from error
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads or 0
+    settings.log_severity_level = 3
+    # Its idle threads otherwise spin for a while and slow down whatever runs next, which in an
+    # interleaved comparison is the other candidate.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    return settings
+
+
+def open_session(model_path: Path, device: str, settings: Any) -> Any:
+    """An ``onnxruntime.InferenceSession``, with our errors."""
+    import onnxruntime
+
+    provider = PROVIDERS.get(device)
+    if provider not in onnxruntime.get_available_providers():
+        raise MissingError(
+            f"ONNX Runtime has no device {device} here",
+            "give --device cpu, or install the onnxruntime package for that device.",
+        )
+    try:
+        return onnxruntime.InferenceSession(str(model_path), settings, providers=[provider])
+    # onnxruntime's exceptions share no base but this one.
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "onnxruntime":
+            raise
+        raise InputError(
+            f"ONNX Runtime cannot load {model_path}: {error}",
+            "export the model again; a newer ONNX Runtime may also read it.",
+        ) from error
+
+
+class OnnxSession:
+    """A loaded ``.onnx`` file."""
+
+    def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
+        settings = session_options(options)
+        self._profile_dir: tempfile.TemporaryDirectory[str] | None = None
+        if options.profile_layers:
+            self._profile_dir = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
+        self._session = open_session(model_path, device, settings)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise InputError(
+                f"{model_path} is not an image classifier: its inputs are "
+                f"{[(i.name, i.shape) for i in inputs]}",
+                "give a model with one input of four dimensions.",
+            )
+        self._input = inputs[0].name
+        self._shape = inputs[0].shape
+        self._path = model_path
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Smallest and largest batch."""
+        batch = self._shape[0]
+        return (batch, batch) if isinstance(batch, int) else (1, LARGEST_BATCH)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One input's shape."""
+        if not all(isinstance(side, int) for side in self._shape[1:]):
+            raise InputError(
+                f"{self._path} leaves its image size open: {self._shape}",
+                "export it with a fixed image size.",
+            )
+        a, b, c = self._shape[1:]
+        return a, b, c
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of one batch."""
+        logits: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0]
+        return logits
+
+    def layers(self) -> list[LayerProfile]:
+        """Mean time of each kernel so far; ends the profiling."""
+        if self._profile_dir is None:
+            raise InputError("layers were not timed", "open the session with profile_layers.")
+        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                name = event["name"].removesuffix("_kernel_time")
+                times[name, event["args"].get("op_name", "")].append(event["dur"] / 1e3)
+        return [
+            LayerProfile(name, op, _precision(op), "cpu", sum(t) / len(t))
+            for (name, op), t in times.items()
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session = None
+        if self._profile_dir is not None:
+            self._profile_dir.cleanup()
+
+
+def _precision(op: str) -> str:
+    return "int8" if any(mark in op for mark in INTEGER_OPS) else "fp32"

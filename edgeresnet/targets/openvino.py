@@ -1,0 +1,179 @@
+"""Target ``openvino``: Intel's runtime, on CPU, GPU or NPU (and on any x86 or Arm CPU)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import Self
+
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.targets.protocol import (
+    LARGEST_BATCH,
+    Availability,
+    Device,
+    LayerProfile,
+    RunOptions,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIX = "pip install 'edgeresnet[openvino]'"
+PRECISIONS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
+HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+
+
+class OpenVinoTarget:
+    """OpenVINO."""
+
+    name = "openvino"
+
+    def available(self) -> Availability:
+        """Whether openvino can be imported."""
+        try:
+            import openvino
+        except ImportError as error:
+            return Availability(False, reason=f"openvino: {error}", fix=FIX)
+        return Availability(True, version=str(openvino.__version__).split("-")[0])
+
+    def devices(self) -> list[Device]:
+        """What OpenVINO's plugins find here."""
+        if not self.available().usable:
+            return []
+        core = make_core()
+        found = []
+        for name in core.available_devices:
+            capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
+            description = core.get_property(name, "FULL_DEVICE_NAME")
+            found.append(Device(_our_name(name), str(description).strip(), tuple(capabilities)))
+        return found
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.xml`` file (or ``.onnx``, which OpenVINO reads as well)."""
+        return OpenVinoSession(model_path, device, options)
+
+    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path:
+        """The blob that OpenVINO compiles for the device."""
+        engine_path = engine_dir / f"{device}.blob"
+        compiled = compile_model(model_path, device, RunOptions())
+        engine_path.write_bytes(compiled.export_model())
+        return engine_path
+
+
+def make_core() -> Any:
+    """An ``openvino.Core``; MissingError says how to install it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingError(f"target openvino needs openvino: {error}", FIX) from error
+    return openvino.Core()
+
+
+def _our_name(name: str) -> str:
+    lower = name.lower()
+    return lower.removesuffix(".0")
+
+
+def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
+    """An ``openvino.CompiledModel`` set up for latency, with our errors."""
+    core = make_core()
+    names = {_our_name(name): name for name in core.available_devices}
+    if device not in names:
+        raise MissingError(
+            f"OpenVINO finds no device {device} here, only {', '.join(names)}",
+            "give --device with one of these, or install the device's driver.",
+        )
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if options.threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.profile_layers:
+        settings["PERF_COUNT"] = True
+    if options.precision in HINTS:
+        settings["INFERENCE_PRECISION_HINT"] = HINTS[options.precision]
+    try:
+        model = core.read_model(str(model_path))
+        if options.batch is not None and model.inputs[0].partial_shape[0].is_dynamic:
+            shape = model.inputs[0].partial_shape
+            shape[0] = options.batch
+            model.reshape(shape)
+        return core.compile_model(model, names[device], settings)
+    except RuntimeError as error:
+        raise InputError(
+            f"OpenVINO cannot load {model_path} on {device}: {error}",
+            "export the model again; a newer OpenVINO may also read it.",
+        ) from error
+
+
+class OpenVinoSession:
+    """A compiled OpenVINO model."""
+
+    def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
+        self._compiled = compile_model(model_path, device, options)
+        if len(self._compiled.inputs) != 1 or len(self._compiled.inputs[0].partial_shape) != 4:
+            raise InputError(
+                f"{model_path} is not an image classifier",
+                "give a model with one input of four dimensions.",
+            )
+        self._shape = self._compiled.inputs[0].partial_shape
+        self._request = self._compiled.create_infer_request()
+        self._unit = device
+        self._profiled = options.profile_layers
+        self._times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Smallest and largest batch."""
+        batch = self._shape[0]
+        if batch.is_static:
+            return batch.get_length(), batch.get_length()
+        largest = batch.get_max_length()
+        return max(1, batch.get_min_length()), largest if largest > 0 else LARGEST_BATCH
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One input's shape."""
+        a, b, c = (side.get_length() for side in list(self._shape)[1:])
+        return a, b, c
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of one batch."""
+        # Shared memory spares the copy of the input; the result is copied, the request is reused.
+        self._request.infer({0: batch}, share_inputs=True)
+        logits = np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        if self._profiled:
+            for info in self._request.profiling_info:
+                if str(info.status).endswith("EXECUTED"):
+                    key = (info.node_name, info.node_type, info.exec_type)
+                    self._times[key].append(info.real_time.total_seconds() * 1e3)
+        return logits
+
+    def layers(self) -> list[LayerProfile]:
+        """Mean time of each kernel so far."""
+        if not self._profiled:
+            raise InputError("layers were not timed", "open the session with profile_layers.")
+        return [
+            LayerProfile(name, op, _precision(kernel), self._unit, sum(times) / len(times))
+            for (name, op, kernel), times in self._times.items()
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._request = None
+        self._compiled = None
+
+
+def _precision(kernel: str) -> str:
+    """OpenVINO names kernels like ``brgconv_avx2_1x1_I8``."""
+    return PRECISIONS.get(kernel.rsplit("_", 1)[-1].lower(), kernel)

@@ -1,0 +1,126 @@
+"""What every target offers, and nothing that one of them needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LARGEST_BATCH = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target runs here; if not, why, and the command that mends it."""
+
+    usable: bool
+    version: str | None = None
+    reason: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One piece of hardware that a target can run on, e.g. ``Device("cpu", "AMD EPYC")``."""
+
+    name: str
+    description: str
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One executed layer, as the runtime's own profiler reports it."""
+
+    name: str
+    op: str
+    precision: str
+    unit: str
+    time_ms: float
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a session runs.
+
+    Attributes:
+        threads: None leaves the choice to the runtime.
+        batch: fix an open batch dimension to this N.
+        profile_layers: let the runtime time its layers, which slows it down.
+        precision: what the floats are computed in, where the runtime chooses: fp32, fp16, bf16.
+    """
+
+    threads: int | None = None
+    batch: int | None = None
+    profile_layers: bool = False
+    precision: str | None = None
+
+
+class Session(Protocol):
+    """A loaded model: a context manager whose ``run`` returns only when the device has finished."""
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Smallest and largest batch that ``run`` takes."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), or (H, W, 3) when preprocessing is inside."""
+        ...
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (N, classes) of one batch.
+
+        Args:
+            batch: (N, 3, H, W) float32, or (N, H, W, 3) uint8 when preprocessing is inside.
+        """
+        ...
+
+    def layers(self) -> list[LayerProfile]:
+        """Mean time of each layer so far; needs ``RunOptions(profile_layers=True)``."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Target(Protocol):
+    """One runtime."""
+
+    @property
+    def name(self) -> str: ...
+
+    def available(self) -> Availability:
+        """Usable here? If not: why, and what mends it."""
+        ...
+
+    def devices(self) -> list[Device]:
+        """The hardware that this runtime finds here; empty when it is not available."""
+        ...
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open a model file on a device.
+
+        Raises:
+            MissingError: the runtime or the device is not here.
+            InputError: the runtime cannot read the file.
+        """
+        ...
+
+    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path | None:
+        """Keep what the runtime compiles for the device; None if it has nothing to keep."""
+        ...

@@ -1,0 +1,54 @@
+"""A checkpoint as a session, so that PyTorch itself can be measured and compared to."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+from typing_extensions import Self
+
+from edgeresnet.errors import InputError
+from edgeresnet.targets.protocol import LARGEST_BATCH, LayerProfile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeresnet.checkpoint import Checkpoint
+
+
+class TorchSession:
+    """PyTorch in eager mode on the CPU."""
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._model = checkpoint.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        size = checkpoint.input_spec.image_size
+        self.input_shape = (3, size, size)
+        self.batch_sizes = (1, LARGEST_BATCH)
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, 3, H, W) float32 to logits (N, classes) float32."""
+        images = torch.from_numpy(batch).to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._model(images).numpy()
+        return logits
+
+    def layers(self) -> list[LayerProfile]:
+        """PyTorch's layers are not timed."""
+        raise InputError(
+            "a checkpoint has no layer profile", "export it, and profile the bundle with --layers."
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from edgeresnet.accuracy import Predictions, accuracy, agreement, paired_differe
 from edgeresnet.dataset import batches, normalize
 from edgeresnet.device import environment, integer_speed_note
 from edgeresnet.latency import Latency, interleave, speedup
+from edgeresnet.options import Budgets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from edgeresnet.opening import Opened
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """Limits that the candidates must keep; None sets none.
-
-    Attributes:
-        max_drop: top-1 that may be lost against the baseline, absolute, in [0, 1].
-        max_p99_ms: 99th percentile of latency.
-        min_speedup: times faster than the row's own reference.
-    """
-
-    max_drop: float | None = None
-    max_p99_ms: float | None = None
-    min_speedup: float | None = None
 
 
 def compare(

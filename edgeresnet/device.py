@@ -55,13 +55,15 @@ def memory_mib(root: Path = ROOT) -> int | None:
 
 def versions() -> dict[str, str]:
     """Installed versions of what shapes the numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {package: _version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | {k: v for k, v in installed.items() if v}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def board(root: Path = ROOT) -> dict[str, str]:

@@ -140,7 +140,9 @@ def build_resnet(
     info = arch_of(arch)
     if stem not in STEMS:
         raise InputError(f"stem {stem} is not known", f"give one of {', '.join(STEMS)}.")
-    model = info.constructor(weights=None, num_classes=classes)
+    # Every block begins as the identity, which lets a short training start with a large step
+    # (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
+    model = info.constructor(weights=None, num_classes=classes, zero_init_residual=True)
     if stem == "small":
         model.conv1 = _initialised(nn.Conv2d(3, 64, 3, 1, 1, bias=False))
         model.maxpool = cast(nn.MaxPool2d, nn.Identity())

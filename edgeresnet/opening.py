@@ -91,8 +91,6 @@ def _open(path: Path, device: str, options: RunOptions, image_size: int | None) 
 def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
     bundle = load_bundle(path)
     manifest = bundle.manifest
-    if options.batch is None and manifest.batch.dynamic and manifest.target != "onnx":
-        options = replace(options, batch=None)
     start = time.perf_counter()
     session = target_of(manifest.target).load(
         bundle.model_path, device, replace(options, precision=_float_precision(manifest.precision))

@@ -24,7 +24,7 @@ class TorchSession:
     def __init__(self, checkpoint: Checkpoint, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self._model = checkpoint.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = checkpoint.build().to(memory_format=torch.channels_last)
         size = checkpoint.input_spec.image_size
         self.input_shape = (3, size, size)
         self.batch_sizes = (1, LARGEST_BATCH)

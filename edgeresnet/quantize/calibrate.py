@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
+from edgeresnet.options import ObserverName
 from edgeresnet.quantize.modules import QuantConv, QuantLinear, QuantResNet
-from edgeresnet.quantize.observers import ObserverName, make_observer, weight_scales
+from edgeresnet.quantize.observers import make_observer, weight_scales
 
 
 def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverName) -> int:

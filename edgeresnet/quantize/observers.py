@@ -6,12 +6,13 @@ histogram, never the tensors.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-ObserverName = Literal["mse", "percentile", "ema"]
+from edgeresnet.options import ObserverName
+
 BINS = 2048
 # Of a larger tensor an evenly spaced part goes into the histogram; its maximum is always exact.
 SAMPLE_ELEMENTS = 1 << 19

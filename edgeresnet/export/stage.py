@@ -1,0 +1,267 @@
+"""Checkpoint to bundle: export, encode, prove, write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from edgeresnet.bundle import (
+    BatchRange,
+    Bundle,
+    Manifest,
+    check_replaceable,
+    relative_difference,
+    run_padded,
+    write_bundle,
+)
+from edgeresnet.dataset import batches, normalize, open_dataset
+from edgeresnet.device import versions
+from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.export.canonical import canonical_graph
+from edgeresnet.export.encodings import ENCODINGS
+from edgeresnet.export.lint import check_canonical
+from edgeresnet.export.preprocess import embed_preprocess
+from edgeresnet.export.proof import KERNELS, expected_layers, prove_integer
+from edgeresnet.model import count_layers
+from edgeresnet.quantize.modules import QuantResNet
+from edgeresnet.targets import target_of
+from edgeresnet.targets.protocol import RunOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeresnet.checkpoint import Checkpoint
+
+# Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
+# where fake quantization does, but on uint8's finer grid behind each ReLU.
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
+ONE_IMAGE = BatchRange(1, 1, 1)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a bundle is made.
+
+    Attributes:
+        batch: sizes that the model takes.
+        embed_preprocess: uint8 NHWC input, normalization in the graph.
+        golden_images: how many inputs travel with their logits.
+    """
+
+    batch: BatchRange = ONE_IMAGE
+    embed_preprocess: bool = False
+    golden_images: int = 8
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    *,
+    target: str,
+    precision: str,
+    out_dir: Path,
+    options: ExportOptions | None = None,
+    data: str | None = None,
+    on_step: Callable[[str], object] = lambda text: None,
+) -> Bundle:
+    """Export, prove and write one bundle.
+
+    Args:
+        checkpoint: float for float precisions; fake-quantized for ``int8``.
+        target: ``onnx`` or ``openvino``.
+        precision: ``fp32``, ``int8``, and where the runtime has them ``fp16`` and ``bf16``.
+        out_dir: the bundle's folder; replaced only when all has succeeded.
+        options: batch sizes, embedded preprocessing, golden images.
+        data: DATA SPEC of the golden images; None: the one it was trained on, else noise.
+        on_step: told what is being done.
+
+    Raises:
+        InputError: the precision does not fit checkpoint or target.
+        MissingError: the runtime is not installed.
+        CheckError: logits or kernels are not what they must be.
+    """
+    options = options or ExportOptions()
+    check_replaceable(out_dir)
+    check_precision(checkpoint, target, precision)
+    on_step(f"exporting {checkpoint.arch} {precision} for {target}")
+    model = _folded(checkpoint)
+    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+        graph = canonical_graph(
+            model, checkpoint.input_spec.image_size, options.batch, quantized=precision == "int8"
+        )
+        if precision == "int8":
+            check_canonical(graph)
+            ENCODINGS[target](graph)
+        if options.embed_preprocess:
+            embed_preprocess(graph, checkpoint.input_spec)
+        files = WRITERS[target](graph, Path(folder), precision)
+        model_path = next(iter(files.values()))
+        on_step("proving logits and kernels")
+        images = golden_images(checkpoint, options.golden_images, data)
+        logits = _reference_logits(model, images, checkpoint, quantized=precision == "int8")
+        proof = _prove(graph, model_path, target, precision, options, checkpoint, images, logits)
+        manifest = _manifest(checkpoint, target, precision, options, model_path.name, proof, model)
+        return write_bundle(out_dir, manifest, files, images, logits)
+
+
+def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None:
+    """Refuse what the target cannot run, with the reason, before any work."""
+    runtime = target_of(target)
+    if precision == "int8" and checkpoint.precision != "int8":
+        raise InputError(
+            "an INT8 bundle needs a quantized checkpoint",
+            "quantize first: edgeresnet quantize CKPT --data DATA -o int8.pt.",
+        )
+    here = runtime.available()
+    if not here.usable:
+        raise MissingError(f"target {target} is not here: {here.reason}", here.fix or "")
+    if precision in ("fp32", "int8"):
+        return
+    if target == "onnx":
+        raise InputError(
+            f"ONNX Runtime's CPU kernels do not compute in {precision}: it would convert every "
+            "tensor back to fp32 and be slower",
+            "export --int8, or without --fp16/--bf16 for fp32.",
+        )
+    able = [d for d in runtime.devices() if precision.upper() in d.capabilities]
+    if not able:
+        raise InputError(
+            f"no {target} device on this machine computes in {precision}, so it cannot be proven",
+            "export on a machine that has one (edgeresnet devices shows capabilities), or export "
+            "--int8 or fp32.",
+        )
+
+
+def _folded(checkpoint: Checkpoint) -> QuantResNet:
+    """The network with batch normalization folded; unquantized ones get idle quantizers."""
+    model = checkpoint.build()
+    if not isinstance(model, QuantResNet):
+        model = QuantResNet(cast(Any, model))
+    model.fold()
+    return model.eval()
+
+
+def golden_images(checkpoint: Checkpoint, count: int, data: str | None) -> NDArray[np.uint8]:
+    """A few images (n, H, W, 3) uint8 of the validation data; smooth noise if there is none."""
+    size = checkpoint.input_spec.image_size
+    source = data or checkpoint.data
+    if source is not None:
+        try:
+            dataset = open_dataset(source, "val", limit=count)
+        except InputError:
+            # The data of the training machine need not be here; what was asked for must be.
+            if data is not None:
+                raise
+        else:
+            pixels, _ = next(iter(batches(dataset, checkpoint.input_spec, count, raw=True)))
+            return cast("NDArray[np.uint8]", pixels)
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (count, -(-size // 8), -(-size // 8), 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :size, :size]
+
+
+def _reference_logits(
+    model: QuantResNet, images: NDArray[np.uint8], checkpoint: Checkpoint, *, quantized: bool
+) -> NDArray[np.float32]:
+    for quantizer in model.quantizers().values():
+        quantizer.enabled = quantized
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model(
+            torch.from_numpy(normalize(images, checkpoint.input_spec))
+        ).numpy()
+    return logits
+
+
+def _write_onnx(graph: ir.Model, folder: Path, precision: str) -> dict[str, Path]:
+    path = folder / "model.onnx"
+    ir.save(graph, path)
+    return {path.name: path}
+
+
+def _write_openvino(graph: ir.Model, folder: Path, precision: str) -> dict[str, Path]:
+    import openvino
+
+    onnx_path = folder / "exported.onnx"
+    ir.save(graph, onnx_path)
+    path = folder / "model.xml"
+    openvino.save_model(
+        openvino.convert_model(onnx_path), path, compress_to_fp16=precision == "fp16"
+    )
+    return {path.name: path, "model.bin": path.with_suffix(".bin")}
+
+
+WRITERS: dict[str, Callable[[ir.Model, Path, str], dict[str, Path]]] = {
+    "onnx": _write_onnx,
+    "openvino": _write_openvino,
+}
+
+
+def _prove(
+    graph: ir.Model,
+    model_path: Path,
+    target: str,
+    precision: str,
+    options: ExportOptions,
+    checkpoint: Checkpoint,
+    images: NDArray[np.uint8],
+    logits: NDArray[np.float32],
+) -> dict[str, Any]:
+    """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
+    run_options = RunOptions(precision="fp32" if precision == "int8" else precision)
+    inputs = images if options.embed_preprocess else normalize(images, checkpoint.input_spec)
+    with target_of(target).load(model_path, "cpu", run_options) as session:
+        difference = relative_difference(run_padded(session, inputs), logits)
+    if difference > TOLERANCES[precision]:
+        raise CheckError(
+            f"{target} gives logits {difference:.4f} of their range away from PyTorch's; "
+            f"{TOLERANCES[precision]} is allowed",
+            "calibrate on more images of the real data (--calibration-images), or train with "
+            "--method qat.",
+        )
+    proof: dict[str, Any] = {"logit_difference": difference, "images": len(images)}
+    if precision == "int8":
+        expected = expected_layers(graph)
+        kernels = KERNELS[target](model_path, expected)
+        proof["integer_kernels"] = prove_integer(expected, kernels, target)
+    return proof
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    target: str,
+    precision: str,
+    options: ExportOptions,
+    model_name: str,
+    proof: dict[str, Any],
+    model: QuantResNet,
+) -> Manifest:
+    layers = count_layers(model, checkpoint.input_spec.image_size)
+    return Manifest(
+        target=target,
+        precision=precision,
+        arch=checkpoint.arch,
+        stem=checkpoint.stem,
+        classes=checkpoint.classes,
+        input_spec=checkpoint.input_spec,
+        embed_preprocess=options.embed_preprocess,
+        batch=options.batch,
+        model=model_name,
+        parameters=sum(layer.parameters for layer in layers),
+        macs=sum(layer.macs for layer in layers),
+        golden_tolerance=TOLERANCES[precision],
+        data=checkpoint.data,
+        proof=proof,
+        provenance={
+            "exported_with": versions(),
+            "quantization": checkpoint.quantization if precision == "int8" else None,
+            **checkpoint.provenance,
+        },
+        widths=checkpoint.widths.to_dict(),
+        layers=tuple({**vars(layer), "precision": precision} for layer in layers),
+    )

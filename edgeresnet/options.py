@@ -1,0 +1,158 @@
+"""How a network is trained: settings that name themselves when they are wrong; no torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from edgeresnet.errors import InputError
+
+OptimizerName = Literal["sgd", "adamw"]
+TrainPrecision = Literal["fp32", "bf16", "fp16"]
+Augment = Literal["none", "flip", "shift", "light", "standard"]
+Method = Literal["ptq", "qat", "auto"]
+ObserverName = Literal["mse", "percentile", "ema"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Settings of one training.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: images a step, two or more; batches are made even, so none is a remnant.
+        lr: largest learning rate, reached at the end of the warm-up.
+        optimizer: ``sgd`` (Nesterov) or ``adamw``.
+        momentum: of SGD; AdamW's first beta.
+        weight_decay: of weights; biases, normalization and step sizes (1-D) have none.
+        warmup: share of all steps in which the learning rate rises; then it falls as a cosine.
+        label_smoothing: share of the target spread over all classes.
+        ema: decay of the weights' moving average, which is then what is returned; 0 for none.
+        precision: of the forward pass; weights stay fp32.
+        clip_norm: largest L2 norm of the gradient; None leaves it.
+        patience: stop after so many epochs without a better validation top-1, and return the best
+            epoch's weights; None trains on and returns the last.
+        distill: weight of the teacher's term; the labels' has the rest.
+        temperature: softens teacher and student for distillation.
+        seed: of everything random.
+        augment: ``none``; ``flip``, left to right; ``shift``; ``light``, both; ``standard``, with
+            random crops, and from 128 px up with colour jitter. Digits and letters must not be
+            flipped: ``shift``.
+        workers: decoding processes where the data does not fit into memory; None chooses.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    lr: float = 0.1
+    optimizer: OptimizerName = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.05
+    label_smoothing: float = 0.1
+    ema: float = 0.0
+    precision: TrainPrecision = "fp32"
+    clip_norm: float | None = None
+    patience: int | None = None
+    distill: float = 0.0
+    temperature: float = 2.0
+    seed: int = 0
+    augment: Augment = "standard"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, OptimizerName)
+        _one_of("precision", self.precision, TrainPrecision)
+        _one_of("augment", self.augment, Augment)
+        _at_least("epochs", self.epochs, 1)
+        # One image has no spread for batch normalization to divide by.
+        _at_least("batch_size", self.batch_size, 2)
+        _at_least("patience", self.patience, 1)
+        _at_least("workers", self.workers, 0)
+        _at_least("weight_decay", self.weight_decay, 0)
+        _at_least("seed", self.seed, 0)
+        for name in ("lr", "temperature", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name} {value} is not positive", f"give {name} above 0.")
+        for name in ("warmup", "label_smoothing", "ema", "momentum"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise InputError(f"{name} {value} is not in [0, 1)", f"give {name} below 1.")
+        if not 0 <= self.distill <= 1:
+            raise InputError(
+                f"distill {self.distill} is not in [0, 1]", "give distill from 0 (off) to 1."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for provenance."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+QAT_DEFAULTS = TrainOptions(
+    epochs=3,
+    lr=0.01,
+    weight_decay=1e-4,
+    warmup=0.1,
+    label_smoothing=0.0,
+    distill=0.5,
+    augment="light",
+)
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Settings of one quantization.
+
+    Attributes:
+        method: ``ptq`` calibrates; ``qat`` calibrates, then trains with fake quantization;
+            ``auto`` does the second only if the first loses more than ``max_drop``.
+        observer: what makes a step size of the values seen in calibration.
+        calibration_images: of the training data, as many of each class.
+        max_drop: top-1 that ``auto`` may lose, absolute, in [0, 1].
+        freeze_bn: share of QAT's epochs with live batch normalization; 0 folds it from the start.
+        train: QAT's own training settings.
+        seed: of what is drawn for calibration.
+    """
+
+    method: Method = "auto"
+    observer: ObserverName = "mse"
+    calibration_images: int = 512
+    max_drop: float = 0.005
+    freeze_bn: float = 0.0
+    train: TrainOptions = field(default=QAT_DEFAULTS)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.method, Method)
+        _one_of("observer", self.observer, ObserverName)
+        _at_least("calibration_images", self.calibration_images, 1)
+        for name in ("max_drop", "freeze_bn"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} {value} is not in [0, 1]", f"give {name} from 0 to 1.")
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Limits that the candidates must keep; None sets none.
+
+    Attributes:
+        max_drop: top-1 that may be lost against the baseline, absolute, in [0, 1].
+        max_p99_ms: 99th percentile of latency.
+        min_speedup: times faster than the row's own reference.
+    """
+
+    max_drop: float | None = None
+    max_p99_ms: float | None = None
+    min_speedup: float | None = None
+
+
+def _one_of(name: str, value: str, choices: Any) -> None:
+    known = get_args(choices)
+    if value not in known:
+        raise InputError(f"{name} {value} is not known", f"give {name} as {' or '.join(known)}.")
+
+
+def _at_least(name: str, value: float | None, smallest: int) -> None:
+    if value is not None and not value >= smallest:
+        raise InputError(f"{name} {value} is too small", f"give {name} of {smallest} or more.")

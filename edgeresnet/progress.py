@@ -1,0 +1,158 @@
+"""What a long training tells: a bar on a terminal, plain lines in a log; always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from typing_extensions import Self
+
+LOG_EVERY_S = 30.0
+
+
+class TrainProgress:
+    """Reports steps and epochs; a context manager.
+
+    Args:
+        epochs: how many there will be.
+        images: in one epoch.
+        enabled: False says nothing at all.
+        console: None for stderr.
+    """
+
+    def __init__(
+        self, epochs: int, images: int, *, enabled: bool = True, console: Console | None = None
+    ) -> None:
+        self._epochs, self._images = epochs, images
+        self._console = (console or Console(stderr=True)) if enabled else None
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._started = self._last_line = time.monotonic()
+        # Images and seconds of training steps since the start, validation left out.
+        self._trained, self._busy_s = 0, 0.0
+        self._planned: int | None = None
+        self._epoch, self._images_done = 0, 0
+
+    def __enter__(self) -> Self:
+        if self._console is not None and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self._console,
+                redirect_stdout=False,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._images, figures="")
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def start_epoch(self, epoch: int, images_done: int) -> None:
+        """Epoch ``epoch`` (from 0) begins, or goes on behind ``images_done``."""
+        self._epoch, self._images_done = epoch, images_done
+        if self._planned is None:
+            self._planned = (self._epochs - epoch) * self._images - images_done
+        if self._bar is not None:
+            self._bar.reset(self._task, total=self._images, completed=images_done, figures="")
+            self._bar.update(self._task, description=self._title())
+
+    def step(self, images: int, seconds: float, loss: float, top1: float) -> None:
+        """A step of ``images`` took ``seconds``; loss and top-1 are the epoch's so far."""
+        self._trained += images
+        self._busy_s += seconds
+        self._images_done += images
+        if self._console is None:
+            return
+        figures = (
+            f"loss {loss:.4f}  top-1 {top1:.4f}  {self.images_per_second():.0f} images/s  "
+            f"{duration(self.seconds_left())} left"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._images_done, figures=figures)
+        elif time.monotonic() - self._last_line >= LOG_EVERY_S:
+            share = self._images_done / self._images
+            self.say(f"{self._title()}  {share:.0%}  {figures}")
+            self._last_line = time.monotonic()
+
+    def end_epoch(self, text: str) -> None:
+        """One line on the finished epoch."""
+        self.say(f"{self._title()}  {text}")
+        self._last_line = time.monotonic()
+
+    def images_per_second(self) -> float:
+        """Speed of the training steps since the start."""
+        return self._trained / self._busy_s if self._busy_s else 0.0
+
+    def seconds_left(self) -> float:
+        """Estimate for all epochs, validation included."""
+        if not self._trained or self._planned is None:
+            return 0.0
+        elapsed_s = time.monotonic() - self._started
+        return elapsed_s / self._trained * (self._planned - self._trained)
+
+    def _title(self) -> str:
+        return f"epoch {self._epoch + 1}/{self._epochs}"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@contextmanager
+def images_progress(
+    title: str, total: int, *, enabled: bool = True, console: Console | None = None
+) -> Iterator[Callable[[int], None]]:
+    """Reports how many of ``total`` images are done: a bar, or a line every 30 s; on stderr.
+
+    Yields:
+        A function to call with the number of images just done.
+    """
+    console = console or Console(stderr=True)
+    if not enabled:
+        yield lambda images: None
+        return
+    if console.is_terminal:
+        columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, redirect_stdout=False, transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda images: bar.advance(task, images)
+        return
+    done, last = 0, time.monotonic()
+
+    def advance(images: int) -> None:
+        nonlocal done, last
+        done += images
+        if time.monotonic() - last >= LOG_EVERY_S:
+            console.print(f"{title}  {done}/{total} images", markup=False, highlight=False)
+            last = time.monotonic()
+
+    yield advance

@@ -1,0 +1,202 @@
+"""Recipes: YAML files that say what a run does; every error in one message, before any work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from edgeresnet.errors import InputError
+from edgeresnet.options import QAT_DEFAULTS, Budgets, QuantizeOptions, TrainOptions
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network.
+
+    Attributes:
+        arch: a ResNet's name.
+        stem: ``imagenet`` or ``small``; None chooses by image size.
+        weights: checkpoint to begin with, or to quantize if the recipe has no ``train``.
+    """
+
+    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
+    stem: Literal["imagenet", "small"] | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Bundles to make: every target in every precision.
+
+    Attributes:
+        batch: one size, or smallest:best:largest.
+        embed_preprocess: uint8 NHWC input, normalization in the graph.
+    """
+
+    targets: tuple[Literal["onnx", "openvino"], ...] = ("onnx", "openvino")
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    batch: str = "1"
+    embed_preprocess: bool = False
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """How the bundles are measured.
+
+    Attributes:
+        device: the hardware they run on.
+        threads: None leaves the choice to the runtime.
+        rounds: timed runs of each bundle.
+        limit: validation images; None takes all.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    rounds: int = 200
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run does.
+
+    Attributes:
+        name: of the run's folder.
+        data: DATA SPEC.
+        image_size: in pixels; None: what suits data or weights.
+        seed: of every stage.
+        limit: images of each split.
+        train: None: ``model.weights`` is quantized as it is.
+    """
+
+    name: str
+    data: str
+    image_size: int | None = None
+    seed: int = 0
+    limit: int | None = None
+    skip_broken: bool = False
+    model: ModelSettings = field(default_factory=ModelSettings)
+    train: TrainOptions | None = None
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
+    export: ExportSettings = field(default_factory=ExportSettings)
+    compare: CompareSettings = field(default_factory=CompareSettings)
+    budgets: Budgets = field(default_factory=Budgets)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: YAML file.
+        overrides: ``key.path=value`` each, the value in YAML; they go over the file's.
+
+    Raises:
+        InputError: names every wrong key and value at once.
+    """
+    values = _read(path)
+    faults: list[str] = []
+    for override in overrides:
+        _override(values, override, faults)
+    recipe: Recipe | None = _build(Recipe, values, "", faults)
+    if recipe is not None and recipe.train is None and recipe.model.weights is None:
+        faults.append("train: missing, and model.weights gives nothing to quantize either")
+    if faults or recipe is None:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise InputError(f"recipe {path} has {len(faults)} fault(s):\n{listed}", "mend these keys.")
+    train = None if recipe.train is None else replace(recipe.train, seed=recipe.seed)
+    qat = replace(recipe.quantize.train, seed=recipe.seed)
+    quantize = replace(recipe.quantize, seed=recipe.seed, train=qat)
+    return replace(recipe, train=train, quantize=quantize)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"recipe {path} does not exist", "check the path, e.g. recipes/*.yaml.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} is not YAML: {error}", "mend the file.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"recipe {path} has no keys", "begin with name, data, model and train.")
+    return values
+
+
+def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
+    import yaml
+
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        faults.append(f"--set {override}: give it as key=value")
+        return
+    *sections, last = key.split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            faults.append(f"--set {override}: {section} has no keys of its own")
+            return
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        faults.append(f"--set {override}: the value is not YAML")
+
+
+def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
+    """A dataclass of plain values, or None with the reasons added to ``faults``."""
+    if not isinstance(values, Mapping):
+        faults.append(f"{where or 'recipe'}: give keys and values, not {values!r}")
+        return None
+    prefix = f"{where}." if where else ""
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    arguments: dict[str, Any] = {}
+    before = len(faults)
+    for key, value in values.items():
+        if key not in known:
+            faults.append(f"{prefix}{key}: unknown key{_nearest(str(key), known)}")
+        elif section := _section(hints[key]):
+            if value is not None:
+                arguments[key] = _build(section, value, f"{prefix}{key}", faults)
+        else:
+            arguments[key] = _convert(hints[key], value, f"{prefix}{key}", faults)
+    if where == "quantize.train":
+        arguments = {**QAT_DEFAULTS.to_dict(), **arguments}
+    if len(faults) > before:
+        return None
+    try:
+        return kind(**arguments)
+    except InputError as error:
+        faults.append(f"{where}: {error.cause}; {error.fix}")
+    except TypeError:
+        missing = [f.name for f in fields(kind) if f.name in ("name", "data")]
+        faults.extend(f"{prefix}{name}: missing" for name in missing if name not in arguments)
+    return None
+
+
+def _section(hint: Any) -> type[Any] | None:
+    return next(
+        (h for h in (hint, *get_args(hint)) if is_dataclass(h) and isinstance(h, type)), None
+    )
+
+
+def _convert(hint: Any, value: Any, where: str, faults: list[str]) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        faults.append(f"{where}: {error.errors()[0]['msg']}, not {value!r}")
+        return None
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(key, known, n=1)
+    return f" (is {found[0]} meant?)" if found else f" (known: {', '.join(known)})"

@@ -1,0 +1,334 @@
+"""The one training loop: training, recovery, quantization-aware training and distillation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeresnet.augment import TrainBatches
+from edgeresnet.checkpoint import save_atomically
+from edgeresnet.dataset import Dataset, InputSpec, fingerprint
+from edgeresnet.errors import CheckError
+from edgeresnet.loop import (
+    EvaluationSet,
+    Learner,
+    ParamGroups,
+    evaluate,
+    predict_logits,
+    seed_everything,
+    training_device,
+)
+from edgeresnet.options import TrainOptions
+from edgeresnet.progress import TrainProgress, duration
+
+__all__ = ["TrainOptions", "TrainResult", "discard_resume", "fit", "predict_logits"]
+
+RESUME_EVERY_S = 60.0
+RESUME_VERSION = 1
+# Reading a loss off a GPU waits for it; on the CPU it costs nothing.
+CHECK_EVERY = {"cuda": 16, "cpu": 1}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training came to.
+
+    Attributes:
+        state_dict: on the CPU; the best epoch's where ``patience`` is set, else the last's.
+        top1: its share of right answers on the validation data, in [0, 1].
+        epochs_run: fewer than asked for after an early stop.
+        history: for each epoch ``epoch`` (from 1), ``loss`` and ``train_top1`` (on augmented
+            images), ``lr``, ``seconds``, and where it was validated ``top1``.
+        seconds: in all, those before an interruption included.
+    """
+
+    state_dict: dict[str, Tensor]
+    top1: float
+    epochs_run: int
+    history: list[dict[str, float]]
+    seconds: float
+
+
+@dataclass
+class _Standing:
+    """How far a training is; the resume file holds it whole."""
+
+    epoch: int = 0
+    step: int = 0
+    images: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    epoch_s: float = 0.0
+    total_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    top1: float = 0.0
+    best_top1: float = -1.0
+    best_epoch: int = 0
+    best: dict[str, Tensor] | None = None
+    ticked: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> None:
+        """Add the time since the last tick."""
+        now = time.monotonic()
+        self.total_s += now - self.ticked
+        self.ticked = now
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ticked"}
+
+
+@dataclass(frozen=True)
+class _Saver:
+    """Writes and reads the resume file; without a path it does nothing."""
+
+    path: Path | None
+    key: str
+
+    def save(self, learner: Learner, standing: _Standing) -> None:
+        standing.tick()
+        if self.path is not None:
+            content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
+            save_atomically(content, self.path)
+
+    def load(self, learner: Learner, say: Callable[[str], None]) -> _Standing:
+        if self.path is None or not self.path.exists():
+            return _Standing()
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            say(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
+            return _Standing()
+        if not isinstance(content, dict) or content.get("key") != self.key:
+            say(f"{self.path} is of other settings, data or weights: starting afresh")
+            return _Standing()
+        learner.restore(content)
+        standing = _Standing(**content["standing"])
+        say(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
+        return standing
+
+
+def fit(
+    model: nn.Module,
+    train_set: Dataset,
+    val_set: Dataset,
+    spec: InputSpec,
+    options: TrainOptions,
+    *,
+    teacher: nn.Module | None = None,
+    resume_path: Path | None = None,
+    resume_key: str = "",
+    progress: bool = True,
+    param_groups: ParamGroups | None = None,
+    on_epoch: Callable[[nn.Module, float], None] | None = None,
+    validate_every: int = 1,
+) -> TrainResult:
+    """Train ``model`` in place; on a GPU where there is one.
+
+    Seeds the global generators of torch and numpy. Afterwards the model is on the CPU, in eval
+    mode, and has the returned weights.
+
+    Args:
+        model: (N, 3, H, W) float32 to logits (N, classes).
+        train_set: two images or more.
+        val_set: of the same classes.
+        spec: how an image becomes an input.
+        options: all settings.
+        teacher: for distillation; used where ``options.distill`` is above 0.
+        resume_path: written after every epoch and about once a minute, and gone on from if it is
+            of the same settings, data and ``resume_key``; `discard_resume` removes it.
+        resume_key: what else must be the same, such as the hash of the first weights.
+        progress: report on stderr.
+        param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
+        on_epoch: called before every epoch, one gone on with too, with the model and the share of
+            epochs done.
+        validate_every: epochs between validations; the last epoch always has one.
+
+    Raises:
+        InputError: options that do not go together, or a broken image.
+        CheckError: the loss became NaN or infinite.
+    """
+    device = training_device()
+    seed_everything(options.seed)
+    feed = TrainBatches(train_set, spec, options, device)
+    learner = Learner(
+        model,
+        options,
+        feed.steps * options.epochs,
+        device,
+        teacher=teacher,
+        param_groups=param_groups,
+    )
+    key = _resume_key(learner, train_set, val_set, spec, resume_key)
+    saver = _Saver(resume_path, key)
+    validation = EvaluationSet(val_set, spec)
+    with TrainProgress(options.epochs, feed.images, enabled=progress) as reporter:
+        standing = saver.load(learner, reporter.say)
+        try:
+            while standing.epoch < options.epochs and not _is_over(standing, options):
+                if on_epoch is not None:
+                    on_epoch(learner.model, standing.epoch / options.epochs)
+                _train_epoch(learner, feed, standing, saver, reporter)
+                last = standing.epoch + 1 == options.epochs
+                found: dict[str, float] = {}
+                if last or (standing.epoch + 1) % validate_every == 0:
+                    found = _validate(learner, validation, standing, options)
+                text = _end_epoch(learner, standing, found)
+                reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")
+                saver.save(learner, standing)
+            if standing.epoch < options.epochs:
+                reporter.say(f"stopped early: epoch {standing.best_epoch} is the best")
+        finally:
+            feed.close()
+    return _finish(model, learner, standing, options)
+
+
+def _is_over(standing: _Standing, options: TrainOptions) -> bool:
+    patience = options.patience
+    return patience is not None and standing.epoch - standing.best_epoch >= patience
+
+
+def _train_epoch(
+    learner: Learner,
+    feed: TrainBatches,
+    standing: _Standing,
+    saver: _Saver,
+    reporter: TrainProgress,
+) -> None:
+    """The rest of the epoch that ``standing`` is in."""
+    waiting: list[tuple[Tensor, Tensor, int]] = []
+    every = CHECK_EVERY[learner.device.type]
+    reporter.start_epoch(standing.epoch, standing.images)
+    begun = saved = checked = time.monotonic()
+    epoch_s = standing.epoch_s
+    for images, labels in feed.epoch(standing.epoch, standing.step):
+        waiting.append((*learner.step(images, labels), len(labels)))
+        standing.step += 1
+        if standing.step % every and standing.step < feed.steps:
+            continue
+        done = _book(waiting, standing, learner, feed.steps)
+        now = time.monotonic()
+        standing.epoch_s = epoch_s + now - begun
+        mean, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
+        reporter.step(done, now - checked, mean, top1)
+        checked = now
+        if now - saved >= RESUME_EVERY_S and standing.step < feed.steps:
+            saver.save(learner, standing)
+            saved = checked = time.monotonic()
+
+
+def _book(
+    waiting: list[tuple[Tensor, Tensor, int]], standing: _Standing, learner: Learner, steps: int
+) -> int:
+    """Add finished steps to the epoch's figures and empty the list; returns their images."""
+    first = standing.step - len(waiting)
+    losses = torch.stack([loss for loss, _, _ in waiting]).tolist()
+    hits = int(torch.stack([correct for _, correct, _ in waiting]).sum())
+    for place, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            step = first + place + 1
+            raise _diverged(
+                f"at step {step} of {steps} in epoch {standing.epoch + 1} (loss {loss})",
+                learner,
+                at_start=standing.epoch == 0 and step == 1,
+            )
+    images = sum(n for _, _, n in waiting)
+    standing.loss_sum += sum(loss * n for loss, (_, _, n) in zip(losses, waiting, strict=True))
+    standing.correct += hits
+    standing.images += images
+    waiting.clear()
+    return images
+
+
+def _diverged(where: str, learner: Learner, *, at_start: bool) -> CheckError:
+    options = learner.options
+    if at_start:
+        fix = "the starting weights or the inputs are broken: give other --weights, check --data."
+    elif options.precision == "fp16":
+        fix = "float16 may have overflowed: train with precision bf16, or lower lr."
+    else:
+        clip = "" if options.clip_norm else " and clip_norm 1.0"
+        fix = f"lr {options.lr} is probably too high: try {options.lr / 10:g}{clip}."
+    return CheckError(f"training diverged {where}", fix)
+
+
+def _validate(
+    learner: Learner, validation: EvaluationSet, standing: _Standing, options: TrainOptions
+) -> dict[str, float]:
+    logits = evaluate(learner.result, validation, learner.device)
+    if not np.isfinite(logits).all():
+        where = f"by the end of epoch {standing.epoch + 1}: the logits are not finite"
+        raise _diverged(where, learner, at_start=False)
+    standing.top1 = float((logits.argmax(1) == validation.labels).mean())
+    if standing.top1 > standing.best_top1:
+        standing.best_top1, standing.best_epoch = standing.top1, standing.epoch + 1
+        if options.patience is not None:
+            standing.best = _weights(learner.result)
+    return {"top1": standing.top1}
+
+
+def _end_epoch(learner: Learner, standing: _Standing, found: dict[str, float]) -> str:
+    """Close the epoch's books; returns a line about it."""
+    loss, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
+    figures = {
+        "epoch": float(standing.epoch + 1),
+        "loss": loss,
+        "train_top1": top1,
+        "lr": learner.lr,
+        "seconds": standing.epoch_s,
+    }
+    standing.history.append(figures | found)
+    text = f"loss {loss:.4f}  train top-1 {top1:.4f}"
+    if found:
+        text += f"  val top-1 {standing.top1:.4f} (best {standing.best_top1:.4f})"
+    text += f"  {duration(standing.epoch_s)}"
+    standing.epoch += 1
+    standing.step = standing.images = standing.correct = 0
+    standing.loss_sum = standing.epoch_s = 0.0
+    return text
+
+
+def _finish(
+    model: nn.Module, learner: Learner, standing: _Standing, options: TrainOptions
+) -> TrainResult:
+    best = standing.best
+    weights = best if best is not None else _weights(learner.result)
+    top1 = standing.best_top1 if best is not None else standing.top1
+    model.load_state_dict(weights)
+    model.cpu().eval()
+    return TrainResult(weights, top1, standing.epoch, standing.history, standing.total_s)
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _resume_key(
+    learner: Learner, train_set: Dataset, val_set: Dataset, spec: InputSpec, extra: str
+) -> str:
+    """What must be the same for two trainings to be one."""
+    # Where the images are decoded changes no result.
+    settings = {k: v for k, v in learner.options.to_dict().items() if k != "workers"}
+    shapes = {name: list(t.shape) for name, t in learner.model.state_dict().items()}
+    data = [fingerprint(train_set), fingerprint(val_set)]
+    parts = [RESUME_VERSION, settings, shapes, learner.groups(), data, spec.to_dict(), extra]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def discard_resume(resume_path: Path | None) -> None:
+    """Remove the resume file, once its training's result is safe."""
+    if resume_path is not None:
+        resume_path.unlink(missing_ok=True)

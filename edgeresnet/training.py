@@ -1,0 +1,144 @@
+"""The training stage: a DATA SPEC and an architecture in, a checkpoint out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rich.console import Console
+
+from edgeresnet.checkpoint import Checkpoint, load_backbone, load_checkpoint
+from edgeresnet.dataset import Dataset, InputSpec, fingerprint, open_dataset
+from edgeresnet.device import versions
+from edgeresnet.errors import InputError
+from edgeresnet.loop import seed_everything
+from edgeresnet.model import Widths, build_resnet
+from edgeresnet.options import TrainOptions
+from edgeresnet.train import TrainResult, fit
+
+# What the data's own images suggest; photographs get ImageNet's size.
+IMAGE_SIZES = {"digits": 16, "fashion-mnist": 28, "cifar10": 32}
+PHOTO_SIZE = 224
+SMALL_STEM_TO = 64
+
+
+def train_checkpoint(
+    *,
+    data: str,
+    arch: str,
+    stem: str | None,
+    image_size: int | None,
+    weights: str | None,
+    options: TrainOptions,
+    limit: int | None,
+    skip_broken: bool,
+    resume_path: Path | None,
+    progress: bool,
+) -> tuple[Checkpoint, TrainResult]:
+    """Train from scratch, or fine-tune from ``weights``.
+
+    Args:
+        data: DATA SPEC.
+        arch: a name in `edgeresnet.model.ARCHS`.
+        stem: None: that of ``weights``, else ``small`` up to 64 px and ``imagenet`` above.
+        image_size: in pixels; None: that of ``weights``, else what suits the data.
+        weights: checkpoint of any origin to begin with; its widths, mean and std are kept, and
+            its classifier where the number of classes is the same.
+        options: of the training.
+        limit: images of each split.
+        skip_broken: leave unreadable images out, and say how many.
+        resume_path: see `edgeresnet.train.fit`; the caller removes it when the checkpoint is safe.
+        progress: report on stderr.
+
+    Raises:
+        InputError: data, weights or options are not usable or do not go together.
+        MissingError: a package that reads the data is not installed.
+        CheckError: training diverged.
+    """
+    train_set, val_set = _open(data, limit, skip_broken=skip_broken, progress=progress)
+    # Before the network is made: its first weights are random too.
+    seed_everything(options.seed)
+    start = None if weights is None else _starting_point(weights, arch, image_size)
+    spec = start.input_spec if start else InputSpec(image_size or IMAGE_SIZES.get(data, PHOTO_SIZE))
+    if stem is None:
+        stem = start.stem if start else _default_stem(spec.image_size)
+    widths = start.widths if start else Widths.dense(arch)
+    model = build_resnet(arch, len(train_set.classes), stem, widths)
+    if start is not None:
+        load_backbone(model, start)
+    result = fit(
+        model,
+        train_set,
+        val_set,
+        spec,
+        options,
+        resume_path=resume_path,
+        resume_key=f"{arch} {stem} {_weights_key(start)}",
+        progress=progress,
+    )
+    provenance = {
+        "trained_with": versions(),
+        "seed": options.seed,
+        "options": options.to_dict(),
+        "weights": weights,
+        "data_fingerprint": fingerprint(train_set),
+        "train_images": len(train_set),
+        "val_images": len(val_set),
+        "skipped": len(train_set.skipped) + len(val_set.skipped),
+        "epochs_run": result.epochs_run,
+        "top1": result.top1,
+    }
+    checkpoint = Checkpoint(
+        arch,
+        stem,
+        widths,
+        tuple(train_set.classes),
+        spec,
+        result.state_dict,
+        data=data,
+        provenance=provenance,
+    )
+    return checkpoint, result
+
+
+def _open(
+    data: str, limit: int | None, *, skip_broken: bool, progress: bool
+) -> tuple[Dataset, Dataset]:
+    """Both splits.
+
+    The split has its own fixed seed: with the training's, evaluation would meet training images.
+    """
+    train_set = open_dataset(data, "train", limit=limit, skip_broken=skip_broken)
+    val_set = open_dataset(data, "val", limit=limit, skip_broken=skip_broken)
+    broken = [*train_set.skipped, *val_set.skipped]
+    if broken and progress:
+        shown = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
+        text = f"left out {len(broken)} unreadable images: {shown}"
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    return train_set, val_set
+
+
+def _starting_point(weights: str, arch: str, image_size: int | None) -> Checkpoint:
+    start = load_checkpoint(weights, arch=arch, image_size=image_size)
+    if start.arch != arch:
+        raise InputError(
+            f"weights {weights} are of {start.arch}, not {arch}",
+            f"give --arch {start.arch}, or other --weights.",
+        )
+    if start.precision != "fp32":
+        raise InputError(
+            f"weights {weights} are quantized ({start.precision})",
+            "give the float checkpoint that they were made of.",
+        )
+    return start
+
+
+def _default_stem(image_size: int) -> str:
+    return "small" if image_size <= SMALL_STEM_TO else "imagenet"
+
+
+def _weights_key(start: Checkpoint | None) -> str:
+    digest = hashlib.sha256()
+    for tensor in start.state_dict.values() if start else ():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

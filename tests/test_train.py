@@ -1,0 +1,470 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgeresnet import progress, train
+from edgeresnet.dataset import InputSpec, normalize
+from edgeresnet.errors import CheckError, InputError
+from edgeresnet.loop import Learner, default_param_groups, distillation_loss, lr_factor
+from edgeresnet.progress import TrainProgress, duration
+from edgeresnet.sources import ArrayDataset
+from edgeresnet.train import TrainOptions, TrainResult, discard_resume, fit, predict_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edgeresnet.dataset import Split
+
+SPEC = InputSpec(8)
+CPU = torch.device("cpu")
+SHORT = TrainOptions(epochs=3, batch_size=16, lr=0.05, augment="shift", warmup=0.2, workers=0)
+
+
+def blobs(split: Split, n: int = 48, seed: int = 0) -> ArrayDataset:
+    """Class 0 is bright at the top, class 1 at the bottom, under noise."""
+    generator = np.random.default_rng((seed, split == "val"))
+    labels = np.arange(n) % 2
+    pixels = generator.integers(0, 100, (n, 8, 8, 3))
+    pixels[labels == 0, :4] += 90
+    pixels[labels == 1, 4:] += 90
+    return ArrayDataset("blobs", split, ("top", "bottom"), labels, pixels.astype(np.uint8))
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(32, 2),
+    )
+
+
+def trained(options: TrainOptions, model: nn.Module | None = None, **more: Any) -> TrainResult:
+    data = blobs("train"), blobs("val")
+    return fit(model or network(), *data, SPEC, options, **{"progress": False, **more})
+
+
+def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]
+
+
+def assert_equal_weights(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    differing = [name for name in one if not torch.equal(one[name], other[name])]
+    assert differing == []
+
+
+def test_fit_learns_when_the_task_is_easy() -> None:
+    result = trained(replace(SHORT, epochs=8))
+    assert result.top1 > 0.9
+    assert result.epochs_run == 8
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert [entry["epoch"] for entry in result.history] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "lr": 0.01},
+        {"precision": "bf16"},
+        {"ema": 0.9},
+        {"clip_norm": 1.0},
+    ],
+)
+def test_fit_learns_when_an_option_is_on(changes: dict[str, Any]) -> None:
+    result = trained(replace(SHORT, epochs=8, **changes))
+    assert result.top1 > 0.9
+    assert result.state_dict["0.weight"].dtype == torch.float32
+
+
+def test_fit_leaves_the_returned_weights_in_the_model_when_done() -> None:
+    model = network()
+    result = trained(replace(SHORT, ema=0.8), model)
+    assert not model.training
+    assert_equal_weights(dict(model.state_dict()), result.state_dict)
+    logits, labels = predict_logits(model, blobs("val"), SPEC)
+    assert result.top1 == (logits.argmax(1) == labels).mean()
+
+
+def test_fit_gives_the_same_weights_when_the_seed_is_the_same() -> None:
+    first, again = trained(SHORT), trained(SHORT)
+    other = trained(replace(SHORT, seed=1))
+    assert_equal_weights(first.state_dict, again.state_dict)
+    assert not torch.equal(first.state_dict["0.weight"], other.state_dict["0.weight"])
+
+
+class KilledError(Exception):
+    """Stands for kill -9."""
+
+
+def kill_behind(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    original = Learner.step
+    done: list[int] = []
+
+    def step(self: Learner, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if len(done) == steps:
+            raise KilledError
+        done.append(1)
+        return original(self, images, labels)
+
+    monkeypatch.setattr(Learner, "step", step)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"patience": 5}, {"optimizer": "adamw"}])
+@pytest.mark.parametrize("steps", [3, 4, 8])
+def test_fit_ends_with_the_same_weights_when_killed_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, changes: dict[str, Any]
+) -> None:
+    options = replace(SHORT, augment="light", **changes)
+    expected = trained(options)
+    resume_path = tmp_path / "resume.pt"
+    monkeypatch.setattr(train, "RESUME_EVERY_S", 0.0)
+    with monkeypatch.context() as patch:
+        kill_behind(patch, steps)
+        with pytest.raises(KilledError):
+            trained(options, resume_path=resume_path)
+    # Epochs have three steps.
+    standing = torch.load(resume_path, weights_only=True)["standing"]
+    assert (standing["epoch"], standing["step"]) == (steps // 3, steps % 3)
+    calls: list[float] = []
+    result = trained(
+        options,
+        network(seed=9),
+        resume_path=resume_path,
+        on_epoch=lambda model, share: calls.append(share),
+    )
+    assert len(calls) == 3 - steps // 3
+    assert_equal_weights(result.state_dict, expected.state_dict)
+    assert without_seconds(result.history) == without_seconds(expected.history)
+    assert result.top1 == expected.top1
+
+
+def test_fit_trains_nothing_when_the_resume_file_is_of_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    expected = trained(SHORT, resume_path=resume_path)
+    kill_behind(monkeypatch, 0)
+    result = trained(SHORT, network(seed=9), resume_path=resume_path)
+    assert_equal_weights(result.state_dict, expected.state_dict)
+    assert result.top1 == expected.top1
+
+
+@pytest.mark.parametrize("change", [{"options": replace(SHORT, lr=0.04)}, {"resume_key": "other"}])
+def test_fit_starts_afresh_when_the_resume_file_is_of_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    trained(SHORT, resume_path=resume_path)
+    options = change.pop("options", SHORT)
+    expected = trained(options)
+    result = trained(options, resume_path=resume_path, progress=True, **change)
+    assert "resume.pt is of other settings" in capsys.readouterr().err
+    assert_equal_weights(result.state_dict, expected.state_dict)
+
+
+def test_fit_starts_afresh_when_the_resume_file_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    resume_path.write_bytes(b"damaged")
+    assert trained(SHORT, resume_path=resume_path, progress=True).epochs_run == 3
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_fit_takes_its_resume_file_when_only_the_workers_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    trained(SHORT, resume_path=resume_path)
+    trained(replace(SHORT, workers=2), resume_path=resume_path, progress=True)
+    assert "resuming behind epoch 3" in capsys.readouterr().err
+
+
+def test_discard_resume_removes_the_file_when_there_is_one(tmp_path: Path) -> None:
+    resume_path = tmp_path / "resume.pt"
+    resume_path.write_bytes(b"")
+    discard_resume(resume_path)
+    discard_resume(resume_path)
+    discard_resume(None)
+    assert not resume_path.exists()
+
+
+def spoil_from(epoch: int) -> Callable[[nn.Module, float], None]:
+    """Before every one of ten epochs from ``epoch`` on, makes the classifier always say 0."""
+
+    def on_epoch(model: nn.Module, share: float) -> None:
+        if round(share * 10) >= epoch:
+            with torch.no_grad():
+                model.get_parameter("6.bias").copy_(torch.tensor([100.0, -100.0]))
+
+    return on_epoch
+
+
+def test_fit_returns_the_best_epoch_when_patience_runs_out() -> None:
+    model = network()
+    seen: list[dict[str, Tensor]] = []
+    spoil = spoil_from(2)
+
+    def on_epoch(model: nn.Module, share: float) -> None:
+        seen.append({k: v.clone() for k, v in model.state_dict().items()})
+        spoil(model, share)
+
+    options = replace(SHORT, epochs=10, patience=2, augment="none", lr=0.01)
+    result = trained(options, model, on_epoch=on_epoch)
+    top1s = [entry["top1"] for entry in result.history]
+    best = int(np.argmax(top1s))
+    assert result.epochs_run == best + 1 + 2 < 10
+    assert result.top1 == max(top1s) > top1s[-1]
+    assert_equal_weights(result.state_dict, seen[best + 1])
+
+
+def test_fit_returns_the_last_epoch_when_there_is_no_patience() -> None:
+    result = trained(replace(SHORT, epochs=10, lr=0.01), on_epoch=spoil_from(9))
+    top1s = [entry["top1"] for entry in result.history]
+    assert result.epochs_run == 10
+    assert result.top1 == top1s[-1] < max(top1s)
+
+
+def test_fit_calls_on_epoch_with_the_share_done_when_each_epoch_begins() -> None:
+    shares: list[float] = []
+    trained(replace(SHORT, epochs=4), on_epoch=lambda model, share: shares.append(share))
+    assert shares == [0, 0.25, 0.5, 0.75]
+
+
+def test_fit_validates_the_last_epoch_too_when_validation_is_rare() -> None:
+    result = trained(replace(SHORT, epochs=5), validate_every=2)
+    assert [e["epoch"] for e in result.history if "top1" in e] == [2, 4, 5]
+
+
+def test_fit_uses_the_given_groups_when_param_groups_is_set() -> None:
+    def only_classifier(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
+        return [{"params": list(model.get_submodule("6").parameters()), "lr": 0.02}]
+
+    first = {name: value.clone() for name, value in network().state_dict().items()}
+    result = trained(SHORT, param_groups=only_classifier)
+    assert torch.equal(result.state_dict["0.weight"], first["0.weight"])
+    assert not torch.equal(result.state_dict["6.weight"], first["6.weight"])
+
+
+def test_fit_names_step_and_lr_when_the_loss_explodes() -> None:
+    with pytest.raises(CheckError, match=r"diverged .*epoch 1") as caught:
+        trained(replace(SHORT, lr=1e25, warmup=0.0))
+    assert "lr 1e+25 is probably too high" in caught.value.fix
+
+
+def test_fit_blames_the_weights_when_the_first_loss_is_nan() -> None:
+    model = network()
+    with torch.no_grad():
+        model.get_parameter("6.bias").fill_(float("nan"))
+    with pytest.raises(CheckError, match="at step 1 of 3 in epoch 1") as caught:
+        trained(SHORT, model)
+    assert "starting weights" in caught.value.fix
+
+
+def test_fit_refuses_when_fp16_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="fp16 needs an NVIDIA GPU"):
+        trained(replace(SHORT, precision="fp16"))
+
+
+def test_fit_refuses_when_distillation_has_no_teacher() -> None:
+    with pytest.raises(InputError, match=r"distill 0\.5 needs a teacher"):
+        trained(replace(SHORT, distill=0.5))
+
+
+class Opposite(nn.Module):
+    """A teacher that is sure of the wrong class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        top_minus_bottom = x[:, :, :4].mean((1, 2, 3)) - x[:, :, 4:].mean((1, 2, 3))
+        return torch.stack([-top_minus_bottom, top_minus_bottom], 1) * 10
+
+
+@pytest.mark.parametrize(("distill", "share_right"), [(1.0, 0.0), (0.1, 1.0)])
+def test_fit_follows_the_teacher_when_its_weight_is_large(
+    distill: float, share_right: float
+) -> None:
+    options = replace(SHORT, epochs=8, distill=distill, augment="none")
+    assert abs(trained(options, teacher=Opposite()).top1 - share_right) < 0.1
+
+
+def test_distillation_loss_equals_the_formula_when_computed_in_numpy() -> None:
+    generator = np.random.default_rng(0)
+    student, teacher = generator.normal(size=(2, 5, 4))
+
+    def softmax(x: Any) -> Any:
+        e = np.exp(x / 3.0)
+        return e / e.sum(1, keepdims=True)
+
+    p, q = softmax(teacher), softmax(student)
+    expected = (p * np.log(p / q)).sum(1).mean() * 9
+    ours = distillation_loss(torch.from_numpy(student), torch.from_numpy(teacher), 3.0)
+    assert ours.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_lr_factor_rises_then_falls_when_steps_pass() -> None:
+    factors = [lr_factor(step, 100, 0.1) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+    assert lr_factor(0, 100, 0.0) == 1.0
+
+
+def test_default_param_groups_spare_one_dimensional_parameters_when_decaying() -> None:
+    model = network()
+    model.get_parameter("1.weight").requires_grad_(False)
+    decayed, spared = default_param_groups(model, SHORT)
+    assert {tuple(p.shape) for p in decayed["params"]} == {(8, 3, 3, 3), (2, 32)}
+    assert sorted(tuple(p.shape) for p in spared["params"]) == [(2,), (8,)]
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (SHORT.weight_decay, 0.0)
+
+
+def one_step(**changes: Any) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Parameters before and after one plain step, and its loss."""
+    plain = TrainOptions(lr=1.0, momentum=0.0, weight_decay=0.0, warmup=0.0, label_smoothing=0.0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    learner = Learner(model, replace(plain, **changes), 10, CPU)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    data = blobs("train", 8)
+    images = torch.from_numpy(normalize(data.pixels, SPEC))
+    loss, _ = learner.step(images, torch.from_numpy(data.labels))
+    return before, {name: p.detach() for name, p in model.named_parameters()}, loss
+
+
+def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
+    return float(torch.cat([(after[k] - before[k]).flatten() for k in before]).norm())
+
+
+def test_learner_step_is_gradient_descent_when_all_else_is_off() -> None:
+    torch.manual_seed(0)
+    before, after, loss = one_step()
+    weight, bias = (before[k].clone().requires_grad_() for k in ("1.weight", "1.bias"))
+    data = blobs("train", 8)
+    images = torch.from_numpy(normalize(data.pixels, SPEC)).flatten(1)
+    expected = F.cross_entropy(images @ weight.T + bias, torch.from_numpy(data.labels))
+    torch.autograd.backward(expected)
+    assert weight.grad is not None
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(after["1.weight"], before["1.weight"] - weight.grad)
+
+
+def test_learner_step_is_no_longer_than_clip_norm_when_gradients_are_large() -> None:
+    assert moved(*one_step()[:2]) > 0.1
+    assert moved(*one_step(clip_norm=0.01)[:2]) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_learner_result_is_the_moving_average_when_ema_is_on() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    learner = Learner(model, replace(SHORT, ema=0.2), 10, CPU)
+    data = blobs("train", 8)
+    images, labels = torch.from_numpy(normalize(data.pixels, SPEC)), torch.from_numpy(data.labels)
+    learner.step(images, labels)
+    expected = model.get_parameter("1.weight").detach().clone()
+    # The first decays are held down to (1 + n) / (10 + n).
+    for decay in (2 / 11, 0.2):
+        learner.step(images, labels)
+        expected = decay * expected + (1 - decay) * model.get_parameter("1.weight").detach()
+    torch.testing.assert_close(learner.result.get_parameter("1.weight").detach(), expected)
+    assert not torch.equal(expected, model.get_parameter("1.weight"))
+
+
+def test_predict_logits_equals_the_network_when_batches_are_small() -> None:
+    model = network().train()
+    data = blobs("val", 10)
+    logits, labels = predict_logits(model, data, SPEC, batch_size=4)
+    assert model.training
+    with torch.inference_mode():
+        expected = model.eval()(torch.from_numpy(normalize(data.pixels, SPEC)))
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
+    assert labels.tolist() == data.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"epochs": 0}, "epochs 0"),
+        ({"batch_size": 1}, "batch_size 1"),
+        ({"lr": 0.0}, "lr 0"),
+        ({"lr": float("nan")}, "lr nan"),
+        ({"optimizer": "adam"}, "optimizer adam"),
+        ({"augment": "heavy"}, "augment heavy"),
+        ({"precision": "int8"}, "precision int8"),
+        ({"ema": 1.0}, "ema 1"),
+        ({"warmup": -0.1}, "warmup -0.1"),
+        ({"patience": 0}, "patience 0"),
+        ({"clip_norm": 0.0}, "clip_norm 0"),
+        ({"distill": 1.5}, "distill 1.5"),
+        ({"workers": -1}, "workers -1"),
+    ],
+)
+def test_train_options_name_the_setting_when_it_is_wrong(
+    changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InputError, match=named):
+        TrainOptions(**changes)
+
+
+def test_fit_writes_one_line_an_epoch_when_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(SHORT, progress=True)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert all("loss" in line and "val top-1" in line and "images/s" in line for line in lines)
+
+
+def test_fit_is_silent_when_progress_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(SHORT)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_train_progress_shows_the_figures_when_steps_are_done(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120)
+    with TrainProgress(2, 100, console=console) as reporter:
+        reporter.start_epoch(0, 50)
+        reporter.step(25, 0.5, 1.25, 0.75)
+    for part in ("epoch 1/2", "75%", "loss 1.2500", "top-1 0.7500", "50 images/s", "left"):
+        assert part in text.getvalue()
+
+
+def test_train_progress_counts_the_whole_rest_when_estimating(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("edgeresnet.progress.time.monotonic", lambda: now[0])
+    with TrainProgress(3, 100, enabled=False) as reporter:
+        reporter.start_epoch(1, 50)
+        now[0] = 10.0
+        reporter.step(50, 8.0, 1.0, 0.5)
+    # 100 images are left at 5 images a second, validation included.
+    assert reporter.seconds_left() == pytest.approx(20.0)
+    assert reporter.images_per_second() == pytest.approx(6.25)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45.4, "45 s"), (720, "12 min"), (11100, "3 h 05 min")]
+)
+def test_duration_uses_the_fitting_unit_when_time_grows(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -14,6 +14,17 @@ Method = Literal["ptq", "qat", "auto"]
 ObserverName = Literal["mse", "percentile", "ema"]
 
 
+def _one_of(name: str, value: str, choices: Any) -> None:
+    known = get_args(choices)
+    if value not in known:
+        raise InputError(f"{name} {value} is not known", f"give {name} as {' or '.join(known)}.")
+
+
+def _at_least(name: str, value: float | None, smallest: int) -> None:
+    if value is not None and not value >= smallest:
+        raise InputError(f"{name} {value} is too small", f"give {name} of {smallest} or more.")
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """Settings of one training.
@@ -145,14 +156,3 @@ class Budgets:
     max_drop: float | None = None
     max_p99_ms: float | None = None
     min_speedup: float | None = None
-
-
-def _one_of(name: str, value: str, choices: Any) -> None:
-    known = get_args(choices)
-    if value not in known:
-        raise InputError(f"{name} {value} is not known", f"give {name} as {' or '.join(known)}.")
-
-
-def _at_least(name: str, value: float | None, smallest: int) -> None:
-    if value is not None and not value >= smallest:
-        raise InputError(f"{name} {value} is too small", f"give {name} of {smallest} or more.")

@@ -93,6 +93,17 @@ class Manifest:
         values["batch"] = vars(self.batch)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
+    def description(self) -> dict[str, Any]:
+        """The JSON contract of ``inspect``."""
+        keys = ("arch", "stem", "parameters", "macs", "target", "precision", "data", "proof")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "classes": list(self.classes),
+            "image_size": self.input_spec.image_size,
+            "widths": self.widths,
+            "layers": list(self.layers),
+        }
+
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""

@@ -120,7 +120,8 @@ class QuantizeOptions:
         observer: what makes a step size of the values seen in calibration.
         calibration_images: of the training data, as many of each class.
         max_drop: top-1 that ``auto`` may lose, absolute, in [0, 1].
-        freeze_bn: share of QAT's epochs with live batch normalization; 0 folds it from the start.
+        freeze_bn: share of QAT's epochs with live batch normalization; 0 folds it from the
+            start, which needs a learning rate ten times smaller.
         train: QAT's own training settings.
         seed: of what is drawn for calibration.
     """
@@ -129,7 +130,7 @@ class QuantizeOptions:
     observer: ObserverName = "mse"
     calibration_images: int = 512
     max_drop: float = 0.005
-    freeze_bn: float = 0.0
+    freeze_bn: float = 0.5
     train: TrainOptions = field(default=QAT_DEFAULTS)
     seed: int = 0
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -100,15 +101,13 @@ def openvino_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kern
     for operation in compiled.get_runtime_model().get_ordered_ops():
         facts = operation.get_rt_info()
 
-        def fact(key: str, facts: Mapping[str, object] = facts) -> str:
-            return str(facts[key]) if key in facts else ""
+        def fact(key: str, facts: Any = facts) -> str:
+            return str(facts[key].astype(str)) if key in facts else ""
 
         kind = fact("layerType")
         if kind not in ("Const", "Reorder", "Reshape"):
-            layers = tuple(
-                name.removesuffix("/WithoutBiases")
-                for name in fact("originalLayersNames").split(",")
-            )
+            # OpenVINO appends to the name of a layer that it rewrites: fc/WithoutBiases/….
+            layers = tuple(name.split("/")[0] for name in fact("originalLayersNames").split(","))
             integer = fact("runtimePrecision") in ("u8", "i8")
             kernels.append(Kernel(f"{kind} {fact('primitiveType')}", integer, layers))
     return kernels

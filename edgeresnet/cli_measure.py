@@ -1,0 +1,288 @@
+"""Commands that need no torch: build, profile, evaluate, compare, inspect, devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeresnet.cli_options import (
+    DeviceName,
+    ImageSize,
+    Json,
+    Limit,
+    MaybeData,
+    Quiet,
+    Seed,
+    SkipBroken,
+    Threads,
+    show,
+)
+from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.options import Budgets
+
+if TYPE_CHECKING:
+    from edgeresnet.dataset import Dataset
+    from edgeresnet.opening import Opened
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, or checkpoint.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command(epilog="Example: edgeresnet build bundle --device gpu")(build)
+    app.command(epilog="Example: edgeresnet profile bundle --batch 1,8 --layers")(profile)
+    app.command(epilog="Example: edgeresnet evaluate bundle --data photos")(evaluate)
+    app.command(
+        epilog="Example: edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
+    )(compare)
+    app.command(epilog="Example: edgeresnet inspect bundle --json -")(inspect)
+    app.command(epilog="Example: edgeresnet devices")(devices)
+
+
+def build(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    device: DeviceName = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Compile a bundle for a device of this machine, into BUNDLE/engines."""
+    from edgeresnet.bundle import load_bundle
+    from edgeresnet.targets import target_of
+
+    loaded = load_bundle(bundle)
+    engine_dir = bundle / "engines"
+    engine_dir.mkdir(exist_ok=True)
+    path = target_of(loaded.manifest.target).save_engine(loaded.model_path, device, engine_dir)
+    if path is None:
+        line = f"target {loaded.manifest.target} compiles when it loads; there is nothing to keep"
+    else:
+        line = f"{path}, {path.stat().st_size / 2**20:.1f} MiB"
+    show(line, quiet=quiet, json=None)
+
+
+def profile(
+    model: Model,
+    device: DeviceName = "cpu",
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also the time of each layer, from the runtime.")
+    ] = False,
+    batch: Annotated[
+        Optional[str], typer.Option("--batch", help="Sizes, as 1,8; default: the model's own.")
+    ] = None,
+    threads: Threads = None,
+    image_size: ImageSize = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Latency, throughput and memory of a model on a device."""
+    from edgeresnet.profiling import profile_model
+    from edgeresnet.report.tables import layers_table, profile_table
+
+    rows, layer_profiles = profile_model(
+        model, device=device, batches=_sizes(batch), threads=threads, image_size=image_size,
+        layers=layers,
+    )  # fmt: skip
+    if json:
+        from edgeresnet.report.results import write_json
+
+        listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
+        write_json({"schema": 1, **rows[0], "batches": rows, **listed}, json)
+    tables = [profile_table(rows), *([layers_table(layer_profiles)] if layers else [])]
+    show(*tables, quiet=quiet, json=json)
+
+
+def evaluate(
+    model: Model,
+    data: MaybeData = None,
+    device: DeviceName = "cpu",
+    limit: Limit = None,
+    threads: Threads = None,
+    image_size: ImageSize = None,
+    skip_broken: SkipBroken = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
+    from edgeresnet.accuracy import accuracy, predict
+    from edgeresnet.opening import open_model
+    from edgeresnet.progress import images_progress
+    from edgeresnet.report.tables import evaluate_table
+    from edgeresnet.targets.protocol import RunOptions
+
+    options = RunOptions(threads=threads)
+    with open_model(model, device=device, options=options, image_size=image_size) as opened:
+        dataset = _dataset(data, [opened], limit, skip_broken=skip_broken)
+        with images_progress("evaluating", len(dataset), enabled=not quiet) as advance:
+            predictions = predict(
+                opened.session, dataset, opened.input_spec,
+                embed_preprocess=opened.embed_preprocess, on_images=advance,
+            )  # fmt: skip
+        figures = accuracy(predictions)
+    result = {
+        "schema": 1,
+        "target": opened.target,
+        "device": opened.device,
+        "precision": opened.precision,
+        **figures.to_dict(),
+        "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
+        "data": dataset.name,
+        "skipped": list(dataset.skipped),
+        "preprocess_ms": predictions.preprocess_ms,
+        "run_ms": predictions.run_ms,
+    }
+    if json:
+        from edgeresnet.report.results import write_json
+
+        write_json(result, json)
+    show(evaluate_table(result), quiet=quiet, json=json)
+
+
+def compare(
+    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Measured against.")],
+    candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="One or more.")],
+    data: MaybeData = None,
+    device: DeviceName = "cpu",
+    max_drop: Annotated[
+        Optional[float], typer.Option("--max-drop", help="Budget: top-1 lost, absolute.")
+    ] = None,
+    max_p99_ms: Annotated[
+        Optional[float], typer.Option("--max-p99-ms", help="Budget: 99th percentile.")
+    ] = None,
+    min_speedup: Annotated[
+        Optional[float], typer.Option("--min-speedup", help="Budget: times the baseline's speed.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Timed runs of each.", min=2)] = 200,
+    batch: Annotated[int, typer.Option("--batch", help="Images in a timed run.", min=1)] = 1,
+    limit: Limit = None,
+    threads: Threads = None,
+    seed: Seed = 0,
+    image_size: ImageSize = None,
+    skip_broken: SkipBroken = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy and latency before and after, in one interleaved run; exit 1 over a budget."""
+    from contextlib import ExitStack
+
+    from edgeresnet.compare import compare as compare_models
+    from edgeresnet.opening import open_model
+    from edgeresnet.progress import images_progress
+    from edgeresnet.targets.protocol import RunOptions
+
+    options = RunOptions(threads=threads)
+    with ExitStack() as stack:
+        models = [
+            stack.enter_context(
+                open_model(path, device=device, options=options, image_size=image_size)
+            )
+            for path in (baseline, *candidates)
+        ]
+        dataset = _dataset(data, models, limit, skip_broken=skip_broken)
+        total = len(models) * len(dataset)
+        advance = stack.enter_context(images_progress("evaluating", total, enabled=not quiet))
+        result = compare_models(
+            models, dataset, Budgets(max_drop, max_p99_ms, min_speedup), rounds=rounds,
+            batch=batch, seed=seed, on_images=advance,
+        )  # fmt: skip
+    show_comparison(result, json, quiet)
+    enforce(result)
+
+
+def show_comparison(result: dict[str, Any], json: str | None, quiet: bool) -> None:
+    """Table, note and budgets; JSON where it is wanted."""
+    from edgeresnet.report.results import write_json
+    from edgeresnet.report.tables import budget_lines, compare_table
+
+    if json:
+        write_json(result, json)
+    note = [result["note"]] if result["note"] else []
+    show(compare_table(result), *note, *budget_lines(result), quiet=quiet, json=json)
+
+
+def enforce(result: dict[str, Any]) -> None:
+    """Exit 1 if a budget was missed."""
+    missed = [b["name"] for b in result["budgets"] if not b["met"]]
+    if missed:
+        raise CheckError(
+            f"budget missed: {', '.join(missed)}",
+            "raise the budget, or quantize with --method qat and more --epochs.",
+        )
+
+
+def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
+    """Layers, widths, multiply-accumulates, parameters and precision of each."""
+    from edgeresnet.report.results import write_json
+    from edgeresnet.report.tables import inspect_table
+
+    if (model / "manifest.json").is_file() or model.is_dir():
+        from edgeresnet.bundle import load_bundle
+
+        result = load_bundle(model).manifest.description()
+    else:
+        from edgeresnet.inspecting import describe_checkpoint
+
+        result = describe_checkpoint(str(model))
+    result = {"schema": 1, **result}
+    if json:
+        write_json(result, json)
+    show(inspect_table(result), quiet=quiet, json=json)
+
+
+def devices(json: Json = None, quiet: Quiet = False) -> None:
+    """What this machine can run on, and how to get what is missing."""
+    from edgeresnet.device import environment, integer_speed_note
+    from edgeresnet.report.results import write_json
+    from edgeresnet.report.tables import devices_table
+    from edgeresnet.targets import TARGETS
+
+    listed = []
+    for name, target in TARGETS.items():
+        here = target.available()
+        found = [vars(device) for device in target.devices()]
+        listed.append(
+            {
+                "name": name, "available": here.usable, "version": here.version,
+                "reason": here.reason, "fix": here.fix, "devices": found,
+            }
+        )  # fmt: skip
+    result = {"schema": 1, "targets": listed, "environment": environment()}
+    if json:
+        write_json(result, json)
+    note = integer_speed_note()
+    show(devices_table(result), *([note] if note else []), quiet=quiet, json=json)
+    if not any(target["available"] for target in listed):
+        raise MissingError("no target runs here", "pip install 'edgeresnet[onnx]'")
+
+
+def _dataset(
+    data: str | None, models: list[Opened], limit: int | None, *, skip_broken: bool
+) -> Dataset:
+    """The validation images, of classes that fit every model."""
+    from edgeresnet.cli_options import say
+    from edgeresnet.dataset import check_classes, open_dataset
+
+    spec = data or next((m.data for m in models if m.data), None)
+    if spec is None:
+        raise InputError(
+            f"{models[0].name} does not say what it was trained on", "give --data, e.g. a folder."
+        )
+    dataset = open_dataset(spec, "val", limit=limit, skip_broken=skip_broken)
+    if dataset.skipped:
+        say(f"left out {len(dataset.skipped)} unreadable images")
+    for model in models:
+        if model.classes is not None:
+            check_classes(dataset, model.classes)
+    return dataset
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise InputError(f"--batch {text} is not a list of sizes", "give it as --batch 1,8.")
+    return sizes

@@ -1,0 +1,79 @@
+"""Options that have the same name and meaning in every command, and how commands speak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edgeresnet.errors import InputError
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", help="digits, fashion-mnist, cifar10, or an image folder.", metavar="SPEC"
+    ),
+]
+MaybeData = Annotated[
+    Optional[str],
+    typer.Option(
+        "--data",
+        help="digits, fashion-mnist, cifar10, or an image folder; left out: what the model was "
+        "trained on.",
+        metavar="SPEC",
+    ),
+]
+ImageSize = Annotated[
+    Optional[int], typer.Option("--image-size", help="Height and width in pixels.", min=8)
+]
+Limit = Annotated[
+    Optional[int],
+    typer.Option("--limit", help="Take only so many images, even over classes.", min=1),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)]
+Threads = Annotated[
+    Optional[int],
+    typer.Option("--threads", help="CPU threads; left out: the runtime's choice.", min=1),
+]
+DeviceName = Annotated[str, typer.Option("--device", help="cpu, gpu, npu; see edgeresnet devices.")]
+Json = Annotated[
+    Optional[str],
+    typer.Option("--json", help="Write the result as JSON; - is stdout, alone.", metavar="FILE"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave unreadable images out, and say how many.")
+]
+
+
+def say(text: str) -> None:
+    """One plain line on stderr."""
+    typer.echo(text, err=True)
+
+
+def checked_output(path: Path) -> Path:
+    """Refuse an output file before the work, not after it."""
+    if path.is_dir():
+        raise InputError(f"-o {path} is a folder", "give a file, such as -o model.pt.")
+    parent = path.absolute().parent
+    if parent.exists() and not parent.is_dir():
+        raise InputError(f"-o {path}: {parent} is a file", "give another -o.")
+    return path
+
+
+def speaker(quiet: bool) -> Callable[[str], object]:
+    """`say`, or nothing with ``--quiet``."""
+    return (lambda text: None) if quiet else say
+
+
+def show(*renderables: object, quiet: bool, json: str | None) -> None:
+    """Tables on stdout; on stderr when JSON has stdout."""
+    if quiet:
+        return
+    from rich.console import Console
+
+    console = Console(stderr=json == "-")
+    for renderable in renderables:
+        console.print(renderable, highlight=False)

@@ -34,7 +34,7 @@ class BatchRange:
     largest: int
 
     @classmethod
-    def parse(cls, text: str) -> BatchRange:
+    def parse(cls, text: str | int) -> BatchRange:
         """``"1"`` for one size, ``"1:8:32"`` for smallest, best and largest."""
         try:
             numbers = [int(part) for part in str(text).split(":")]

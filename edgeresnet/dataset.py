@@ -137,10 +137,10 @@ def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         return np.array(image, dtype=np.uint8)
     shorter = round(size * CROP_RATIO)
-    ratio = shorter / min(image.size)
-    width, height = (max(shorter, round(side * ratio)) for side in image.size)
+    # Rounded as torchvision rounds, whose weights were measured so.
+    width, height = (shorter * side // min(image.size) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
+    left, top = round((width - size) / 2), round((height - size) / 2)
     return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 

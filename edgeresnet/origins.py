@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,10 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # A pickle of another protocol is refused or read, whatever torch says about it.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -40,7 +40,7 @@ class ExportSettings:
 
     targets: tuple[Literal["onnx", "openvino"], ...] = ("onnx", "openvino")
     precisions: tuple[Precision, ...] = ("fp32", "int8")
-    batch: str = "1"
+    batch: str | int = 1
     embed_preprocess: bool = False
 
 
@@ -114,13 +114,34 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return replace(recipe, train=train, quantize=quantize)
 
 
+def _parse(text: str) -> Any:
+    """YAML with the numbers of version 1.2: in 1.1, ``1:8:32`` is a number to the base of 60."""
+    import re
+
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    numbers = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float")}
+    Loader.yaml_implicit_resolvers = {
+        first: [entry for entry in entries if entry[0] not in numbers]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    integer, real = r"[-+]?[0-9]+", r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+    for kind, pattern in (("int", integer), ("float", real)):
+        tag = f"tag:yaml.org,2002:{kind}"
+        Loader.add_implicit_resolver(tag, re.compile(f"^{pattern}$"), list("-+.0123456789"))
+    return yaml.load(text, Loader)
+
+
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
         raise InputError(f"recipe {path} does not exist", "check the path, e.g. recipes/*.yaml.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {path} is not YAML: {error}", "mend the file.") from error
     if not isinstance(values, dict):
@@ -144,7 +165,7 @@ def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
             faults.append(f"--set {override}: {section} has no keys of its own")
             return
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = _parse(text)
     except yaml.YAMLError:
         faults.append(f"--set {override}: the value is not YAML")
 
@@ -157,6 +178,7 @@ def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
     prefix = f"{where}." if where else ""
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]
+    required = [f.name for f in fields(kind) if f.default is MISSING is f.default_factory]
     arguments: dict[str, Any] = {}
     before = len(faults)
     for key, value in values.items():
@@ -167,6 +189,7 @@ def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
                 arguments[key] = _build(section, value, f"{prefix}{key}", faults)
         else:
             arguments[key] = _convert(hints[key], value, f"{prefix}{key}", faults)
+    faults.extend(f"{prefix}{name}: missing" for name in required if name not in values)
     if where == "quantize.train":
         arguments = {**QAT_DEFAULTS.to_dict(), **arguments}
     if len(faults) > before:
@@ -175,9 +198,6 @@ def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
         return kind(**arguments)
     except InputError as error:
         faults.append(f"{where}: {error.cause}; {error.fix}")
-    except TypeError:
-        missing = [f.name for f in fields(kind) if f.name in ("name", "data")]
-        faults.extend(f"{prefix}{name}: missing" for name in missing if name not in arguments)
     return None
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
 # where fake quantization does, but on uint8's finer grid behind each ReLU.
-TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 2e-1}
 ONE_IMAGE = BatchRange(1, 1, 1)
 
 

@@ -1,0 +1,95 @@
+"""Small networks and the command line, shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgeresnet.checkpoint import Checkpoint, save_checkpoint
+from edgeresnet.dataset import InputSpec
+from edgeresnet.model import Widths, build_resnet
+from edgeresnet.options import QuantizeOptions
+from edgeresnet.quantize import quantize_checkpoint
+
+CLASSES = tuple(str(i) for i in range(10))
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Golden checks must not be remembered from one run of the tests to the next."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def make_checkpoint(arch: str = "resnet18", stem: str = "small", size: int = 16) -> Checkpoint:
+    """A random network whose normalization statistics are those of random images."""
+    torch.manual_seed(0)
+    model = build_resnet(arch, 10, stem)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # A fresh block ends in a factor of 0: nothing would be left to quantize.
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+    model.train()
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.randn(8, 3, size, size))
+    return Checkpoint(
+        arch, stem, Widths.dense(arch), CLASSES, InputSpec(size), model.eval().state_dict(),
+        data="digits",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Checkpoint:
+    return make_checkpoint()
+
+
+@pytest.fixture(scope="session")
+def int8_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    options = QuantizeOptions(method="ptq", calibration_images=32)
+    return quantize_checkpoint(
+        checkpoint, data="digits", options=options, limit=64, progress=False
+    )[0]
+
+
+@pytest.fixture(scope="session")
+def files(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint, int8_checkpoint: Checkpoint
+) -> Path:
+    """A folder with float.pt, int8.pt and the four bundles TARGET-PRECISION."""
+    from edgeresnet.export import export_bundle
+
+    folder = tmp_path_factory.mktemp("files")
+    save_checkpoint(checkpoint, folder / "float.pt")
+    save_checkpoint(int8_checkpoint, folder / "int8.pt")
+    for target in ("onnx", "openvino"):
+        for precision, source in (("fp32", checkpoint), ("int8", int8_checkpoint)):
+            export_bundle(
+                source, target=target, precision=precision, out_dir=folder / f"{target}-{precision}"
+            )
+    return folder
+
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def edgeresnet(tmp_path: Path) -> CommandLine:
+    """Runs the command line in a process of its own, in an empty folder."""
+
+    def run(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+        code = f"{before}\nfrom edgeresnet.cli import main\nmain()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True, text=True, cwd=tmp_path, check=False, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"},
+        )  # fmt: skip
+
+    return run

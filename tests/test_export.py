@@ -1,0 +1,186 @@
+"""Exports agree with PyTorch, run in integers throughout, and fail when they do not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+from edgeresnet.bundle import BatchRange, load_bundle, run_padded
+from edgeresnet.checkpoint import Checkpoint
+from edgeresnet.dataset import normalize, open_dataset, to_pixels
+from edgeresnet.errors import CheckError, InputError
+from edgeresnet.export import ExportOptions, export_bundle
+from edgeresnet.export.proof import Kernel, prove_integer
+from edgeresnet.options import QuantizeOptions
+from edgeresnet.quantize import quantize_checkpoint
+from edgeresnet.targets import TARGETS, target_of
+from edgeresnet.targets.protocol import RunOptions
+from tests.conftest import make_checkpoint
+
+
+def digits(checkpoint: Checkpoint, count: int) -> np.ndarray:
+    data = open_dataset("digits", "val", limit=count)
+    spec = checkpoint.input_spec
+    return normalize(np.stack([to_pixels(data.image(i), spec) for i in range(count)]), spec)
+
+
+def run_bundle(path: Path, images: np.ndarray, batch: int | None = None) -> np.ndarray:
+    bundle = load_bundle(path)
+    target = target_of(bundle.manifest.target)
+    with target.load(
+        bundle.model_path, "cpu", RunOptions(batch=batch, precision="fp32")
+    ) as session:
+        return run_padded(session, images)
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_int8_bundle_agrees_with_fake_quantization(
+    files: Path, int8_checkpoint: Checkpoint, target: str
+) -> None:
+    images = digits(int8_checkpoint, 200)
+    with torch.inference_mode():
+        expected = int8_checkpoint.build()(torch.from_numpy(images)).numpy()
+    found = run_bundle(files / f"{target}-int8", images)
+    assert np.abs(found - expected).max() <= 0.1 * np.ptp(expected)
+    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.97
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_float_bundle_equals_pytorch(files: Path, checkpoint: Checkpoint, target: str) -> None:
+    images = digits(checkpoint, 50)
+    with torch.inference_mode():
+        expected = checkpoint.build()(torch.from_numpy(images)).numpy()
+    assert np.allclose(run_bundle(files / f"{target}-fp32", images), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_manifest_counts_integer_kernels(files: Path, target: str) -> None:
+    manifest = load_bundle(files / f"{target}-int8").manifest
+    assert manifest.proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_dynamic_batch_with_pixels_inside_equals_the_plain_bundle(
+    files: Path,
+    tmp_path: Path,
+    checkpoint: Checkpoint,
+    int8_checkpoint: Checkpoint,
+    target: str,
+    precision: str,
+) -> None:
+    source = int8_checkpoint if precision == "int8" else checkpoint
+    options = ExportOptions(BatchRange(1, 4, 8), embed_preprocess=True)
+    bundle = export_bundle(
+        source, target=target, precision=precision, out_dir=tmp_path / "b", options=options
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    plain = run_bundle(files / f"{target}-{precision}", normalize(pixels, source.input_spec))
+    for batch in (1, 8):
+        found = run_bundle(bundle.path, pixels[:batch])
+        tolerance = 0.03 * np.ptp(plain) if precision == "int8" else 1e-3
+        assert np.abs(found - plain[:batch]).max() <= tolerance
+
+
+def test_prove_integer_names_the_layer_when_it_runs_in_float() -> None:
+    kernels = [
+        Kernel("QLinearConv", True, ("conv1",)),
+        Kernel("Conv", False, ("layer1.0.conv1",)),
+    ]
+    expected = {"conv1": "Conv", "layer1.0.conv1": "Conv", "layer1.0.add": "Add"}
+    with pytest.raises(CheckError) as caught:
+        prove_integer(expected, kernels, "onnx")
+    assert "layer1.0.conv1 runs in float (Conv)" in caught.value.cause
+    assert "layer1.0.add is in none of its kernels" in caught.value.cause
+    assert prove_integer({"conv1": "Conv"}, kernels, "onnx") == {"Conv": 1, "Add": 0, "Gemm": 0}
+
+
+def test_export_fails_and_writes_nothing_when_a_branch_has_no_quantizer(
+    int8_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peers' mistake: the convolution's output goes into the add in float."""
+    build = Checkpoint.build
+
+    def without_one(self: Checkpoint) -> torch.nn.Module:
+        model = build(self)
+        model.get_submodule("layer2.0").conv2_quant = torch.nn.Identity()
+        return model
+
+    monkeypatch.setattr(Checkpoint, "build", without_one)
+    with pytest.raises(CheckError, match=r"layer2\.0"):
+        export_bundle(int8_checkpoint, target="onnx", precision="int8", out_dir=tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_refuses_when_int8_is_asked_of_a_float_checkpoint(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="quantized checkpoint"):
+        export_bundle(checkpoint, target="onnx", precision="int8", out_dir=tmp_path / "b")
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, images: np.ndarray, name: str) -> None:
+        self._batches = iter([{name: image[None]} for image in images])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._batches, None)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_calibration_is_no_worse_than_onnxruntimes_when_compared(
+    files: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    images = digits(checkpoint, 200)
+    float_path = files / "onnx-fp32" / "model.onnx"
+    name = onnx.load(float_path).graph.input[0].name
+    theirs_path = tmp_path / "theirs.onnx"
+    quantize_static(
+        float_path, theirs_path, _Reader(images[:32], name), quant_format=QuantFormat.QDQ,
+        per_channel=True,
+    )  # fmt: skip
+    expected = run_bundle(files / "onnx-fp32", images)
+    with TARGETS["onnx"].load(theirs_path, "cpu", RunOptions()) as session:
+        theirs = run_padded(session, images)
+    ours = run_bundle(files / "onnx-int8", images)
+
+    def error(logits: np.ndarray) -> float:
+        return float(np.square(logits - expected).mean())
+
+    assert error(ours) <= 1.5 * error(theirs)
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_layers_of_int8_bundle_are_int8_when_profiled(files: Path, target: str) -> None:
+    bundle = load_bundle(files / f"{target}-int8")
+    options = RunOptions(profile_layers=True, threads=1)
+    with TARGETS[target].load(bundle.model_path, "cpu", options) as session:
+        for _ in range(3):
+            session.run(np.zeros((1, 3, 16, 16), np.float32))
+        layers = session.layers()
+    convolutions = [layer for layer in layers if "Conv" in layer.op]
+    assert len(convolutions) == 20
+    assert {layer.precision for layer in convolutions} == {"int8"}
+    assert all(layer.time_ms >= 0 for layer in layers)
+
+
+@pytest.mark.slow
+def test_resnet50_runs_in_integers_throughout_when_exported(tmp_path: Path) -> None:
+    source = replace(make_checkpoint("resnet50", "imagenet", 64), data="digits")
+    options = QuantizeOptions(method="ptq", calibration_images=16)
+    quantized, _ = quantize_checkpoint(
+        source, data="digits", options=options, limit=32, progress=False
+    )
+    for target in TARGETS:
+        bundle = export_bundle(
+            quantized, target=target, precision="int8", out_dir=tmp_path / target
+        )
+        manifest = json.loads((bundle.path / "manifest.json").read_text())
+        assert manifest["proof"]["integer_kernels"] == {"Conv": 53, "Add": 16, "Gemm": 1}

@@ -1,0 +1,89 @@
+"""Runs leave their stages, go on after a kill, and rerun only what a change touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.errors import InputError
+from edgeresnet.pipeline import run_recipe
+from edgeresnet.recipe import Recipe, load_recipe
+from tests.conftest import REPOSITORY
+
+TINY = """
+name: tiny
+data: digits
+image_size: 8
+limit: 60
+model: {arch: resnet18, stem: small}
+train: {epochs: 1, batch_size: 20, lr: 0.05, augment: none}
+quantize: {method: qat, calibration_images: 20, train: {epochs: 1, batch_size: 20, augment: none}}
+export: {targets: [onnx], precisions: [fp32, int8]}
+compare: {rounds: 3, limit: 40}
+"""
+
+
+def tiny(tmp_path: Path, *overrides: str) -> Recipe:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return load_recipe(path, overrides)
+
+
+def ran(recipe: Recipe, run_dir: Path) -> list[str]:
+    """The stages that this run did not find done."""
+    lines: list[str] = []
+    run_recipe(recipe, run_dir, progress=False, say=lines.append)
+    return [line.split(":")[0] for line in lines if line.endswith(": running")]
+
+
+def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    exports = ["03-export-onnx-fp32", "03-export-onnx-int8"]
+    assert ran(tiny(tmp_path), run_dir) == ["01-train", "02-quantize", *exports, "04-compare"]
+    assert ran(tiny(tmp_path), run_dir) == ["04-compare"]
+    changed = tiny(tmp_path, "quantize.observer=ema")
+    assert ran(changed, run_dir) == ["02-quantize", "03-export-onnx-int8", "04-compare"]
+    results = json.loads((run_dir / "results.json").read_text())
+    assert [row["precision"] for row in results["rows"]] == ["fp32", "int8"]
+    assert results["schema"] == 1
+    assert results["rows"][1]["speedup_against"] == results["rows"][0]["name"]
+    assert not list(run_dir.rglob("*.partial"))
+    assert not list(run_dir.rglob("resume.pt"))
+
+
+def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not a run"):
+        run_recipe(tiny(tmp_path), tmp_path / "run", progress=False)
+
+
+def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    command = [
+        sys.executable, "-c", "from edgeresnet.cli import main; main()", "run", "tiny.yaml",
+        "--set", "quantize.train.epochs=200", "-o", "run",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "02-quantize" / "resume.pt").exists():
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, "quantization never began"
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "run" / "02-quantize" / "checkpoint.pt").exists()
+    stages = ran(tiny(tmp_path), tmp_path / "run")
+    assert stages[0] == "02-quantize"

@@ -1,0 +1,69 @@
+"""Recipes load, and say everything that is wrong at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.errors import InputError
+from edgeresnet.recipe import load_recipe
+from tests.conftest import REPOSITORY
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+
+
+def test_four_recipes_ship() -> None:
+    assert {path.stem for path in RECIPES} == {
+        "quickstart", "resnet18_fashion_mnist", "resnet50_imagenet", "resnet50_finetune_folder",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_load_recipe_succeeds_when_it_is_shipped(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.train is not None or recipe.model.weights is not None
+
+
+def test_load_recipe_lists_every_fault_when_there_are_several(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("data: 3.5\nexport: {targets: [abacus]}\ntrain: {epohcs: 2, lr: fast}\nx: 1\n")
+    with pytest.raises(InputError) as caught:
+        load_recipe(path)
+    told = caught.value.cause
+    parts = (
+        "data:",
+        "export.targets:",
+        "train.epohcs: unknown key (is epochs meant?)",
+        "train.lr:",
+    )
+    assert all(part in told for part in (*parts, "x: unknown key", "name: missing"))
+
+
+def test_load_recipe_takes_overrides_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\ndata: digits\nseed: 7\ntrain: {epochs: 2}\n")
+    recipe = load_recipe(path, ["train.epochs=5", "budgets.max_drop=0.02", "export.batch=1:4:8"])
+    assert recipe.train is not None
+    assert (recipe.train.epochs, recipe.train.seed, recipe.quantize.train.seed) == (5, 7, 7)
+    assert recipe.budgets.max_drop == 0.02
+    assert recipe.export.batch == "1:4:8"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "has no keys"),
+        ("name: r\ndata: digits", "train: missing"),
+        ("name: r\ndata: digits\ntrain: {batch_size: 1}", "batch_size 1 is too small"),
+    ],
+)
+def test_load_recipe_refuses_when_the_file_is_unusable(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told):
+        load_recipe(path)

@@ -61,7 +61,8 @@ class Checkpoint:
         if self.precision == "int8":
             from edgeresnet.quantize.modules import QuantResNet
 
-            model = QuantResNet(cast(Any, model))
+            bits = (self.quantization or {}).get("weight_bits", 7)
+            model = QuantResNet(cast(Any, model), weight_bits=bits)
         model.load_state_dict(self.state_dict)
         return model.eval()
 

@@ -136,6 +136,9 @@ def quantize(
     calibration_images: Annotated[
         int, typer.Option("--calibration-images", help="Of the training data.", min=1)
     ] = 512,
+    weight_bits: Annotated[
+        int, typer.Option("--weight-bits", help="8 needs VNNI, AMX, Arm or a GPU.", min=7, max=8)
+    ] = 7,
     epochs: Annotated[int, typer.Option("--epochs", help="Of qat.", min=1)] = QAT_DEFAULTS.epochs,
     batch_size: BatchSize = QAT_DEFAULTS.batch_size,
     lr: Annotated[float, typer.Option("--lr", help="Of qat.")] = QAT_DEFAULTS.lr,
@@ -164,6 +167,7 @@ def quantize(
         method=method,  # type: ignore[arg-type]
         observer=observer,  # type: ignore[arg-type]
         calibration_images=calibration_images, max_drop=max_drop, train=training, seed=seed,
+        weight_bits=weight_bits,
     )  # fmt: skip
     from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
     from edgeresnet.quantize import quantize_checkpoint

@@ -66,7 +66,9 @@ def test_fold_changes_no_logit_when_normalization_was_live(checkpoint: Checkpoin
     with torch.no_grad():
         before = quantized(images)
         quantized.fold()
-        assert torch.allclose(quantized(images), before, atol=1e-5)
+        difference = (quantized(images) - before).abs().max()
+    # A value half-way between two steps may round the other way.
+    assert difference <= 0.02 * (before.max() - before.min())
 
 
 def test_both_branches_of_every_add_are_on_a_grid(int8_checkpoint: Checkpoint) -> None:
@@ -84,8 +86,8 @@ def test_both_branches_of_every_add_are_on_a_grid(int8_checkpoint: Checkpoint) -
         assert torch.allclose(integers, integers.round(), atol=1e-3)
 
 
-@pytest.mark.parametrize("high", [127])
-def test_mse_observer_is_no_worse_than_any_step_tried(high: int) -> None:
+def test_mse_observer_is_no_worse_than_any_step_tried() -> None:
+    high = 127
     torch.manual_seed(0)
     values = torch.cat([torch.randn(200_000), torch.tensor([25.0])])
     observer = make_observer("mse")
@@ -120,17 +122,15 @@ def test_calibrate_shows_every_image_once_and_memory_stays_bounded(checkpoint: C
     assert all((q.step() > 0).all() for q in model.quantizers().values())
 
 
-def test_qat_learns_when_calibration_alone_has_lost(checkpoint: Checkpoint) -> None:
-    training = TrainOptions(
-        epochs=3, batch_size=32, lr=0.02, augment="none", label_smoothing=0.0, distill=1.0
-    )
+def test_qat_learns_the_labels_when_the_network_is_random(checkpoint: Checkpoint) -> None:
+    training = TrainOptions(epochs=3, batch_size=32, lr=0.02, augment="none", label_smoothing=0.0)
     options = QuantizeOptions(method="qat", calibration_images=32, train=training)
     result, figures = quantize_checkpoint(
         checkpoint, data="digits", options=options, limit=256, progress=False
     )
     assert result.precision == "int8"
     assert figures["method"] == "qat"
-    assert figures["agreement"] >= 0.8
+    assert figures["top1_int8"] > figures["top1_calibrated"] + 0.2
     assert not any("bn" in name or "running" in name for name in result.state_dict)
 
 
@@ -147,7 +147,7 @@ def test_step_size_gradient_goes_down_the_error_when_followed() -> None:
     x = torch.randn(4096)
     quantizer = FakeQuant("signed")
     torch.nn.init.constant_(quantizer.scale, 0.2)
-    optimizer = torch.optim.SGD(quantizer.parameters(), 0.5)
+    optimizer = torch.optim.SGD(quantizer.parameters(), 20.0)
     errors = []
     for _ in range(100):
         loss = F.mse_loss(quantizer(x), x)

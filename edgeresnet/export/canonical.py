@@ -30,7 +30,7 @@ from edgeresnet.export.graph import (
     nodes_of,
     producer_type,
 )
-from edgeresnet.quantize.fake_quant import PER_TENSOR, RANGES
+from edgeresnet.quantize.fake_quant import PER_TENSOR, RANGES, Kind
 
 if TYPE_CHECKING:
     from edgeresnet.bundle import BatchRange
@@ -63,7 +63,7 @@ def canonical_graph(
     graph = exported.graph
     _average_pool(graph)
     _name_layers(graph)
-    _fold_weights(graph)
+    _fold_weights(graph, model.weight_kind)
     for tidy in (
         cleaning.RemoveUnusedNodesPass(),
         cleaning.ClearMetadataAndDocStringPass(),
@@ -173,9 +173,9 @@ def _rename(node: ir.Node, name: str) -> None:
         output.name = f"{name}.output"
 
 
-def _fold_weights(graph: ir.Graph) -> None:
+def _fold_weights(graph: ir.Graph, kind: Kind) -> None:
     """Store weights as the int8 constants that QuantizeLinear would make of them."""
-    low, high = RANGES["weight"]
+    low, high = RANGES[kind]
     for quantize in nodes_of(graph, QUANTIZE):
         weight = input_of(quantize, 0)
         if weight.const_value is None:

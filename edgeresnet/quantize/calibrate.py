@@ -29,7 +29,7 @@ def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverNa
     Raises:
         InputError: there was no image.
     """
-    activations = [q for q in model.quantizers().values() if q.kind != "weight"]
+    activations = [q for q in model.quantizers().values() if q.kind in ("signed", "unsigned")]
     for quantizer in activations:
         quantizer.observer = make_observer(observer)
     set_weight_scales(model, observer)

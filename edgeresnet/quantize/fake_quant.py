@@ -1,8 +1,11 @@
 """Fake quantization on the canonical grid: symmetric int8, zero point 0, learned step size.
 
 The grid is the coarsest that any target needs: TensorRT represents no other. Signed tensors use
-[-128, 127], tensors that a ReLU has made non-negative [0, 127], weights [-127, 127] for each
-output channel. What a target can represent better is re-encoded on export.
+[-128, 127], tensors that a ReLU has made non-negative [0, 127], weights [-127, 127] or [-63, 63]
+for each output channel. What a target can represent better is re-encoded on export.
+
+Why narrow weights: x86 without VNNI multiplies uint8 by int8 and adds pairs of products in int16,
+saturating. 2 x 255 x 63 fits, 2 x 255 x 127 does not, and logits go wrong without any message.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from edgeresnet.quantize.observers import Observer
 
-Kind = Literal["signed", "unsigned", "weight"]
+Kind = Literal["signed", "unsigned", "weight", "narrow_weight"]
 RANGES: dict[Kind, tuple[int, int]] = {
     "signed": (-128, 127),
     "unsigned": (0, 127),
     "weight": (-127, 127),
+    "narrow_weight": (-63, 63),
 }
 PER_TENSOR = -1
 # A step below this would make the int32 bias scale (input x weight) underflow to float16 later.

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from edgeresnet.quantize.fake_quant import FakeQuant
+from edgeresnet.quantize.fake_quant import FakeQuant, Kind
 
 # Unscaling divides by gamma / sigma; a channel that training has switched off has 0 there.
 SMALLEST_FACTOR = 1e-6
@@ -41,14 +41,16 @@ class QuantConv(nn.Module):
     efficient inference", 2018, section 3.2.2.
     """
 
-    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d, *, live: bool = False) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, bn: nn.BatchNorm2d, weights: Kind, *, live: bool = False
+    ) -> None:
         super().__init__()
         self.stride, self.padding = conv.stride, conv.padding
         self.frozen = False
         self.bn: nn.BatchNorm2d | None = bn
         self.weight = nn.Parameter(conv.weight.detach().clone())
         self.bias: nn.Parameter | None = None
-        self.weight_quant = FakeQuant("weight", conv.out_channels)
+        self.weight_quant = FakeQuant(weights, conv.out_channels)
         if not live:
             self.fold()
 
@@ -96,11 +98,11 @@ def _factor(bn: nn.BatchNorm2d) -> Tensor:
 class QuantLinear(nn.Module):
     """The classifier, with its weights on the int8 grid for each class."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, weights: Kind) -> None:
         super().__init__()
         self.weight = nn.Parameter(linear.weight.detach().clone())
         self.bias = nn.Parameter(linear.bias.detach().clone())
-        self.weight_quant = FakeQuant("weight", linear.out_features)
+        self.weight_quant = FakeQuant(weights, linear.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in) to (N, classes)."""
@@ -110,18 +112,20 @@ class QuantLinear(nn.Module):
 class QuantBlock(nn.Module):
     """A basic or bottleneck block with both branches of its add on a grid."""
 
-    def __init__(self, block: BasicBlock | Bottleneck, *, live: bool = False) -> None:
+    def __init__(
+        self, block: BasicBlock | Bottleneck, weights: Kind, *, live: bool = False
+    ) -> None:
         super().__init__()
         self.depth = 3 if isinstance(block, Bottleneck) else 2
         for i in range(1, self.depth + 1):
             conv, bn = getattr(block, f"conv{i}"), getattr(block, f"bn{i}")
-            self.add_module(f"conv{i}", QuantConv(conv, bn, live=live))
+            self.add_module(f"conv{i}", QuantConv(conv, bn, weights, live=live))
             last = i == self.depth
             self.add_module(f"conv{i}_quant", FakeQuant("signed" if last else "unsigned"))
         self.downsample: nn.Sequential | None = None
         if block.downsample is not None:
             conv, bn = block.downsample[0], block.downsample[1]
-            self.downsample = nn.Sequential(QuantConv(conv, bn, live=live))
+            self.downsample = nn.Sequential(QuantConv(conv, bn, weights, live=live))
             self.downsample_quant = FakeQuant("signed")
         self.output_quant = FakeQuant("unsigned")
 
@@ -144,20 +148,24 @@ class QuantResNet(nn.Module):
     Args:
         float_model: the trained network; it is not changed and shares no memory.
         live_bn: keep batch normalization running during QAT; `fold` ends that.
+        weight_bits: 7 is right on every processor; for 8 its 8-bit products must not
+            saturate.
     """
 
-    def __init__(self, float_model: ResNet, *, live_bn: bool = False) -> None:
+    def __init__(self, float_model: ResNet, *, live_bn: bool = False, weight_bits: int = 7) -> None:
         super().__init__()
+        self.weight_kind: Kind = "weight" if weight_bits == 8 else "narrow_weight"
+        weights = self.weight_kind
         own = copy.deepcopy(float_model)
         self.input_quant = FakeQuant("signed")
-        self.conv1 = QuantConv(own.conv1, own.bn1, live=live_bn)
+        self.conv1 = QuantConv(own.conv1, own.bn1, weights, live=live_bn)
         self.conv1_quant = FakeQuant("unsigned")
         self.maxpool = own.maxpool
         for name in STAGES:
-            blocks = (QuantBlock(block, live=live_bn) for block in getattr(own, name))
+            blocks = (QuantBlock(block, weights, live=live_bn) for block in getattr(own, name))
             self.add_module(name, nn.Sequential(*blocks))
         self.pool_quant = FakeQuant("unsigned")
-        self.fc = QuantLinear(own.fc)
+        self.fc = QuantLinear(own.fc, weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""

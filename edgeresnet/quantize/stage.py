@@ -110,6 +110,7 @@ def quantize_checkpoint(
     figures = {
         "method": figures.pop("method"),
         "observer": options.observer,
+        "weight_bits": options.weight_bits,
         "top1_float": reference.top1,
         **figures,
         "drop": reference.top1 - figures["top1_int8"],
@@ -200,7 +201,7 @@ def _calibrated(
     chosen = balanced_subset(train_set, options.calibration_images, options.seed)
     on_step(f"calibrating on {len(chosen)} images ({options.observer})")
     device = training_device()
-    model = QuantResNet(float_model, live_bn=live).to(device)
+    model = QuantResNet(float_model, live_bn=live, weight_bits=options.weight_bits).to(device)
 
     def images() -> Iterator[Tensor]:
         for inputs, _ in batches(chosen, checkpoint.input_spec, CALIBRATION_BATCH):

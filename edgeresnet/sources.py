@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import os
 import pickle
 from collections.abc import Callable, Sequence
@@ -134,16 +135,8 @@ def without_broken(dataset: Dataset) -> Dataset:
 
 
 def _digits(split: Split, seed: int) -> Dataset:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingError(
-            "data digits comes with scikit-learn, which is not installed",
-            "pip install scikit-learn",
-        ) from error
-    bunch = load_digits()
-    labels = bunch.target.astype(np.int64)
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    images, labels = _read_digits()
+    pixels = np.rint(images * (255 / 16)).astype(np.uint8)
     in_val = np.zeros(len(labels), bool)
     generator = np.random.default_rng(seed)
     for label in range(10):
@@ -152,6 +145,27 @@ def _digits(split: Split, seed: int) -> Dataset:
     chosen = in_val if split == "val" else ~in_val
     classes = tuple(str(i) for i in range(10))
     return ArrayDataset("digits", split, classes, labels[chosen], pixels[chosen])
+
+
+def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(n, 8, 8) of 0 to 16, and labels (n,)."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise MissingError(
+            "data digits comes with scikit-learn, which is not installed",
+            "pip install scikit-learn",
+        )
+    # Importing scikit-learn brings scipy with it, which takes seconds and trips over a torch that
+    # cannot be imported; the table itself is all that is needed.
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images, bunch.target.astype(np.int64)
 
 
 def _data_dirs(name: str) -> list[Path]:

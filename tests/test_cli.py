@@ -87,7 +87,7 @@ def test_foreign_checkpoint_goes_all_the_way_when_it_has_a_module_prefix(
 ) -> None:
     tensors = {f"module.{name}": tensor for name, tensor in checkpoint.state_dict.items()}
     torch.save(tensors, tmp_path / "ddp.pth")
-    data = image_folder(tmp_path / "photos", [f"class-{i}" for i in range(10)])
+    data = image_folder(tmp_path / "photos", [f"class-{i}" for i in range(10)], images=30)
     common = ("--data", data)
     steps = [
         ("quantize", "ddp.pth", *common, "--image-size", 16, "--method", "ptq", "-o", "int8.pt"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from torchvision.transforms import v2
 
 from edgeresnet.augment import Normalizer
@@ -24,6 +25,7 @@ from edgeresnet.dataset import (
     to_rgb,
 )
 from edgeresnet.errors import InputError
+from edgeresnet.sources import _read_digits
 from tests.fakes import FakeDataset
 
 SPEC = InputSpec(8)
@@ -139,6 +141,13 @@ def test_open_dataset_names_the_broken_image_or_leaves_it_out_when_asked(tmp_pat
     assert len(skipping) == 7
     assert len(skipping.skipped) == 1
     assert "2.png" in skipping.skipped[0]
+
+
+def test_digits_equal_scikit_learns_when_loaded_by_it() -> None:
+    images, labels = _read_digits()
+    bunch = load_digits()
+    assert np.array_equal(images, bunch.images)
+    assert np.array_equal(labels, bunch.target)
 
 
 def test_open_dataset_reads_every_digit_when_offline() -> None:

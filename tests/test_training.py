@@ -82,7 +82,8 @@ def test_train_checkpoint_begins_with_the_weights_when_fine_tuning(tmp_path: Pat
 
 def test_train_checkpoint_learns_when_fine_tuning_a_narrow_network(tmp_path: Path) -> None:
     narrow_weights(tmp_path / "w.pt")
-    options = replace(TINY, epochs=12, lr=0.1)
+    # Half as many epochs end between 0.46 and 0.62, depending on seed and processor.
+    options = replace(TINY, epochs=24, lr=0.1)
     _, result = run(weights=str(tmp_path / "w.pt"), options=options, limit=300)
     assert result.top1 > 0.5
 

@@ -101,6 +101,7 @@ class Manifest:
             "classes": list(self.classes),
             "image_size": self.input_spec.image_size,
             "widths": self.widths,
+            "pruning": self.provenance.get("pruning"),
             "layers": list(self.layers),
         }
 

@@ -8,22 +8,20 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet import __version__, cli_measure
+from edgeresnet import __version__, cli_measure, cli_train
 from edgeresnet.cli_options import (
-    Data,
+    Arch,
     ImageSize,
     Json,
     Limit,
     MaybeData,
     Quiet,
-    Seed,
     SkipBroken,
-    checked_output,
+    known_data,
     show,
     speaker,
 )
 from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
-from edgeresnet.options import QAT_DEFAULTS
 
 HOST_FIX = "pip install 'edgeresnet[host]'"
 RUNS_DIR = Path("runs")
@@ -35,17 +33,8 @@ app = typer.Typer(
     help="Takes a trained ResNet to verified INT8 on an edge device, and measures it there.",
     epilog="Begin with: edgeresnet run recipes/quickstart.yaml",
 )
+cli_train.register(app)
 cli_measure.register(app)
-
-Checkpoint = Annotated[
-    str, typer.Argument(metavar="CKPT", help="Checkpoint file, or torchvision:ARCH:WEIGHTS.")
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")]
-Arch = Annotated[
-    Optional[str], typer.Option("--arch", help="resnet18, 34, 50, 101 or 152, e.g. resnet18.")
-]
-Epochs = Annotated[Optional[int], typer.Option("--epochs", help="Passes over the data.", min=1)]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Images in a training step.", min=2)]
 
 
 def _version(wanted: bool) -> None:
@@ -61,136 +50,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(
-    epilog="Example: edgeresnet train --arch resnet50 --weights torchvision:IMAGENET1K_V2 "
-    "--data photos -o photos.pt"
-)
-def train(
-    arch: Annotated[str, typer.Option("--arch", help="resnet18, 34, 50, 101 or 152.")],
-    data: Data,
-    output: Output,
-    weights: Annotated[
-        Optional[str], typer.Option("--weights", help="Checkpoint to begin with.")
-    ] = None,
-    stem: Annotated[
-        Optional[str], typer.Option("--stem", help="imagenet, or small for up to 64 px.")
-    ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.", min=1)] = 30,
-    batch_size: BatchSize = 128,
-    lr: Annotated[float, typer.Option("--lr", help="Largest learning rate.")] = 0.1,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd or adamw.")] = "sgd",
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, flip, shift, light or standard.")
-    ] = "standard",
-    precision: Annotated[str, typer.Option("--precision", help="fp32, bf16 or fp16.")] = "fp32",
-    ema: Annotated[float, typer.Option("--ema", help="Decay of averaged weights; 0: none.")] = 0.0,
-    clip_norm: Annotated[
-        Optional[float], typer.Option("--clip-norm", help="Largest gradient norm.")
-    ] = None,
-    patience: Annotated[
-        Optional[int], typer.Option("--patience", help="Stop after N epochs without progress.")
-    ] = None,
-    image_size: ImageSize = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_broken: SkipBroken = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it was."""
-    from edgeresnet.options import TrainOptions
-
-    checked_output(output)
-    options = TrainOptions(
-        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer,  # type: ignore[arg-type]
-        augment=augment, precision=precision, ema=ema, clip_norm=clip_norm,  # type: ignore[arg-type]
-        patience=patience, seed=seed,
-    )  # fmt: skip
-    from edgeresnet.checkpoint import save_checkpoint
-    from edgeresnet.training import train_checkpoint
-
-    resume_path = output.with_name(f".{output.name}.resume")
-    resume_path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint, result = train_checkpoint(
-        data=data, arch=arch, stem=stem, image_size=image_size, weights=weights, options=options,
-        limit=limit, skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
-    )  # fmt: skip
-    save_checkpoint(checkpoint, output)
-    resume_path.unlink(missing_ok=True)
-    show(f"top-1 {result.top1:.4f} on the validation images; {output}", quiet=quiet, json=None)
-
-
-@app.command(epilog="Example: edgeresnet quantize photos.pt --data photos -o photos-int8.pt")
-def quantize(
-    checkpoint: Checkpoint,
-    output: Output,
-    data: MaybeData = None,
-    method: Annotated[
-        str, typer.Option("--method", help="ptq, qat, or auto: qat only where ptq loses too much.")
-    ] = "auto",
-    max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Top-1 that auto may lose, absolute.")
-    ] = 0.005,
-    observer: Annotated[str, typer.Option("--observer", help="mse, percentile or ema.")] = "mse",
-    calibration_images: Annotated[
-        int, typer.Option("--calibration-images", help="Of the training data.", min=1)
-    ] = 512,
-    weight_bits: Annotated[
-        int, typer.Option("--weight-bits", help="8 needs VNNI, AMX, Arm or a GPU.", min=7, max=8)
-    ] = 7,
-    epochs: Annotated[int, typer.Option("--epochs", help="Of qat.", min=1)] = QAT_DEFAULTS.epochs,
-    batch_size: BatchSize = QAT_DEFAULTS.batch_size,
-    lr: Annotated[float, typer.Option("--lr", help="Of qat.")] = QAT_DEFAULTS.lr,
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, flip, shift, light or standard.")
-    ] = QAT_DEFAULTS.augment,
-    arch: Arch = None,
-    image_size: ImageSize = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_broken: SkipBroken = False,
-    json: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """Make a fake-quantized INT8 checkpoint of a float one."""
-    from dataclasses import replace
-
-    from edgeresnet.options import QuantizeOptions
-
-    checked_output(output)
-    training = replace(
-        QAT_DEFAULTS, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-        augment=augment,  # type: ignore[arg-type]
-    )  # fmt: skip
-    options = QuantizeOptions(
-        method=method,  # type: ignore[arg-type]
-        observer=observer,  # type: ignore[arg-type]
-        calibration_images=calibration_images, max_drop=max_drop, train=training, seed=seed,
-        weight_bits=weight_bits,
-    )  # fmt: skip
-    from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
-    from edgeresnet.quantize import quantize_checkpoint
-
-    source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
-    resume_path = output.with_name(f".{output.name}.resume")
-    resume_path.parent.mkdir(parents=True, exist_ok=True)
-    result, figures = quantize_checkpoint(
-        source, data=_data(data, source.data, checkpoint), options=options, limit=limit,
-        skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
-        on_step=speaker(quiet),
-    )  # fmt: skip
-    save_checkpoint(result, output)
-    resume_path.unlink(missing_ok=True)
-    if json:
-        from edgeresnet.report.results import write_json
-
-        write_json({"schema": 1, **figures}, json)
-    line = (
-        f"{figures['method']}: top-1 {figures['top1_float']:.4f} -> {figures['top1_int8']:.4f} "
-        f"(agreement {figures['agreement']:.4f}); {output}"
-    )
-    show(line, quiet=quiet, json=json)
 
 
 @app.command(epilog="Example: edgeresnet export photos-int8.pt --target openvino --int8 -o bundle")
@@ -246,7 +105,7 @@ def export(
 
         options = QuantizeOptions(method="ptq", calibration_images=calibration_images)
         loaded, _ = quantize_checkpoint(
-            loaded, data=_data(data, loaded.data, source), options=options, limit=limit,
+            loaded, data=known_data(data, loaded.data, source), options=options, limit=limit,
             skip_broken=skip_broken, progress=not quiet, on_step=speaker(quiet),
         )  # fmt: skip
     bundle = export_bundle(
@@ -292,26 +151,19 @@ def run(
     cli_measure.enforce(result)
 
 
-def _data(given: str | None, remembered: str | None, checkpoint: str) -> str:
-    data = given or remembered
-    if data is None:
-        raise InputError(
-            f"{checkpoint} does not say what it was trained on", "give --data, e.g. --data photos."
-        )
-    return data
-
-
 def _newest_checkpoint(precision: str) -> Path:
-    stages = ("02-quantize", "01-train") if precision == "int8" else ("01-train",)
-    for stage in stages:
-        found = sorted(
-            RUNS_DIR.glob(f"*/{stage}/checkpoint.pt"), key=lambda path: path.stat().st_mtime
+    """Of the run that wrote a checkpoint last, the one that is furthest on."""
+    stages = ["02-prune", "01-train"]
+    if precision == "int8":
+        stages.insert(0, "03-quantize")
+    found = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
+    if not found:
+        raise InputError(
+            f"no checkpoint is given and {RUNS_DIR} has no run",
+            "give a checkpoint as the argument.",
         )
-        if found:
-            return found[-1]
-    raise InputError(
-        f"no checkpoint is given and {RUNS_DIR} has no run", "give a checkpoint as the argument."
-    )
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return next(path for path in found if path.parents[1] == newest.parents[1])
 
 
 def main() -> None:

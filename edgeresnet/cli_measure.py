@@ -18,6 +18,7 @@ from edgeresnet.cli_options import (
     SkipBroken,
     Threads,
     show,
+    speaker,
 )
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.options import Budgets
@@ -213,7 +214,7 @@ def enforce(result: dict[str, Any]) -> None:
 def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
     """Layers, widths, multiply-accumulates, parameters and precision of each."""
     from edgeresnet.report.results import write_json
-    from edgeresnet.report.tables import inspect_table
+    from edgeresnet.report.tables import inspect_table, widths_table
 
     if (model / "manifest.json").is_file() or model.is_dir():
         from edgeresnet.bundle import load_bundle
@@ -226,16 +227,36 @@ def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
     result = {"schema": 1, **result}
     if json:
         write_json(result, json)
-    show(inspect_table(result), quiet=quiet, json=json)
+    pruned = [widths_table(result["pruning"])] if result["pruning"] else []
+    show(inspect_table(result), *pruned, quiet=quiet, json=json)
 
 
-def devices(json: Json = None, quiet: Quiet = False) -> None:
+def devices(
+    measure_widths: Annotated[
+        bool,
+        typer.Option(
+            "--measure-widths",
+            help="Measure which channel widths each runtime is good at on the CPU; prune uses it.",
+        ),
+    ] = False,
+    threads: Threads = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
     """What this machine can run on, and how to get what is missing."""
     from edgeresnet.device import environment, integer_speed_note
     from edgeresnet.report.results import write_json
     from edgeresnet.report.tables import devices_table
     from edgeresnet.targets import TARGETS
+    from edgeresnet.width_steps import known_steps, remember_step
 
+    if measure_widths:
+        from edgeresnet.prune.steps import measure_step
+
+        for name, target in TARGETS.items():
+            if target.available().usable:
+                step = measure_step(name, "cpu", threads=threads, on_step=speaker(quiet))
+                remember_step(name, "cpu", step)
     listed = []
     for name, target in TARGETS.items():
         here = target.available()
@@ -246,11 +267,14 @@ def devices(json: Json = None, quiet: Quiet = False) -> None:
                 "reason": here.reason, "fix": here.fix, "devices": found,
             }
         )  # fmt: skip
-    result = {"schema": 1, "targets": listed, "environment": environment()}
+    result = {
+        "schema": 1, "targets": listed, "width_steps": known_steps(), "environment": environment(),
+    }  # fmt: skip
     if json:
         write_json(result, json)
     note = integer_speed_note()
-    show(devices_table(result), *([note] if note else []), quiet=quiet, json=json)
+    steps = [f"measured width step of {k}: {v} channels" for k, v in known_steps().items()]
+    show(devices_table(result), *steps, *([note] if note else []), quiet=quiet, json=json)
     if not any(target["available"] for target in listed):
         raise MissingError("no target runs here", "pip install 'edgeresnet[onnx]'")
 

@@ -25,6 +25,9 @@ MaybeData = Annotated[
         metavar="SPEC",
     ),
 ]
+Arch = Annotated[
+    Optional[str], typer.Option("--arch", help="resnet18, 34, 50, 101 or 152, e.g. resnet18.")
+]
 ImageSize = Annotated[
     Optional[int], typer.Option("--image-size", help="Height and width in pixels.", min=8)
 ]
@@ -46,6 +49,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no t
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave unreadable images out, and say how many.")
 ]
+
+
+def known_data(given: str | None, remembered: str | None, checkpoint: str) -> str:
+    """The DATA SPEC that is given, else the one that the checkpoint remembers."""
+    data = given or remembered
+    if data is None:
+        raise InputError(
+            f"{checkpoint} does not say what it was trained on", "give --data, e.g. --data photos."
+        )
+    return data
 
 
 def say(text: str) -> None:

@@ -23,5 +23,6 @@ def describe_checkpoint(source: str) -> dict[str, Any]:
         "precision": checkpoint.precision,
         "data": checkpoint.data,
         "widths": checkpoint.widths.to_dict(),
+        "pruning": checkpoint.provenance.get("pruning"),
         "layers": [{**vars(layer), "precision": checkpoint.precision} for layer in layers],
     }

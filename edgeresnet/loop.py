@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PREDICT_BATCH = 256
+Constraint = Callable[[nn.Module], None]
 ParamGroups = Callable[[nn.Module, TrainOptions], list[dict[str, Any]]]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -96,6 +97,8 @@ class Learner:
         device: where to train.
         teacher: its logits are learned with weight ``options.distill``; in eval mode.
         param_groups: the optimizer's groups; None for `default_param_groups`.
+        constrain: brings the network back to what it must keep (zeros, say), in place; called
+            after every step.
 
     Raises:
         InputError: fp16 without a GPU, or distillation without a teacher.
@@ -110,6 +113,7 @@ class Learner:
         *,
         teacher: nn.Module | None = None,
         param_groups: ParamGroups | None = None,
+        constrain: Constraint | None = None,
     ) -> None:
         _check(options, device, teacher)
         self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -125,6 +129,7 @@ class Learner:
             self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
+        self._constrain = constrain
         self._ema = _average(model, options.ema, device) if options.ema > 0 else None
 
     @property
@@ -170,6 +175,8 @@ class Learner:
         # A smaller scale says that float16 overflowed and the step was left out.
         if self._scaler.get_scale() >= before:
             self._scheduler.step()
+            if self._constrain is not None:
+                self._constrain(self.model)
             if self._ema is not None:
                 self._ema.update_parameters(self.model)
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()

@@ -54,7 +54,7 @@ class Widths:
         stem: behind the first convolution.
         streams: of each stage's residual stream, which all its blocks share.
         inner: of each stage's blocks' inner convolutions: one width in a basic block, two in a
-            bottleneck.
+            bottleneck, none where pruning has removed the block.
     """
 
     stem: int
@@ -80,11 +80,13 @@ class Widths:
         def out(name: str) -> int:
             return int(state_dict[f"{name}.weight"].shape[0])
 
+        def block(name: str) -> tuple[int, ...]:
+            if f"{name}.conv1.weight" not in state_dict:
+                return ()
+            return tuple(out(f"{name}.conv{i}") for i in range(1, info.convs))
+
         inner = tuple(
-            tuple(
-                tuple(out(f"{stage}.{b}.conv{i}") for i in range(1, info.convs))
-                for b in range(depth)
-            )
+            tuple(block(f"{stage}.{b}") for b in range(depth))
             for stage, depth in zip(STAGES, info.depths, strict=True)
         )
         streams = tuple(out(f"{stage}.0.conv{info.convs}") for stage in STAGES)
@@ -167,7 +169,12 @@ def _set_widths(model: ResNet, info: Arch, widths: Widths, classes: int) -> None
     model.bn1 = nn.BatchNorm2d(widths.stem)
     stream = widths.stem
     for stage, out, inner in zip(STAGES, widths.streams, widths.inner, strict=True):
-        for block, block_inner in zip(getattr(model, stage), inner, strict=True):
+        blocks = getattr(model, stage)
+        for b, block_inner in enumerate(inner):
+            block = blocks[b]
+            if not block_inner:
+                _remove_block(blocks, b, f"{stage}.{b}")
+                continue
             if block.downsample is None and stream != out:
                 raise InputError(
                     f"widths of {stage}: stream {out} behind {stream} without a downsample branch",
@@ -183,6 +190,16 @@ def _set_widths(model: ResNet, info: Arch, widths: Widths, classes: int) -> None
                 block.downsample = nn.Sequential(down, nn.BatchNorm2d(out))
             stream = out
     model.fc = nn.Linear(stream, classes)
+
+
+def _remove_block(blocks: nn.Sequential, place: int, name: str) -> None:
+    """Leave the skip connection alone; the other blocks keep their names."""
+    if cast(Any, blocks[place]).downsample is not None:
+        raise InputError(
+            f"widths without {name}: its skip connection is a convolution that must stay",
+            "remove other blocks of the stage.",
+        )
+    blocks[place] = nn.Identity()
 
 
 def count_layers(model: nn.Module, image_size: int) -> list[LayerInfo]:

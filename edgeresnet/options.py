@@ -11,6 +11,8 @@ OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
 Method = Literal["ptq", "qat", "auto"]
+CriterionName = Literal["taylor", "l1", "l2", "bn_scale", "fpgm", "random"]
+Pattern = Literal["2:4"]
 ObserverName = Literal["mse", "percentile", "ema"]
 
 
@@ -108,6 +110,97 @@ QAT_DEFAULTS = TrainOptions(
     distill=0.5,
     augment="light",
 )
+
+
+RECOVERY_DEFAULTS = TrainOptions(
+    epochs=20,
+    lr=0.05,
+    weight_decay=1e-4,
+    label_smoothing=0.0,
+    distill=0.5,
+    augment="light",
+)
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """Settings of one pruning; exactly one of the first five is the budget.
+
+    Attributes:
+        macs: share of the multiply-accumulates that stays, in (0, 1).
+        parameters: share of the parameters that stays.
+        latency: share of the INT8 latency that stays, measured.
+        latency_ms: INT8 latency of one image, measured.
+        pattern: ``2:4``: no channel goes, but two of every four weights become zero.
+        target: whose kernels decide on widths and latency.
+        device: the hardware it runs on.
+        threads: of the target; None leaves the choice to it.
+        criterion: what a channel is worth; for ``pattern`` taylor or l1.
+        images: of the training data, that channels are scored on.
+        step: every width is a multiple of it; None: what was measured for the target, or 16.
+        floor: share of a layer's channels that stays at least.
+        remove_blocks: let whole blocks go where that costs less.
+        iterations: prune and recover so many times, each a part of the way.
+        compare_criteria: also show what the other criteria would leave before recovery.
+        train: recovery's own training settings, of each iteration.
+        seed: of what is drawn for scoring.
+    """
+
+    macs: float | None = None
+    parameters: float | None = None
+    latency: float | None = None
+    latency_ms: float | None = None
+    pattern: Pattern | None = None
+    target: str = "onnx"
+    device: str = "cpu"
+    threads: int | None = None
+    criterion: CriterionName = "taylor"
+    images: int = 1024
+    step: int | None = None
+    floor: float = 0.125
+    remove_blocks: bool = False
+    iterations: int = 1
+    compare_criteria: bool = False
+    train: TrainOptions = field(default=RECOVERY_DEFAULTS)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("criterion", self.criterion, CriterionName)
+        for name in ("images", "iterations"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("step", self.step, 1)
+        if not 0 <= self.floor <= 1:
+            raise InputError(f"floor {self.floor} is not in [0, 1]", "give floor from 0 to 1.")
+        budget = self.budget()
+        if len(budget) != 1:
+            given = " and ".join(budget) or "none"
+            raise InputError(
+                f"pruning needs one budget, and there is {given}",
+                "give one of macs, parameters, latency, latency_ms or pattern.",
+            )
+        for name in ("macs", "parameters", "latency"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share < 1:
+                raise InputError(
+                    f"a budget of {share:g} of the present {name} "
+                    + ("leaves nothing to prune" if share >= 1 else "leaves no network"),
+                    "give a share above 0 and below 1, such as 0.5.",
+                )
+        if self.latency_ms is not None and not self.latency_ms > 0:
+            raise InputError(f"latency_ms {self.latency_ms:g} is not positive", "give it above 0.")
+        if self.pattern is not None:
+            _one_of("pattern", self.pattern, Pattern)
+            if self.criterion not in ("taylor", "l1"):
+                raise InputError(
+                    f"criterion {self.criterion} scores channels, and {self.pattern} needs scores "
+                    "of single weights",
+                    "give criterion taylor or l1.",
+                )
+
+    def budget(self) -> dict[str, float | str]:
+        """The budget by its name."""
+        names = ("macs", "parameters", "latency", "latency_ms", "pattern")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True)

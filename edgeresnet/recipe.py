@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from edgeresnet.errors import InputError
-from edgeresnet.options import QAT_DEFAULTS, Budgets, QuantizeOptions, TrainOptions
+from edgeresnet.options import (
+    QAT_DEFAULTS,
+    RECOVERY_DEFAULTS,
+    Budgets,
+    PruneOptions,
+    QuantizeOptions,
+    TrainOptions,
+)
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+# What a recipe leaves unsaid about a training depends on what the training is for.
+SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ class Recipe:
         image_size: in pixels; None: what suits data or weights.
         seed: of every stage.
         limit: images of each split.
-        train: None: ``model.weights`` is quantized as it is.
+        train: None: ``model.weights`` is used as it is.
+        prune: None: every channel stays.
     """
 
     name: str
@@ -82,6 +92,7 @@ class Recipe:
     skip_broken: bool = False
     model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainOptions | None = None
+    prune: PruneOptions | None = None
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     export: ExportSettings = field(default_factory=ExportSettings)
     compare: CompareSettings = field(default_factory=CompareSettings)
@@ -111,7 +122,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     train = None if recipe.train is None else replace(recipe.train, seed=recipe.seed)
     qat = replace(recipe.quantize.train, seed=recipe.seed)
     quantize = replace(recipe.quantize, seed=recipe.seed, train=qat)
-    return replace(recipe, train=train, quantize=quantize)
+    prune = None if recipe.prune is None else replace(recipe.prune, seed=recipe.seed)
+    return replace(recipe, train=train, prune=prune, quantize=quantize)
 
 
 def _parse(text: str) -> Any:
@@ -190,8 +202,8 @@ def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
         else:
             arguments[key] = _convert(hints[key], value, f"{prefix}{key}", faults)
     faults.extend(f"{prefix}{name}: missing" for name in required if name not in values)
-    if where == "quantize.train":
-        arguments = {**QAT_DEFAULTS.to_dict(), **arguments}
+    if where in SECTION_DEFAULTS:
+        arguments = {**SECTION_DEFAULTS[where].to_dict(), **arguments}
     if len(faults) > before:
         return None
     try:

@@ -21,6 +21,7 @@ from edgeresnet.checkpoint import save_atomically
 from edgeresnet.dataset import Dataset, InputSpec, fingerprint
 from edgeresnet.errors import CheckError
 from edgeresnet.loop import (
+    Constraint,
     EvaluationSet,
     Learner,
     ParamGroups,
@@ -131,6 +132,7 @@ def fit(
     progress: bool = True,
     param_groups: ParamGroups | None = None,
     on_epoch: Callable[[nn.Module, float], None] | None = None,
+    constrain: Constraint | None = None,
     validate_every: int = 1,
 ) -> TrainResult:
     """Train ``model`` in place; on a GPU where there is one.
@@ -152,6 +154,7 @@ def fit(
         param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
         on_epoch: called before every epoch, one gone on with too, with the model and the share of
             epochs done.
+        constrain: called after every step with the model, to bring it back to what it must keep.
         validate_every: epochs between validations; the last epoch always has one.
 
     Raises:
@@ -168,6 +171,7 @@ def fit(
         device,
         teacher=teacher,
         param_groups=param_groups,
+        constrain=constrain,
     )
     key = _resume_key(learner, train_set, val_set, spec, resume_key)
     saver = _Saver(resume_path, key)

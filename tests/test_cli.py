@@ -39,7 +39,7 @@ atexit.register(lambda: print([m for m in {HEAVY} if m in sys.modules], file=sys
     found = edgeresnet("--help", before=before)
     assert found.returncode == 0, found.stderr
     assert found.stderr.strip() == "[]"
-    commands = "train quantize export build profile evaluate compare inspect devices run"
+    commands = "train prune quantize export build profile evaluate compare inspect devices run"
     assert all(command in found.stdout for command in commands.split())
     assert max(map(len, found.stdout.splitlines())) <= 80
 
@@ -131,6 +131,18 @@ def test_float_checkpoint_is_calibrated_first_when_exported_as_int8(
         (("train", "--arch", "resnet18", "--data", "empty", "-o", "x.pt"), 2, "empty/b"),
         (("train", "--arch", "resnet19", "--data", "digits", "-o", "x.pt"), 2, "resnet19"),
         (("run", "recipe.yaml"), 2, "epohcs: unknown key (is epochs meant?)"),
+        (("prune", "{files}/float.pt", "-o", "x.pt"), 2, "needs one budget"),
+        (("prune", "{files}/float.pt", "--macs", 1.5, "-o", "x.pt"), 2, "nothing to prune"),
+        (
+            ("prune", "{files}/float.pt", "--latency", 0.5, "--target", "abacus", "-o", "x.pt"),
+            2,
+            "abacus",
+        ),
+        (
+            ("prune", "{files}/float.pt", "--macs", 0.5, "--data", "two", "-o", "x.pt"),
+            2,
+            "10 classes",
+        ),
         (("export", "{files}/float.pt", "--target", "abacus"), 2, "abacus"),
         (("export", "{files}/int8.pt", "--fp16", "--int8"), 2, "more than one precision"),
         (("export", "{files}/float.pt", "--batch", "8:1"), 2, "8:1"),
@@ -143,7 +155,7 @@ def test_error_is_one_message_when_the_user_can_mend_it(
     edgeresnet: CommandLine,
     files: Path,
     tmp_path: Path,
-    arguments: tuple[str, ...],
+    arguments: tuple[object, ...],
     code: int,
     told: str,
 ) -> None:
@@ -155,12 +167,30 @@ def test_error_is_one_message_when_the_user_can_mend_it(
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.pt")
     (tmp_path / "recipe.yaml").write_text("name: x\ndata: digits\ntrain: {epohcs: 2}\n")
     before = sorted(path.name for path in tmp_path.iterdir())
-    found = edgeresnet(*(argument.format(files=files) for argument in arguments))
+    found = edgeresnet(*(str(argument).format(files=files) for argument in arguments))
     assert found.returncode == code, found.stderr
     assert told in found.stderr
     assert "fix: " in found.stderr
     assert "Traceback" not in found.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_pruned_checkpoint_shows_its_widths_before_and_after(
+    edgeresnet: CommandLine, files: Path, tmp_path: Path
+) -> None:
+    done = edgeresnet(
+        "prune", files / "float.pt", "--macs", 0.5, "--criterion", "l2", "--epochs", 1,
+        "--limit", 60, "-o", "half.pt", "--json", "figures.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures.json", "half.pt"]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["schema"] == 1
+    assert figures["macs_after"] <= 0.5 * figures["macs_before"]
+    shown = edgeresnet("inspect", "half.pt")
+    assert shown.returncode == 0, shown.stderr
+    assert "layer1 stream" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -45,17 +45,37 @@ def ran(recipe: Recipe, run_dir: Path) -> list[str]:
 
 def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    exports = ["03-export-onnx-fp32", "03-export-onnx-int8"]
-    assert ran(tiny(tmp_path), run_dir) == ["01-train", "02-quantize", *exports, "04-compare"]
-    assert ran(tiny(tmp_path), run_dir) == ["04-compare"]
+    exports = ["04-export-onnx-fp32", "04-export-onnx-int8"]
+    assert ran(tiny(tmp_path), run_dir) == ["01-train", "03-quantize", *exports, "05-compare"]
+    assert ran(tiny(tmp_path), run_dir) == ["05-compare"]
     changed = tiny(tmp_path, "quantize.observer=ema")
-    assert ran(changed, run_dir) == ["02-quantize", "03-export-onnx-int8", "04-compare"]
+    assert ran(changed, run_dir) == ["03-quantize", "04-export-onnx-int8", "05-compare"]
     results = json.loads((run_dir / "results.json").read_text())
     assert [row["precision"] for row in results["rows"]] == ["fp32", "int8"]
     assert results["schema"] == 1
     assert results["rows"][1]["speedup_against"] == results["rows"][0]["name"]
     assert not list(run_dir.rglob("*.partial"))
     assert not list(run_dir.rglob("resume.pt"))
+
+
+def test_run_recipe_prunes_between_training_and_quantizing(tmp_path: Path) -> None:
+    pruning = "prune={macs: 0.5, images: 40, train: {epochs: 1, batch_size: 20, augment: none}}"
+    run_dir = tmp_path / "run"
+    stages = ran(tiny(tmp_path, pruning), run_dir)
+    assert stages == [
+        "01-train", "02-prune", "03-quantize-dense", "04-export-onnx-dense-fp32",
+        "04-export-onnx-dense-int8", "03-quantize", "04-export-onnx-fp32", "04-export-onnx-int8",
+        "05-compare",
+    ]  # fmt: skip
+    assert ran(tiny(tmp_path, pruning, "prune.floor=0.2"), run_dir)[0] == "02-prune"
+    results = json.loads((run_dir / "results.json").read_text())
+    assert {row["name"]: row["speedup_against"] for row in results["rows"]} == {
+        "onnx-dense-fp32": "onnx-dense-fp32",
+        "onnx-dense-int8": "onnx-dense-fp32",
+        "onnx-fp32": "onnx-dense-fp32",
+        "onnx-int8": "onnx-dense-int8",
+    }
+    assert not (run_dir / "02-prune" / "work").exists()
 
 
 def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) -> None:
@@ -77,13 +97,13 @@ def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) ->
     )
     try:
         deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "02-quantize" / "resume.pt").exists():
+        while not (tmp_path / "run" / "03-quantize" / "resume.pt").exists():
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline, "quantization never began"
             time.sleep(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not (tmp_path / "run" / "02-quantize" / "checkpoint.pt").exists()
+    assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
     stages = ran(tiny(tmp_path), tmp_path / "run")
-    assert stages[0] == "02-quantize"
+    assert stages[0] == "03-quantize"

@@ -13,9 +13,10 @@ from tests.conftest import REPOSITORY
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
 
-def test_four_recipes_ship() -> None:
+def test_all_recipes_ship() -> None:
     assert {path.stem for path in RECIPES} == {
         "quickstart", "resnet18_fashion_mnist", "resnet50_imagenet", "resnet50_finetune_folder",
+        "resnet18_fashion_mnist_pruned_int8", "resnet50_imagenet_pruned_int8",
     }  # fmt: skip
 
 
@@ -67,3 +68,14 @@ def test_load_recipe_refuses_when_the_file_is_unusable(
     path.write_text(text)
     with pytest.raises(InputError, match=told):
         load_recipe(path)
+
+
+def test_prune_section_takes_recovery_defaults_and_one_budget(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\ndata: digits\ntrain: {}\nprune: {macs: 0.5, train: {epochs: 3}}\n")
+    recipe = load_recipe(path, ["seed=4"])
+    assert recipe.prune is not None
+    assert (recipe.prune.train.epochs, recipe.prune.train.distill) == (3, 0.5)
+    assert recipe.prune.seed == 4
+    with pytest.raises(InputError, match="prune: pruning needs one budget"):
+        load_recipe(path, ["prune.latency=0.5"])

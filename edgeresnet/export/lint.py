@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import torch
 
 from edgeresnet.errors import CheckError
 from edgeresnet.export.canonical import weight_of
@@ -15,6 +16,7 @@ from edgeresnet.export.graph import (
     nodes_of,
     producer_type,
 )
+from edgeresnet.sparsity import PATTERN, has_pattern_axis, keeps_pattern
 
 # These hand the grid of their input through unchanged.
 TRANSPARENT = ("MaxPool", "Flatten")
@@ -42,6 +44,29 @@ def check_canonical(model: ir.Model) -> dict[str, int]:
             _check_weight(node)
         counts[node.op_type] += 1
     return counts
+
+
+def check_pattern(model: ir.Model) -> int:
+    """Refuse a graph whose weights are not 2:4 sparse along their input channels.
+
+    Returns:
+        How many layers are; those whose input channels do not come in fours are passed over.
+
+    Raises:
+        CheckError: names the layer with more than two weights of four that are not zero.
+    """
+    count = 0
+    for node in nodes_of(model.graph, "Conv", "Gemm"):
+        weight = torch.from_numpy(array_of(weight_of(node)[0]).copy())
+        if not has_pattern_axis(weight):
+            continue
+        if not keeps_pattern(weight):
+            raise CheckError(
+                f"{node.op_type} {node.name} has lost its {PATTERN} sparsity",
+                "prune the float checkpoint again with --pattern 2:4, and quantize that.",
+            )
+        count += 1
+    return count
 
 
 def _on_grid(value: ir.Value) -> bool:

@@ -26,11 +26,12 @@ from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
-from edgeresnet.export.lint import check_canonical
+from edgeresnet.export.lint import check_canonical, check_pattern
 from edgeresnet.export.preprocess import embed_preprocess
 from edgeresnet.export.proof import KERNELS, expected_layers, prove_integer
 from edgeresnet.model import count_layers
 from edgeresnet.quantize.modules import QuantResNet
+from edgeresnet.sparsity import PATTERN, is_sparse
 from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeresnet.checkpoint import Checkpoint
+    from edgeresnet.dataset import InputSpec
 
 # Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
 # where fake quantization does, but on uint8's finer grid behind each ReLU.
@@ -92,22 +94,41 @@ def export_bundle(
     on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     model = _folded(checkpoint)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
-        graph = canonical_graph(
-            model, checkpoint.input_spec.image_size, options.batch, quantized=precision == "int8"
+        graph, files = write_model(
+            model, checkpoint.input_spec, target, precision, Path(folder), options
         )
-        if precision == "int8":
-            check_canonical(graph)
-            ENCODINGS[target](graph)
-        if options.embed_preprocess:
-            embed_preprocess(graph, checkpoint.input_spec)
-        files = WRITERS[target](graph, Path(folder), precision)
         model_path = next(iter(files.values()))
         on_step("proving logits and kernels")
         images = golden_images(checkpoint, options.golden_images, data)
         logits = _reference_logits(model, images, checkpoint, quantized=precision == "int8")
         proof = _prove(graph, model_path, target, precision, options, checkpoint, images, logits)
+        if is_sparse(checkpoint):
+            proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
         manifest = _manifest(checkpoint, target, precision, options, model_path.name, proof, model)
         return write_bundle(out_dir, manifest, files, images, logits)
+
+
+def write_model(
+    model: QuantResNet,
+    spec: InputSpec,
+    target: str,
+    precision: str,
+    folder: Path,
+    options: ExportOptions,
+) -> tuple[ir.Model, dict[str, Path]]:
+    """Write a folded network as the target's model, unproven.
+
+    Returns:
+        The encoded graph, and each file by its name in a bundle; the first is the one to open.
+    """
+    quantized = precision == "int8"
+    graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
+    if quantized:
+        check_canonical(graph)
+        ENCODINGS[target](graph)
+    if options.embed_preprocess:
+        embed_preprocess(graph, spec)
+    return graph, WRITERS[target](graph, folder, precision)
 
 
 def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None:

@@ -162,7 +162,13 @@ class QuantResNet(nn.Module):
         self.conv1_quant = FakeQuant("unsigned")
         self.maxpool = own.maxpool
         for name in STAGES:
-            blocks = (QuantBlock(block, weights, live=live_bn) for block in getattr(own, name))
+            # Pruning leaves an identity in the place of a block that it removes.
+            blocks = (
+                block
+                if isinstance(block, nn.Identity)
+                else QuantBlock(block, weights, live=live_bn)
+                for block in getattr(own, name)
+            )
             self.add_module(name, nn.Sequential(*blocks))
         self.pool_quant = FakeQuant("unsigned")
         self.fc = QuantLinear(own.fc, weights)

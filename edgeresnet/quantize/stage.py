@@ -27,6 +27,7 @@ from edgeresnet.loop import EvaluationSet, evaluate, training_device
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
+from edgeresnet.sparsity import apply_masks, is_sparse, masks_of
 from edgeresnet.train import fit
 
 CALIBRATION_BATCH = 32
@@ -168,6 +169,8 @@ def _ladder(
     model = _calibrated(checkpoint, reference.model, train_set, options, on_step, live=live)
     found |= {"top1_calibrated": reference.figures(model)["top1_int8"]}
 
+    masks = masks_of(checkpoint.state_dict) if is_sparse(checkpoint) else None
+
     def before_epoch(network: nn.Module, done: float) -> None:
         if done >= options.freeze_bn:
             cast(QuantResNet, network).freeze_bn()
@@ -183,6 +186,7 @@ def _ladder(
         resume_key=f"qat {options}",
         progress=progress,
         on_epoch=before_epoch,
+        constrain=None if masks is None else lambda network: apply_masks(network, masks),
     )
     model.fold()
     found |= {"method": "qat", **reference.figures(model), "epochs_run": result.epochs_run}

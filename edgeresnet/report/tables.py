@@ -120,6 +120,21 @@ def inspect_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def widths_table(pruning: Mapping[str, Any]) -> Table:
+    """Channels before and after pruning, of the stem, each residual stream and each block."""
+    before, after = pruning["widths_before"], pruning["widths_after"]
+    share = pruning["macs_after"] / pruning["macs_before"]
+    title = f"Pruned by {pruning['criterion']} · {share:.2f} of the multiply-accumulates stay"
+    table = _table(title, [("channels", False), ("before", True), ("after", True)])
+    table.add_row("stem", str(before["stem"]), str(after["stem"]))
+    for s, (old, new) in enumerate(zip(before["streams"], after["streams"], strict=True), start=1):
+        table.add_row(f"layer{s} stream", str(old), str(new))
+        for b, blocks in enumerate(zip(before["inner"][s - 1], after["inner"][s - 1], strict=True)):
+            texts = [" ".join(map(str, block)) or "removed" for block in blocks]
+            table.add_row(f"layer{s}.{b} inner", *texts)
+    return table
+
+
 def devices_table(result: Mapping[str, Any]) -> Table:
     """What runs here, and what would have to be installed."""
     table = _table(

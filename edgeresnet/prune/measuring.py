@@ -1,0 +1,127 @@
+"""How fast a pruned network is in INT8 on the target, end to end, before anybody trains it.
+
+A kernel's time does not depend on what it computes, so a calibration on noise will do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torchvision.models import ResNet
+from typing_extensions import Self
+
+from edgeresnet.checkpoint import Checkpoint
+from edgeresnet.export.stage import ExportOptions, write_model
+from edgeresnet.latency import interleave
+from edgeresnet.quantize.calibrate import calibrate
+from edgeresnet.quantize.modules import QuantResNet
+from edgeresnet.targets import RunOptions, target_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeresnet.targets import Session
+
+# Sessions of one model differ by a few percent from where their memory happens to lie.
+SESSIONS, ROUNDS = 3, 40
+PROFILE_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where latency is measured."""
+
+    target: str
+    device: str = "cpu"
+    threads: int | None = None
+
+
+def int8_model_path(checkpoint: Checkpoint, target: str, folder: Path) -> Path:
+    """Write a float network as the target's INT8 model, calibrated on noise."""
+    size = checkpoint.input_spec.image_size
+    model = QuantResNet(cast(ResNet, checkpoint.build()))
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(2, 3, size, size, generator=generator) for _ in range(2)]
+    calibrate(model, images, "ema")
+    model.fold()
+    options = ExportOptions()
+    _, files = write_model(model, checkpoint.input_spec, target, "int8", folder, options)
+    return next(iter(files.values()))
+
+
+class LatencyProbe:
+    """Measures networks against the dense one in the same rounds; a context manager.
+
+    Args:
+        dense: the network that all are compared to.
+        place: where.
+        on_step: told every measurement.
+    """
+
+    def __init__(
+        self,
+        dense: Checkpoint,
+        place: Place,
+        on_step: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        self._place, self._on_step = place, on_step
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+        self._dense_path = self._write(dense, "dense")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._folder.cleanup()
+
+    def _write(self, checkpoint: Checkpoint, name: str) -> Path:
+        folder = Path(self._folder.name) / name
+        folder.mkdir(exist_ok=True)
+        return int8_model_path(checkpoint, self._place.target, folder)
+
+    def _open(self, path: Path, *, profile_layers: bool = False) -> Session:
+        options = RunOptions(
+            threads=self._place.threads, profile_layers=profile_layers, precision="fp32"
+        )
+        return target_of(self._place.target).load(path, self._place.device, options)
+
+    def layer_costs(self) -> dict[str, float]:
+        """Milliseconds of every layer of the dense network, as the runtime's profiler has it."""
+        with self._open(self._dense_path, profile_layers=True) as session:
+            for _ in range(PROFILE_RUNS):
+                session.run(noise(session))
+            # Runtimes append to the name of a layer that they fuse: conv1_token_3, fc/….
+            return {
+                layer.name.split("_token_")[0].split("/")[0]: layer.time_ms
+                for layer in session.layers()
+                if layer.precision == "int8"
+            }
+
+    def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
+        """Median milliseconds of one image: the network's and, in the same rounds, the dense's."""
+        paths = (self._write(checkpoint, "pruned"), self._dense_path)
+        medians = []
+        for attempt in range(SESSIONS):
+            with self._open(paths[0]) as own, self._open(paths[1]) as dense:
+                image = noise(own)
+                timed = interleave(
+                    {"own": lambda: own.run(image), "dense": lambda: dense.run(image)},  # noqa: B023
+                    ROUNDS,
+                    seed=attempt,
+                )
+            medians.append([timed[name].percentile_ms(50) for name in ("own", "dense")])
+        own_ms, dense_ms = np.median(medians, axis=0).tolist()
+        self._on_step(f"{own_ms:.3f} ms, dense {dense_ms:.3f} ms on {self._place.target}")
+        return own_ms, dense_ms
+
+
+def noise(session: Session) -> NDArray[np.float32]:
+    """One image's input (1, 3, H, W) float32."""
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((1, *session.input_shape), dtype=np.float32)

@@ -1,0 +1,227 @@
+"""The stages of a run: each reads the file of the stage before and writes its own, once.
+
+A stage's outputs are written whole or not at all, and then its record, ``.stages/NAME.json``,
+with a key made of its settings, its data and the key of the stage before. A stage whose record
+has the right key is not run again; a changed recipe so reruns what it touches, and what follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeresnet import __version__
+from edgeresnet.bundle import BatchRange
+from edgeresnet.options import PruneOptions, QuantizeOptions
+from edgeresnet.progress import duration
+from edgeresnet.recipe import Recipe
+from edgeresnet.report.results import write_json
+
+if TYPE_CHECKING:
+    from edgeresnet.checkpoint import Checkpoint
+
+RECORDS = ".stages"
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and how it talks."""
+
+    path: Path
+    recipe: Recipe
+    progress: bool
+    say: Say
+
+    def stage(self, name: str, settings: Any, output: Path, work: Callable[[], object]) -> str:
+        """Run one stage unless it stands already.
+
+        Args:
+            name: of the stage; its record's too.
+            settings: all that decides the outcome, the key of the stage before included.
+            output: what must exist for the stage to stand.
+            work: writes ``output``.
+
+        Returns:
+            The stage's key.
+        """
+        text = json.dumps([name, __version__, settings], sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        record_path = self.path / RECORDS / f"{name}.json"
+        if output.exists() and _recorded_key(record_path) == key:
+            self.say(f"{name}: done before")
+            return key
+        record_path.unlink(missing_ok=True)
+        self.say(f"{name}: running")
+        start = time.monotonic()
+        work()
+        seconds = time.monotonic() - start
+        record_path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"stage": name, "key": key, "seconds": seconds}
+        write_json(record, record_path)
+        self.say(f"{name}: done in {duration(seconds)}")
+        return key
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage: what it wrote, and its key."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A float network to quantize and export; its bundles have ``name`` in theirs."""
+
+    name: str
+    source: Stage
+    quantize: QuantizeOptions
+
+
+def train_stage(run: Run, data_key: list[str]) -> Stage:
+    """01-train: a trained float checkpoint, or the one that the recipe begins with."""
+    recipe = run.recipe
+    path = run.path / "01-train" / "checkpoint.pt"
+    weights = recipe.model.weights
+    weights_key = None
+    if weights is not None and Path(weights).is_file():
+        from edgeresnet.checkpoint import sha256_file
+
+        weights_key = sha256_file(Path(weights))
+    settings = {
+        "model": asdict(recipe.model),
+        "weights": weights_key,
+        "train": recipe.train and recipe.train.to_dict(),
+        "image_size": recipe.image_size,
+        "limit": recipe.limit,
+        "data": data_key,
+    }
+    resume_path = path.with_name("resume.pt")
+
+    def work() -> None:
+        from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.training import train_checkpoint
+
+        checkpoint: Checkpoint
+        if recipe.train is None:
+            checkpoint = load_checkpoint(
+                str(weights), arch=recipe.model.arch, image_size=recipe.image_size
+            )
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint, _ = train_checkpoint(
+                data=recipe.data,
+                arch=recipe.model.arch,
+                stem=recipe.model.stem,
+                image_size=recipe.image_size,
+                weights=weights,
+                options=recipe.train,
+                limit=recipe.limit,
+                skip_broken=recipe.skip_broken,
+                resume_path=resume_path,
+                progress=run.progress,
+            )
+        save_checkpoint(checkpoint, path)
+        resume_path.unlink(missing_ok=True)
+
+    return Stage(path, run.stage("01-train", settings, path, work))
+
+
+def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
+    """02-prune: a narrower float checkpoint, recovered."""
+    recipe = run.recipe
+    path = run.path / "02-prune" / "checkpoint.pt"
+    work_dir = path.with_name("work")
+
+    def work() -> None:
+        from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.prune import prune_checkpoint
+
+        checkpoint, figures = prune_checkpoint(
+            load_checkpoint(before.path),
+            data=recipe.data,
+            options=options,
+            work_dir=work_dir,
+            limit=recipe.limit,
+            skip_broken=recipe.skip_broken,
+            progress=run.progress,
+            on_step=run.say,
+        )
+        save_checkpoint(checkpoint, path)
+        write_json(figures, path.with_name("report.json"))
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+    settings = {"before": before.key, "prune": asdict(options)}
+    return Stage(path, run.stage("02-prune", settings, path, work))
+
+
+def quantize_stage(run: Run, variant: Variant) -> Stage:
+    """03-quantize: a fake-quantized checkpoint."""
+    recipe = run.recipe
+    name = f"03-quantize{'-dense' if variant.name else ''}"
+    path = run.path / name / "checkpoint.pt"
+    resume_path = path.with_name("resume.pt")
+
+    def work() -> None:
+        from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.quantize import quantize_checkpoint
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint, figures = quantize_checkpoint(
+            load_checkpoint(variant.source.path),
+            data=recipe.data,
+            options=variant.quantize,
+            limit=recipe.limit,
+            skip_broken=recipe.skip_broken,
+            resume_path=resume_path,
+            progress=run.progress,
+            on_step=run.say,
+        )
+        save_checkpoint(checkpoint, path)
+        write_json(figures, path.with_name("report.json"))
+        resume_path.unlink(missing_ok=True)
+
+    settings = {"before": variant.source.key, "quantize": asdict(variant.quantize)}
+    return Stage(path, run.stage(name, settings, path, work))
+
+
+def export_stage(run: Run, name: str, target: str, precision: str, source: Stage) -> Path:
+    """04-export: a proven bundle of that name."""
+    recipe = run.recipe
+    out_dir = run.path / "04-export" / name
+
+    def work() -> None:
+        from edgeresnet.checkpoint import load_checkpoint
+        from edgeresnet.export import ExportOptions, export_bundle
+
+        export_bundle(
+            load_checkpoint(source.path),
+            target=target,
+            precision=precision,
+            out_dir=out_dir,
+            options=ExportOptions(
+                BatchRange.parse(recipe.export.batch), recipe.export.embed_preprocess
+            ),
+            data=recipe.data,
+            on_step=run.say,
+        )
+
+    settings = {"before": source.key, "export": asdict(recipe.export), "of": [target, precision]}
+    run.stage(f"04-export-{name}", settings, out_dir, work)
+    return out_dir
+
+
+def _recorded_key(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # No record, or a damaged one: the stage runs again.
+        return None

@@ -11,6 +11,7 @@ import copy
 import logging
 import re
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,12 +144,17 @@ def _average_pool(graph: ir.Graph) -> None:
 
 def _name_layers(graph: ir.Graph) -> None:
     """Call every node what its layer is called in the checkpoint."""
+    named: Counter[str] = Counter()
     for node in graph:
         if node.op_type in ("Conv", "Gemm"):
             _rename(node, _parameter_name(behind_quantization(input_of(node, 1)), ".weight"))
-        elif node.op_type in (QUANTIZE, DEQUANTIZE):
+        elif node.op_type == QUANTIZE:
             name = _parameter_name(input_of(node, 1), ".scale")
-            _rename(node, f"{name}.{'quantize' if node.op_type == QUANTIZE else 'dequantize'}")
+            # The exporter stores equal scales once: the average of a single pixel has its input's.
+            named[name] += 1
+            _rename(node, f"{name}{f'.{named[name]}' if named[name] > 1 else ''}.quantize")
+            for dequantize, _ in node.outputs[0].uses():
+                _rename(dequantize, f"{(node.name or '').removesuffix('.quantize')}.dequantize")
         elif node.op_type == "MaxPool":
             _rename(node, "maxpool")
     for add in nodes_of(graph, "Add"):

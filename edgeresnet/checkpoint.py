@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -192,6 +192,14 @@ def load_backbone(model: nn.Module, source: Checkpoint) -> list[str]:
         )
     model.load_state_dict(fitting, strict=False)
     return left
+
+
+def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """Hex digest of all weights, in their order."""
+    digest = hashlib.sha256()
+    for tensor in state_dict.values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def sha256_file(path: Path) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from rich.console import Console
 
-from edgeresnet.checkpoint import Checkpoint, load_backbone, load_checkpoint
+from edgeresnet.checkpoint import (
+    Checkpoint,
+    load_backbone,
+    load_checkpoint,
+    weights_digest,
+)
 from edgeresnet.dataset import Dataset, InputSpec, fingerprint, open_dataset
 from edgeresnet.device import versions
 from edgeresnet.errors import InputError
@@ -73,7 +77,7 @@ def train_checkpoint(
         spec,
         options,
         resume_path=resume_path,
-        resume_key=f"{arch} {stem} {_weights_key(start)}",
+        resume_key=f"{arch} {stem} {weights_digest(start.state_dict if start else {})}",
         progress=progress,
     )
     provenance = {
@@ -135,10 +139,3 @@ def _starting_point(weights: str, arch: str, image_size: int | None) -> Checkpoi
 
 def _default_stem(image_size: int) -> str:
     return "small" if image_size <= SMALL_STEM_TO else "imagenet"
-
-
-def _weights_key(start: Checkpoint | None) -> str:
-    digest = hashlib.sha256()
-    for tensor in start.state_dict.values() if start else ():
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -2,92 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgeresnet.augment import Normalizer, load_pixels
-from edgeresnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edgeresnet.dataset import (
-    Dataset,
-    balanced_subset,
-    check_classes,
-    fingerprint,
-    open_dataset,
+from edgeresnet.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
 )
+from edgeresnet.dataset import Dataset, check_classes, fingerprint, open_dataset
 from edgeresnet.device import versions
 from edgeresnet.errors import InputError
-from edgeresnet.loop import EvaluationSet, evaluate, training_device
 from edgeresnet.model import LayerInfo, count_layers
 from edgeresnet.options import PruneOptions
-from edgeresnet.prune.criteria import CRITERIA, Evidence
-from edgeresnet.prune.gradients import gate_gradients
+from edgeresnet.prune.bench import Bench, weights_of
+from edgeresnet.prune.criteria import CRITERIA
 from edgeresnet.prune.shaping import Shape, Shaper
 from edgeresnet.sparsity import PATTERN, apply_masks, pattern_masks
 from edgeresnet.train import fit
-
-SCORING_BATCH = 64
-
-
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """What a network is scored and judged on."""
-
-    train_set: Dataset
-    scoring: Tensor
-    labels: Tensor
-    validation: EvaluationSet
-    normalize: Normalizer
-    device: torch.device
-
-    @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, train_set: Dataset, val_set: Dataset, n: int, seed: int
-    ) -> _Bench:
-        device = training_device()
-        chosen = balanced_subset(train_set, n, seed)
-        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(chosen)))
-        labels = torch.from_numpy(np.asarray(chosen.labels, np.int64))
-        spec = checkpoint.input_spec
-        return cls(
-            train_set,
-            load_pixels(chosen, spec)[order],
-            labels[order],
-            EvaluationSet(val_set, spec),
-            Normalizer(spec, device),
-            device,
-        )
-
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, 3, H, W) float32 and labels, on the device."""
-        pixel_parts = torch.split(self.scoring, SCORING_BATCH)
-        label_parts = torch.split(self.labels, SCORING_BATCH)
-        for pixels, labels in zip(pixel_parts, label_parts, strict=True):
-            yield self.normalize(pixels.to(self.device)), labels.to(self.device)
-
-    def top1(self, model: nn.Module) -> float:
-        """Of the validation images."""
-        logits = evaluate(model.to(self.device), self.validation, self.device)
-        return float((logits.argmax(1) == self.validation.labels).mean())
-
-    def evidence(self, checkpoint: Checkpoint, seed: int, *, gradients: bool) -> Evidence:
-        """What the criteria look at."""
-        gates: dict[str, Tensor] = {}
-        if gradients:
-            gates = gate_gradients(checkpoint.build().to(self.device), self.batches())
-        return Evidence(checkpoint.state_dict, gates, seed)
-
-    def renormalized(self, checkpoint: Checkpoint) -> Checkpoint:
-        """With the statistics that its narrower layers really have."""
-        model = checkpoint.build().to(self.device)
-        images = [images for images, _ in self.batches()]
-        torch.optim.swa_utils.update_bn(images, model, self.device)
-        return replace(checkpoint, state_dict=_weights(model))
 
 
 def prune_checkpoint(
@@ -133,7 +70,7 @@ def prune_checkpoint(
     check_classes(train_set, checkpoint.classes)
     if checkpoint.data is None:
         checkpoint = replace(checkpoint, classes=tuple(train_set.classes), data=data)
-    bench = _Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
+    bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
     on_step(f"measuring the dense network on {len(val_set)} images")
     work = _Work(checkpoint, bench, val_set, options, work_dir, progress, on_step)
     top1_dense = bench.top1(checkpoint.build())
@@ -160,12 +97,16 @@ class _Work:
     """One pruning under way."""
 
     dense: Checkpoint
-    bench: _Bench
+    bench: Bench
     val_set: Dataset
     options: PruneOptions
     work_dir: Path
     progress: bool
     on_step: Callable[[str], object]
+
+    def _key(self, iteration: int) -> str:
+        """What must be the same for an iteration to go on."""
+        return f"prune {iteration} {self.options} {weights_digest(self.dense.state_dict)}"
 
     def narrow(self) -> tuple[Checkpoint, dict[str, Any]]:
         """Structured: fewer channels, in one go or in ``iterations``."""
@@ -184,7 +125,7 @@ class _Work:
         """The network after this iteration's cut, made once and then kept."""
         options, bench = self.options, self.bench
         path = self.work_dir / f"cut-{iteration}.pt"
-        key = f"{options} {iteration} {fingerprint(bench.train_set)}"
+        key = f"{self._key(iteration)} {fingerprint(bench.train_set)}"
         if path.is_file():
             kept = load_checkpoint(path)
             if kept.provenance.get("cut_key") == key:
@@ -222,14 +163,14 @@ class _Work:
         """2:4: half the weights become zero."""
         options, bench = self.options, self.bench
         model = self.dense.build().to(bench.device)
-        weights = {n: p for n, p in model.named_parameters() if p.ndim in (2, 4)}
         if options.criterion == "taylor":
-            scores = _weight_scores(model, weights, bench)
+            scores = bench.weight_scores(model)
         else:
-            scores = {name: weight.detach().abs().cpu() for name, weight in weights.items()}
+            kernels = {n: w for n, w in weights_of(model).items() if w.ndim in (2, 4)}
+            scores = {name: weight.abs() for name, weight in kernels.items()}
         masks = pattern_masks(scores)
         apply_masks(model, masks)
-        cut = bench.renormalized(replace(self.dense, state_dict=_weights(model)))
+        cut = bench.renormalized(replace(self.dense, state_dict=weights_of(model)))
         before = bench.top1(cut.build())
         self.on_step(f"{len(masks)} layers made {PATTERN} sparse: top-1 {before:.4f}")
         current, top1 = self._recover(cut, 1, masks)
@@ -253,30 +194,12 @@ class _Work:
             train,
             teacher=self.dense.build() if train.distill > 0 else None,
             resume_path=self.work_dir / f"recover-{iteration}.pt",
-            resume_key=f"prune {iteration} {self.options}",
+            resume_key=self._key(iteration),
             progress=self.progress,
             constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )
         recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
         return recovered, result.top1
-
-
-def _weight_scores(
-    model: nn.Module, weights: dict[str, nn.Parameter], bench: _Bench
-) -> dict[str, Tensor]:
-    """Squared first-order change of the loss for each weight, summed over batches."""
-    model.eval().requires_grad_(True)
-    scores = {name: torch.zeros_like(weight, device="cpu") for name, weight in weights.items()}
-    for images, labels in bench.batches():
-        loss = nn.functional.cross_entropy(model(images), labels)
-        gradients = torch.autograd.grad(loss, list(weights.values()))
-        for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-            scores[name] += (gradient * weight).detach().square().cpu()
-    return scores
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
 
 
 def _before_after(dense: Checkpoint, pruned: Checkpoint) -> dict[str, Any]:

@@ -50,9 +50,8 @@ def test_sliced_network_equals_torch_prunings_when_the_same_channels_stay(arch: 
     keep = random_keep(groups)
     narrow = sliced_network(model, arch, "small", keep)
     theirs = copy.deepcopy(model)
+    graph = tp.DependencyGraph().build_dependency(theirs, images(count=1))
     for name, group in groups.items():
-        # A fresh graph each time, since torch-pruning's is of the network as it was.
-        graph = tp.DependencyGraph().build_dependency(theirs, images(count=1))
         gone = sorted(set(range(group.channels)) - set(keep[name]))
         conv = theirs.get_submodule(group.producers[0])
         graph.get_pruning_group(conv, tp.prune_conv_out_channels, idxs=gone).prune()

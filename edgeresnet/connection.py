@@ -94,7 +94,8 @@ class Connection:
         with told_path.open("wb") as told:
             # A password or a new host's key is asked for on the terminal, not on these.
             self._master = subprocess.Popen(
-                ["ssh", "-M", "-N", *self.ssh_options(), "--", self.address.host],
+                ["ssh", "-M", "-N", "-S", str(self._socket), *KEEP_ALIVE, *self.address.options(),
+                 "--", self.address.host],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told,
             )  # fmt: skip
         while not self._socket.exists():
@@ -125,8 +126,9 @@ class Connection:
         self._folder.cleanup()
 
     def ssh_options(self) -> list[str]:
-        """What makes an ssh use this connection."""
-        return ["-S", str(self._socket), *KEEP_ALIVE, *self.address.options()]
+        """What makes an ssh use this connection, and fail rather than make one of its own."""
+        shared = ["-S", str(self._socket), "-o", "ProxyCommand=false"]
+        return [*shared, *self.address.options()]
 
     def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command there, with pipes for all three streams."""

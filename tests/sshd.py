@@ -66,14 +66,14 @@ def is_sshd(pid: int) -> bool:
 
 
 def running(*words: str) -> list[int]:
-    """Processes whose command lines have all these words."""
+    """Processes of Python whose command lines have all these words."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if all(word in text for word in words):
+        if "python" in text.split(" ")[0] and all(word in text for word in words):
             found.append(int(path.parent.name))
     return found
 

@@ -162,7 +162,7 @@ def test_cut_connection_leaves_nothing_half_done_and_can_be_repeated(
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     far_words = ("edgeresnet.far_end run profile", str(device.cache), "onnx-fp32")
-    wait_for(lambda: running("-m", *far_words), "the command never ran on the device")
+    wait_for(lambda: running(*far_words), "the command never ran on the device")
     device.cut()
     output, told = process.communicate(timeout=60)
     assert process.returncode == 3, told
@@ -171,7 +171,7 @@ def test_cut_connection_leaves_nothing_half_done_and_can_be_repeated(
     assert "fix: repeat the command" in told
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
-    wait_for(lambda: not running("-m", *far_words), "the command outlived its connection")
+    wait_for(lambda: not running(*far_words), "the command outlived its connection")
     repeated = edgeresnet(*arguments)
     assert repeated.returncode == 0, repeated.stderr
     assert json.loads((tmp_path / "cut.json").read_text())["n"] >= 50

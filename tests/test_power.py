@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgeresnet.meters import find_meter, find_rapl
 from edgeresnet.power import Recorder, integrate_j, measure_energy
 from edgeresnet.profiling import profile_model
+from edgeresnet.report.tables import energy_table
 from tests.jetson import HWMON, INA3221_HWMON, INA3221_IIO, ORIN_NANO, write_tree
 
 RAPL = {
@@ -168,6 +170,11 @@ def test_profile_reports_energy_and_board_when_a_sensor_exists(
     assert row["idle_power_w"] == pytest.approx(6.0)
     assert row["energy_mj"] == pytest.approx(0.0, abs=1e-9)
     assert row["energy_with_idle_mj"] == pytest.approx(6.0 * row["mean_ms"], rel=0.5)
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(energy_table([row, {"batch": 8}]))
+    assert "Energy · ina3221 VDD_IN" in shown.get()
+    assert f"{row['energy_with_idle_mj']:.2f}" in shown.get()
     assert row["board"]["before"]["power_mode"] == "15W"
     assert row["board"]["after"]["memory"]["unified"]
     assert any("sudo nvpmodel -m 2" in warning for warning in row["warnings"])

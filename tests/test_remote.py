@@ -177,6 +177,31 @@ def test_cut_connection_leaves_nothing_half_done_and_can_be_repeated(
     assert json.loads((tmp_path / "cut.json").read_text())["n"] >= 50
 
 
+@pytest.mark.slow
+def test_device_without_packages_gets_them_once(
+    edgeresnet: CommandLine, files: Path, device: Device, on: tuple[str, str]
+) -> None:
+    bare = {
+        "python3": f'#!/bin/sh\nexec {Path(sys.base_prefix) / "bin/python3"} -I "$@"\n',
+        "edgeresnet": "#!/bin/false\n",
+    }
+    for name, text in bare.items():
+        (device.bin / name).write_text(text)
+        (device.bin / name).chmod(0o755)
+    try:
+        command = ("evaluate", files / "onnx-int8", "--limit", 20, *on, "--json", "-")
+        first, second = edgeresnet(*command), edgeresnet(*command)
+        assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+        assert "installing " in first.stderr
+        assert "onnxruntime" in first.stderr
+        assert "torch" not in first.stderr
+        assert "installing " not in second.stderr
+        assert (device.cache / "edgeresnet/remote/venv/bin/python").exists()
+    finally:
+        for name in bare:
+            (device.bin / name).unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

@@ -115,6 +115,12 @@ SetEnv PATH={path} XDG_CACHE_HOME={cache} OMP_NUM_THREADS=1
   IdentityFile {folder}/user
   IdentitiesOnly yes
   UserKnownHostsFile {folder}/known_hosts
+Host behind
+  HostName 127.0.0.1
+  IdentityFile {folder}/user
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder}/known_hosts
+  ProxyJump {getuser()}@device:{port}
 """
     )
     host_key = (folder / "host.pub").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,29 +153,69 @@ def test_copying_is_exact_and_incremental_when_repeated(
         (device.bin / "rsync").unlink(missing_ok=True)
 
 
-def test_cut_connection_leaves_nothing_half_done_and_can_be_repeated(
-    edgeresnet: CommandLine, files: Path, device: Device, on: tuple[str, str], tmp_path: Path
-) -> None:
-    arguments = ["profile", str(files / "onnx-fp32"), *on, "--json", "cut.json"]
+def profile_begun(
+    files: Path, device: Device, on: tuple[str, str], cwd: Path
+) -> tuple[subprocess.Popen[str], tuple[str, ...]]:
+    """A profile that runs on the device now, and words that its process there has."""
+    code = "from edgeresnet.cli import main; main()"
+    bundle = files / "onnx-fp32"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from edgeresnet.cli import main; main()", *arguments],
-        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", code, "profile", str(bundle), *on, "--json", "cut.json"],
+        cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
-    far_words = ("edgeresnet.far_end run profile", str(device.cache), "onnx-fp32")
-    wait_for(lambda: running(*far_words), "the command never ran on the device")
-    device.cut()
-    output, told = process.communicate(timeout=60)
-    assert process.returncode == 3, told
+    words = ("edgeresnet.far_end run profile", str(device.cache), bundle.name)
+    wait_for(lambda: running(*words), "the command never ran on the device")
+    return process, words
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        ("cut", 3, "the connection to device was lost while profile ran\nfix: repeat the command"),
+        ("kill", 3, "device killed the command while profile ran\nfix: look at its free memory"),
+        ("interrupt", 130, ""),
+    ],
+)
+def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
+    edgeresnet: CommandLine,
+    files: Path,
+    device: Device,
+    on: tuple[str, str],
+    tmp_path: Path,
+    end: str,
+    code: int,
+    told: str,
+) -> None:
+    process, words = profile_begun(files, device, on, tmp_path)
+    if end == "cut":
+        device.cut()
+    elif end == "kill":
+        os.kill(running(*words)[0], signal.SIGKILL)
+    else:
+        process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
     assert output == ""
-    assert "the connection to device was lost while profile ran" in told
-    assert "fix: repeat the command" in told
-    assert "Traceback" not in told
+    assert told in errors
+    assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
-    wait_for(lambda: not running(*far_words), "the command outlived its connection")
-    repeated = edgeresnet(*arguments)
+    # A measurement that nobody waits for would disturb the next one.
+    wait_for(lambda: not running(*words), "the command outlived its connection")
+    repeated = edgeresnet("profile", files / "onnx-fp32", *on, "--json", "again.json")
     assert repeated.returncode == 0, repeated.stderr
-    assert json.loads((tmp_path / "cut.json").read_text())["n"] >= 50
+    assert json.loads((tmp_path / "again.json").read_text())["n"] >= 50
+
+
+def test_jump_host_is_used_when_the_users_config_has_one(
+    edgeresnet: CommandLine, files: Path, on: tuple[str, str]
+) -> None:
+    behind = on[1].replace("device", "behind")
+    found = edgeresnet(
+        "evaluate", files / "onnx-int8", "--limit", 20, "--on", behind, "--json", "-"
+    )
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["n"] == 20
 
 
 @pytest.mark.slow

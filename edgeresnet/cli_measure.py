@@ -13,6 +13,7 @@ from edgeresnet.cli_options import (
     Json,
     Limit,
     MaybeData,
+    On,
     Quiet,
     Seed,
     SkipBroken,
@@ -20,12 +21,14 @@ from edgeresnet.cli_options import (
     show,
     speaker,
 )
+from edgeresnet.cli_remote import result_from
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.options import Budgets
 
 if TYPE_CHECKING:
     from edgeresnet.dataset import Dataset
     from edgeresnet.opening import Opened
+    from edgeresnet.targets.protocol import RunOptions
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, or checkpoint.")]
 
@@ -43,11 +46,27 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
     device: DeviceName = "cpu",
+    on: On = None,
+    json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle for a device of this machine, into BUNDLE/engines."""
+    result = result_from(on, context, [bundle], quiet=quiet) if on else _build(bundle, device)
+    if json:
+        from edgeresnet.report.results import write_json
+
+        write_json(result, json)
+    if result["engine"] is None:
+        line = f"target {result['target']} compiles when it loads; there is nothing to keep"
+    else:
+        line = f"{bundle / result['engine']}, {result['size_bytes'] / 2**20:.1f} MiB"
+    show(line, quiet=quiet, json=json)
+
+
+def _build(bundle: Path, device: str) -> dict[str, Any]:
     from edgeresnet.bundle import load_bundle
     from edgeresnet.targets import target_of
 
@@ -55,14 +74,17 @@ def build(
     engine_dir = bundle / "engines"
     engine_dir.mkdir(exist_ok=True)
     path = target_of(loaded.manifest.target).save_engine(loaded.model_path, device, engine_dir)
-    if path is None:
-        line = f"target {loaded.manifest.target} compiles when it loads; there is nothing to keep"
-    else:
-        line = f"{path}, {path.stat().st_size / 2**20:.1f} MiB"
-    show(line, quiet=quiet, json=None)
+    return {
+        "schema": 1,
+        "target": loaded.manifest.target,
+        "device": device,
+        "engine": path.relative_to(bundle).as_posix() if path else None,
+        "size_bytes": path.stat().st_size if path else None,
+    }
 
 
 def profile(
+    context: typer.Context,
     model: Model,
     device: DeviceName = "cpu",
     layers: Annotated[
@@ -73,27 +95,42 @@ def profile(
     ] = None,
     threads: Threads = None,
     image_size: ImageSize = None,
+    on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Latency, throughput and memory of a model on a device."""
-    from edgeresnet.profiling import profile_model
-    from edgeresnet.report.tables import layers_table, profile_table
+    """Latency, throughput, memory and energy of a model on a device."""
+    from edgeresnet.report.tables import energy_table, layers_table, profile_table
+    from edgeresnet.targets.protocol import LayerProfile
 
-    rows, layer_profiles = profile_model(
-        model, device=device, batches=_sizes(batch), threads=threads, image_size=image_size,
-        layers=layers,
-    )  # fmt: skip
+    sizes = _sizes(batch)
+    if on:
+        result = result_from(on, context, [model], quiet=quiet)
+    else:
+        from edgeresnet.profiling import profile_model
+
+        rows, layer_profiles = profile_model(
+            model, device=device, batches=sizes, threads=threads, image_size=image_size,
+            layers=layers,
+        )  # fmt: skip
+        listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
+        result = {"schema": 1, **rows[0], "batches": rows, **listed}
     if json:
         from edgeresnet.report.results import write_json
 
-        listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
-        write_json({"schema": 1, **rows[0], "batches": rows, **listed}, json)
-    tables = [profile_table(rows), *([layers_table(layer_profiles)] if layers else [])]
-    show(*tables, quiet=quiet, json=json)
+        write_json(result, json)
+    measured = result["batches"]
+    tables: list[object] = [profile_table(measured)]
+    if any("energy_mj" in row for row in measured):
+        tables.append(energy_table(measured))
+    if layers:
+        tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
+    warnings = dict.fromkeys(text for row in measured for text in row["warnings"])
+    show(*tables, *(f"warning: {text}" for text in warnings), quiet=quiet, json=json)
 
 
 def evaluate(
+    context: typer.Context,
     model: Model,
     data: MaybeData = None,
     device: DeviceName = "cpu",
@@ -101,17 +138,44 @@ def evaluate(
     threads: Threads = None,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
+    from edgeresnet.report.tables import evaluate_table
+
+    if on:
+        result = result_from(on, context, [model], data=data, needs_data=True, quiet=quiet)
+    else:
+        from edgeresnet.targets.protocol import RunOptions
+
+        result = _evaluate(
+            model, data, device, limit, RunOptions(threads=threads), image_size,
+            skip_broken=skip_broken, quiet=quiet,
+        )  # fmt: skip
+    if json:
+        from edgeresnet.report.results import write_json
+
+        write_json(result, json)
+    show(evaluate_table(result), quiet=quiet, json=json)
+
+
+def _evaluate(
+    model: Path,
+    data: str | None,
+    device: str,
+    limit: int | None,
+    options: RunOptions,
+    image_size: int | None,
+    *,
+    skip_broken: bool,
+    quiet: bool,
+) -> dict[str, Any]:
     from edgeresnet.accuracy import accuracy, predict
     from edgeresnet.opening import open_model
     from edgeresnet.progress import images_progress
-    from edgeresnet.report.tables import evaluate_table
-    from edgeresnet.targets.protocol import RunOptions
 
-    options = RunOptions(threads=threads)
     with open_model(model, device=device, options=options, image_size=image_size) as opened:
         dataset = _dataset(data, [opened], limit, skip_broken=skip_broken)
         with images_progress("evaluating", len(dataset), enabled=not quiet) as advance:
@@ -120,7 +184,7 @@ def evaluate(
                 embed_preprocess=opened.embed_preprocess, on_images=advance,
             )  # fmt: skip
         figures = accuracy(predictions)
-    result = {
+    return {
         "schema": 1,
         "target": opened.target,
         "device": opened.device,
@@ -132,14 +196,10 @@ def evaluate(
         "preprocess_ms": predictions.preprocess_ms,
         "run_ms": predictions.run_ms,
     }
-    if json:
-        from edgeresnet.report.results import write_json
-
-        write_json(result, json)
-    show(evaluate_table(result), quiet=quiet, json=json)
 
 
 def compare(
+    context: typer.Context,
     baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Measured against.")],
     candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="One or more.")],
     data: MaybeData = None,
@@ -160,10 +220,17 @@ def compare(
     seed: Seed = 0,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Accuracy and latency before and after, in one interleaved run; exit 1 over a budget."""
+    paths = [baseline, *candidates]
+    if on:
+        result = result_from(on, context, paths, data=data, needs_data=True, quiet=quiet)
+        show_comparison(result, json, quiet)
+        enforce(result)
+        return
     from contextlib import ExitStack
 
     from edgeresnet.compare import compare as compare_models
@@ -177,7 +244,7 @@ def compare(
             stack.enter_context(
                 open_model(path, device=device, options=options, image_size=image_size)
             )
-            for path in (baseline, *candidates)
+            for path in paths
         ]
         dataset = _dataset(data, models, limit, skip_broken=skip_broken)
         total = len(models) * len(dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,6 +11,8 @@ import typer
 
 from edgeresnet.errors import InputError
 
+# Set while a command runs for another machine, which prints the tables itself.
+SERVING = "EDGERESNET_SERVING"
 Data = Annotated[
     str,
     typer.Option(
@@ -44,6 +47,14 @@ DeviceName = Annotated[str, typer.Option("--device", help="cpu, gpu, npu; see ed
 Json = Annotated[
     Optional[str],
     typer.Option("--json", help="Write the result as JSON; - is stdout, alone.", metavar="FILE"),
+]
+On = Annotated[
+    Optional[str],
+    typer.Option(
+        "--on",
+        help="Do it on another machine, by your own ssh.",
+        metavar="ssh://[USER@]HOST[:PORT]",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 SkipBroken = Annotated[
@@ -83,7 +94,7 @@ def speaker(quiet: bool) -> Callable[[str], object]:
 
 def show(*renderables: object, quiet: bool, json: str | None) -> None:
     """Tables on stdout; on stderr when JSON has stdout."""
-    if quiet:
+    if quiet or SERVING in os.environ:
         return
     from rich.console import Console
 

@@ -6,12 +6,12 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path("/")
+from edgeresnet.board import ROOT, identity, read_text
+
 # Instructions that decide how fast integer kernels are.
 INTEGER_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 FLAGS = ("avx2", "avx512f", "asimd", *INTEGER_FLAGS)
@@ -29,13 +29,13 @@ PACKAGES = (
 
 def cpu_name(root: Path = ROOT) -> str:
     """The processor's own name for itself."""
-    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.M)
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.M)
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def cpu_flags(root: Path = ROOT) -> list[str]:
     """Those of `FLAGS` that the processor has."""
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.M)
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.M)
     present = set(found[1].split()) if found else set()
     return [flag for flag in FLAGS if flag in present]
 
@@ -49,7 +49,7 @@ def usable_cores() -> int:
 
 def memory_mib(root: Path = ROOT) -> int | None:
     """Main memory; None where /proc does not tell."""
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _read(root / "proc/meminfo"), re.M)
+    found = re.search(r"^MemTotal:\s*(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     return int(found[1]) // 1024 if found else None
 
 
@@ -66,24 +66,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def board(root: Path = ROOT) -> dict[str, str]:
-    """Name, release and power mode of an embedded board; empty on other machines."""
-    facts = {}
-    if model := _read(root / "proc/device-tree/model").strip("\0\n "):
-        facts["model"] = model
-    if release := _read(root / "etc/nv_tegra_release").strip():
-        facts["jetson_release"] = release.splitlines()[0]
-        try:
-            answer = subprocess.run(
-                ["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            answer = ""
-        if mode := re.search(r"NV Power Mode:\s*(\S+)", answer):
-            facts["power_mode"] = mode[1]
-    return facts
-
-
 def environment(root: Path = ROOT) -> dict[str, Any]:
     """Everything that a reader of a number asks about the machine."""
     return {
@@ -93,7 +75,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "cores": usable_cores(),
         "cpu_flags": cpu_flags(root),
         "memory_mib": memory_mib(root),
-        "board": board(root),
+        "board": identity(root),
         "versions": versions(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
@@ -101,7 +83,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
 
 def fingerprint(root: Path = ROOT) -> str:
     """16 hex digits that change when numbers are no longer comparable."""
-    facts = [platform.machine(), cpu_name(root), *cpu_flags(root), *sorted(board(root).values())]
+    facts = [platform.machine(), cpu_name(root), *cpu_flags(root), *sorted(identity(root).values())]
     facts += [f"{name}={version}" for name, version in versions().items()]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
@@ -114,10 +96,3 @@ def integer_speed_note(root: Path = ROOT) -> str | None:
         "This processor has no 8-bit dot product instructions (VNNI, AMX, SDOT), so INT8 gains "
         "less here than on one that has."
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -31,6 +31,7 @@ FASHION_CLASSES = (
 CIFAR_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
+DIGITS, CIFAR_FOLDER = "digits.csv.gz", "cifar-10-batches-py"
 VALIDATION_SHARE = 0.2
 
 
@@ -147,18 +148,26 @@ def _digits(split: Split, seed: int) -> Dataset:
     return ArrayDataset("digits", split, classes, labels[chosen], pixels[chosen])
 
 
+def _digits_path() -> Path | None:
+    """The table of digits: in $EDGERESNET_DATA, else in scikit-learn; None where it is not."""
+    # Importing scikit-learn brings scipy with it, which takes seconds and trips over a torch that
+    # cannot be imported; the table itself is all that is needed.
+    package = importlib.util.find_spec("sklearn")
+    places = _data_dirs("digits")
+    if package is not None and package.origin is not None:
+        places.append(Path(package.origin).parent / "datasets" / "data")
+    return _first_existing(*(place / DIGITS for place in places))
+
+
 def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(n, 8, 8) of 0 to 16, and labels (n,)."""
-    package = importlib.util.find_spec("sklearn")
-    if package is None or package.origin is None:
+    path = _digits_path()
+    if path is None and importlib.util.find_spec("sklearn") is None:
         raise MissingError(
             "data digits comes with scikit-learn, which is not installed",
             "pip install scikit-learn",
         )
-    # Importing scikit-learn brings scipy with it, which takes seconds and trips over a torch that
-    # cannot be imported; the table itself is all that is needed.
-    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    if path.is_file():
+    if path is not None:
         with gzip.open(path, "rt") as file:
             table = np.loadtxt(file, delimiter=",")
         return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
@@ -180,18 +189,25 @@ def download_dir() -> Path:
     return Path(own) if own else cache / "edgeresnet" / "data"
 
 
-def _fashion_mnist(split: Split, seed: int) -> Dataset:
+def _fashion_mnist_paths(split: Split) -> list[Path]:
+    """Images and labels; empty where they are not."""
     prefix = "train" if split == "train" else "t10k"
     names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
     downloaded = download_dir() / "FashionMNIST" / "raw"
-    places = [*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, downloaded]
-    for place in places:
+    for place in (*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, downloaded):
         paths = [_first_existing(place / name, place / f"{name}.gz") for name in names]
         if all(paths):
-            pixels, labels = (_read_idx(path) for path in paths if path)
-            return ArrayDataset(
-                "fashion-mnist", split, FASHION_CLASSES, labels.astype(np.int64), pixels
-            )
+            return [path for path in paths if path]
+    return []
+
+
+def _fashion_mnist(split: Split, seed: int) -> Dataset:
+    if paths := _fashion_mnist_paths(split):
+        pixels, labels = (_read_idx(path) for path in paths)
+        return ArrayDataset(
+            "fashion-mnist", split, FASHION_CLASSES, labels.astype(np.int64), pixels
+        )
+    downloaded = download_dir() / "FashionMNIST" / "raw"
     if downloaded.is_dir():
         raise InputError(f"{downloaded} is incomplete", "remove it; it is then fetched again.")
     _download("FashionMNIST", split)
@@ -233,18 +249,25 @@ def _download(name: str, split: Split) -> None:
         ) from error
 
 
-def _cifar10(split: Split, seed: int) -> Dataset:
+def _cifar10_paths(split: Split) -> list[Path]:
+    """The batches; empty where one of them is not."""
     names = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
-    folder = "cifar-10-batches-py"
-    places = [d / folder for d in _data_dirs("cifar10")] + [download_dir() / folder]
-    for place in places:
-        if all((place / name).is_file() for name in names):
-            parts = [_read_cifar(place / name) for name in names]
-            pixels = np.concatenate([p for p, _ in parts])
-            labels = np.concatenate([y for _, y in parts])
-            return ArrayDataset("cifar10", split, CIFAR_CLASSES, labels, pixels)
-    if places[-1].is_dir():
-        raise InputError(f"{places[-1]} is incomplete", "remove it; it is then fetched again.")
+    for place in (*_data_dirs("cifar10"), download_dir()):
+        paths = [place / CIFAR_FOLDER / name for name in names]
+        if all(path.is_file() for path in paths):
+            return paths
+    return []
+
+
+def _cifar10(split: Split, seed: int) -> Dataset:
+    if paths := _cifar10_paths(split):
+        parts = [_read_cifar(path) for path in paths]
+        pixels = np.concatenate([p for p, _ in parts])
+        labels = np.concatenate([y for _, y in parts])
+        return ArrayDataset("cifar10", split, CIFAR_CLASSES, labels, pixels)
+    downloaded = download_dir() / CIFAR_FOLDER
+    if downloaded.is_dir():
+        raise InputError(f"{downloaded} is incomplete", "remove it; it is then fetched again.")
     _download("CIFAR10", split)
     return _cifar10(split, seed)
 
@@ -344,3 +367,16 @@ SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
     "fashion-mnist": _fashion_mnist,
     "cifar10": _cifar10,
 }
+
+
+def standard_files(spec: str, split: Split) -> dict[str, Path]:
+    """The files of a standard data set, by where they would lie below $EDGERESNET_DATA.
+
+    Empty if they are not on this machine.
+    """
+    if spec == "digits":
+        path = _digits_path()
+        return {f"digits/{path.name}": path} if path else {}
+    if spec == "cifar10":
+        return {f"cifar10/{CIFAR_FOLDER}/{path.name}": path for path in _cifar10_paths(split)}
+    return {f"{spec}/{path.name}": path for path in _fashion_mnist_paths(split)}

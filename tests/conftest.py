@@ -84,11 +84,13 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 def edgeresnet(tmp_path: Path) -> CommandLine:
     """Runs the command line in a process of its own, in an empty folder."""
 
-    def run(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, before: str = "", timeout: int = 300
+    ) -> subprocess.CompletedProcess[str]:
         code = f"{before}\nfrom edgeresnet.cli import main\nmain()"
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True, text=True, cwd=tmp_path, check=False, timeout=300,
+            capture_output=True, text=True, cwd=tmp_path, check=False, timeout=timeout,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"},
         )  # fmt: skip
 

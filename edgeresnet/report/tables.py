@@ -35,6 +35,17 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a batch size, of those with a power sensor."""
+    measured = [row for row in rows if "energy_mj" in row]
+    columns = ["batch", "mJ an input", "with idle", "W running", "W idle"]
+    table = _table(f"Energy · {measured[0]['power_sensor']}", [(c, True) for c in columns])
+    keys = ("energy_mj", "energy_with_idle_mj", "power_w", "idle_power_w")
+    for row in measured:
+        table.add_row(str(row["batch"]), *(f"{row[k]:.2f}" for k in keys))
+    return table
+
+
 def layers_table(layers: Sequence[Any], limit: int = 25) -> Table:
     """The slowest layers first."""
     total = sum(layer.time_ms for layer in layers) or 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,9 @@ class OpenVinoTarget:
         """The blob that OpenVINO compiles for the device."""
         engine_path = engine_dir / f"{device}.blob"
         compiled = compile_model(model_path, device, RunOptions())
-        engine_path.write_bytes(compiled.export_model())
+        blob = BytesIO()
+        compiled.export_model(blob)
+        engine_path.write_bytes(blob.getvalue())
         return engine_path
 
 

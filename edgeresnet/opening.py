@@ -13,6 +13,7 @@ from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions
 
@@ -93,7 +94,7 @@ def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
     manifest = bundle.manifest
     start = time.perf_counter()
     session = target_of(manifest.target).load(
-        bundle.model_path, device, replace(options, precision=_float_precision(manifest.precision))
+        bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
     )
     load_ms = (time.perf_counter() - start) * 1e3
     if options.batch is not None:
@@ -111,11 +112,6 @@ def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
         manifest.data,
         load_ms,
     )
-
-
-def _float_precision(precision: str) -> str:
-    """What the floats of a model of that precision are computed in."""
-    return "fp32" if precision == "int8" else precision
 
 
 def _check_batch(batch: int, session: Session, what: str) -> None:

@@ -12,6 +12,7 @@ from edgeresnet.compare import compare
 from edgeresnet.dataset import fingerprint, open_dataset
 from edgeresnet.errors import InputError
 from edgeresnet.opening import open_model
+from edgeresnet.precision import is_quantized
 from edgeresnet.progress import images_progress
 from edgeresnet.recipe import Recipe
 from edgeresnet.report.results import write_json
@@ -19,6 +20,7 @@ from edgeresnet.stages import (
     RECORDS,
     Run,
     Say,
+    Stage,
     Variant,
     export_stage,
     prune_stage,
@@ -79,9 +81,9 @@ def run_recipe(
         ]
     bundles: dict[str, Path] = {}
     for variant in variants:
-        sources = {}
-        if "int8" in recipe.export.precisions:
-            sources["int8"] = quantize_stage(run, variant)
+        sources: dict[str, Stage] = {}
+        if quantized := [p for p in recipe.export.precisions if is_quantized(p)]:
+            sources = dict.fromkeys(quantized, quantize_stage(run, variant))
         for target in recipe.export.targets:
             for precision in recipe.export.precisions:
                 name = f"{target}-{variant.name}{precision}"

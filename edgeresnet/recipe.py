@@ -17,8 +17,8 @@ from edgeresnet.options import (
     QuantizeOptions,
     TrainOptions,
 )
+from edgeresnet.precision import Precision
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
 # What a recipe leaves unsaid about a training depends on what the training is for.
 SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
 
@@ -47,7 +47,7 @@ class ExportSettings:
         embed_preprocess: uint8 NHWC input, normalization in the graph.
     """
 
-    targets: tuple[Literal["onnx", "openvino"], ...] = ("onnx", "openvino")
+    targets: tuple[Literal["onnx", "openvino", "tensorrt"], ...] = ("onnx", "openvino")
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     batch: str | int = 1
     embed_preprocess: bool = False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from onnx_ir.passes import common as cleaning
 from onnxscript import opset18 as op
 
@@ -195,3 +196,27 @@ def weight_of(node: ir.Node) -> tuple[ir.Value, ir.Node | None]:
     dequantize = value.producer()
     assert dequantize is not None
     return input_of(dequantize, 0), dequantize
+
+
+def coarsen_weights(
+    graph: ir.Graph, dequantize: ir.Node, scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Store the weights of a DequantizeLinear with larger steps.
+
+    Args:
+        graph: changed in place.
+        dequantize: of weights (out, ...), with a scale for each output channel.
+        scale: (out,) new steps, none smaller than the present ones.
+
+    Returns:
+        The steps as stored, rounded to float32.
+    """
+    stored = input_of(dequantize, 0)
+    integers = array_of(stored)
+    ratio = array_of(input_of(dequantize, 1)) / scale
+    rescaled = np.rint(integers * ratio.reshape(-1, *[1] * (integers.ndim - 1)))
+    name = (dequantize.name or "").removesuffix(".dequantize")
+    new_scale = scale.astype(np.float32)
+    dequantize.replace_input_with(0, constant(graph, f"{name}.coarse", rescaled.astype(np.int8)))
+    dequantize.replace_input_with(1, constant(graph, f"{name}.coarse_scale", new_scale))
+    return new_scale.astype(np.float64)

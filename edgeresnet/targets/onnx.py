@@ -78,6 +78,8 @@ def session_options(options: RunOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads or 0
     settings.log_severity_level = 3
+    if options.as_written:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Its idle threads otherwise spin for a while and slow down whatever runs next, which in an
     # interleaved comparison is the other candidate.
     settings.add_session_config_entry("session.force_spinning_stop", "1")

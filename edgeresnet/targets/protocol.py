@@ -55,12 +55,15 @@ class RunOptions:
         batch: fix an open batch dimension to this N.
         profile_layers: let the runtime time its layers, which slows it down.
         precision: what the floats are computed in, where the runtime chooses: fp32, fp16, bf16.
+        as_written: run every operator of the file by itself, fusing none: slow, and what other
+            runtimes' answers are held against.
     """
 
     threads: int | None = None
     batch: int | None = None
     profile_layers: bool = False
     precision: str | None = None
+    as_written: bool = False
 
 
 class Session(Protocol):

@@ -16,6 +16,7 @@ from edgeresnet.bundle import (
     BatchRange,
     Bundle,
     Manifest,
+    build_options,
     check_replaceable,
     relative_difference,
     run_padded,
@@ -24,6 +25,7 @@ from edgeresnet.bundle import (
 from edgeresnet.dataset import batches, normalize, open_dataset
 from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError
+from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.lint import check_canonical, check_pattern
@@ -101,6 +103,14 @@ def export_bundle(
             model, checkpoint.input_spec, target, precision, Path(folder), options
         )
         model_path = next(iter(files.values()))
+        if target == "tensorrt":
+            build = build_options(
+                checkpoint.input_spec,
+                options.batch,
+                pixels=options.embed_preprocess,
+                sparse=is_sparse(checkpoint),
+            )
+            files |= build_ahead(model_path, build, on_step)
         on_step("proving logits and kernels")
         images = golden_images(checkpoint, options.golden_images, data)
         logits = _reference_logits(model, images, checkpoint, quantized=is_quantized(precision))
@@ -130,7 +140,7 @@ def write_model(
         check_canonical(graph)
     ENCODINGS[target](graph, precision)
     if options.embed_preprocess:
-        embed_preprocess(graph, spec)
+        embed_preprocess(graph, spec, cast_first=target == "tensorrt")
     return graph, WRITERS[target](graph, folder, precision)
 
 
@@ -230,7 +240,8 @@ def _prove(
     if is_quantized(precision):
         expected = expected_layers(graph)
         kernels = KERNELS[target](model_path, expected)
-        proof["integer_kernels"] = prove_integer(expected, kernels, target)
+        if kernels is not None:
+            proof["integer_kernels"] = prove_integer(expected, kernels, target)
     return proof
 
 

@@ -16,6 +16,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.targets.protocol import (
     LARGEST_BATCH,
     Availability,
+    BuildOptions,
     Device,
     LayerProfile,
     RunOptions,
@@ -35,6 +36,7 @@ class OnnxTarget:
     """ONNX Runtime."""
 
     name = "onnx"
+    default_device = "cpu"
 
     def available(self) -> Availability:
         """Whether onnxruntime can be imported."""
@@ -60,12 +62,14 @@ class OnnxTarget:
         """Open an ``.onnx`` file."""
         return OnnxSession(model_path, device, options)
 
-    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path:
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
         """The graph that ONNX Runtime optimizes for this CPU."""
         engine_path = engine_dir / "optimized.onnx"
-        options = session_options(RunOptions())
-        options.optimized_model_filepath = str(engine_path)
-        open_session(model_path, device, options)
+        settings = session_options(RunOptions())
+        settings.optimized_model_filepath = str(engine_path)
+        open_session(model_path, device, settings)
         return engine_path
 
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from edgeresnet.dataset import Dataset
     from edgeresnet.opening import Opened
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, or checkpoint.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,19 +46,30 @@ def register(app: typer.Typer) -> None:
 
 def build(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
+    workspace_mib: Annotated[
+        Optional[int], typer.Option("--workspace-mib", help="tensorrt: memory of kernels.", min=1)
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="tensorrt: loads in later versions too.")
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="tensorrt: loads on other GPUs too.")
+    ] = False,
+    gpu_fallback: Annotated[
+        bool, typer.Option("--gpu-fallback", help="tensorrt: the GPU runs what the DLA cannot.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle for a device of this machine, into BUNDLE/engines."""
-    from edgeresnet.bundle import load_bundle
-    from edgeresnet.targets import target_of
+    from edgeresnet.building import build_bundle
 
-    loaded = load_bundle(bundle)
-    engine_dir = bundle / "engines"
-    engine_dir.mkdir(exist_ok=True)
-    path = target_of(loaded.manifest.target).save_engine(loaded.model_path, device, engine_dir)
+    path = build_bundle(
+        bundle, device, workspace_mib=workspace_mib, version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible, gpu_fallback=gpu_fallback,
+    )  # fmt: skip
     if path is None:
-        line = f"target {loaded.manifest.target} compiles when it loads; there is nothing to keep"
+        line = "this target compiles when it loads; there is nothing to keep"
     else:
         line = f"{path}, {path.stat().st_size / 2**20:.1f} MiB"
     show(line, quiet=quiet, json=None)
@@ -64,7 +77,7 @@ def build(
 
 def profile(
     model: Model,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Also the time of each layer, from the runtime.")
     ] = False,
@@ -72,31 +85,37 @@ def profile(
         Optional[str], typer.Option("--batch", help="Sizes, as 1,8; default: the model's own.")
     ] = None,
     threads: Threads = None,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="tensorrt: one launch for all.")
+    ] = True,
+    spin_wait: Annotated[
+        bool, typer.Option("--spin-wait", help="tensorrt: poll the GPU; keeps a core busy.")
+    ] = False,
     image_size: ImageSize = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Latency, throughput and memory of a model on a device."""
     from edgeresnet.profiling import profile_model
-    from edgeresnet.report.tables import layers_table, profile_table
+    from edgeresnet.report.tables import layers_table, profile_table, stage_lines
 
     rows, layer_profiles = profile_model(
         model, device=device, batches=_sizes(batch), threads=threads, image_size=image_size,
-        layers=layers,
+        layers=layers, cuda_graph=cuda_graph, spin_wait=spin_wait,
     )  # fmt: skip
     if json:
         from edgeresnet.report.results import write_json
 
         listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
         write_json({"schema": 1, **rows[0], "batches": rows, **listed}, json)
-    tables = [profile_table(rows), *([layers_table(layer_profiles)] if layers else [])]
-    show(*tables, quiet=quiet, json=json)
+    tables = [layers_table(layer_profiles)] if layers else []
+    show(profile_table(rows), *stage_lines(rows), *tables, quiet=quiet, json=json)
 
 
 def evaluate(
     model: Model,
     data: MaybeData = None,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     limit: Limit = None,
     threads: Threads = None,
     image_size: ImageSize = None,
@@ -143,7 +162,7 @@ def compare(
     baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Measured against.")],
     candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="One or more.")],
     data: MaybeData = None,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     max_drop: Annotated[
         Optional[float], typer.Option("--max-drop", help="Budget: top-1 lost, absolute.")
     ] = None,
@@ -236,7 +255,7 @@ def devices(
         bool,
         typer.Option(
             "--measure-widths",
-            help="Measure which channel widths each runtime is good at on the CPU; prune uses it.",
+            help="Measure which channel widths each runtime is good at here; prune uses it.",
         ),
     ] = False,
     threads: Threads = None,
@@ -254,9 +273,10 @@ def devices(
         from edgeresnet.prune.steps import measure_step
 
         for name, target in TARGETS.items():
-            if target.available().usable:
-                step = measure_step(name, "cpu", threads=threads, on_step=speaker(quiet))
-                remember_step(name, "cpu", step)
+            device = target.default_device
+            if device in [found.name for found in target.devices()]:
+                step = measure_step(name, device, threads=threads, on_step=speaker(quiet))
+                remember_step(name, device, step)
     listed = []
     for name, target in TARGETS.items():
         here = target.available()

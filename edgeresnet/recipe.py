@@ -58,13 +58,13 @@ class CompareSettings:
     """How the bundles are measured.
 
     Attributes:
-        device: the hardware they run on.
+        device: the hardware they run on; None: each target's usual one.
         threads: None leaves the choice to the runtime.
         rounds: timed runs of each bundle.
         limit: validation images; None takes all.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     threads: int | None = None
     rounds: int = 200
     limit: int | None = None

@@ -67,6 +67,12 @@ class EngineRecord:
     timing_cache_sha256: str | None
     layers: tuple[dict[str, Any], ...]
 
+    @property
+    def precision(self) -> str:
+        """``int8`` if any layer reads int8, else the coarsest float that one reads."""
+        types = {kind for layer in self.layers for kind in layer["inputs"]}
+        return next((kind for kind in ("int8", "fp16", "bf16") if kind in types), "fp32")
+
     def to_json(self) -> str:
         """Indented for a reader."""
         return json.dumps({"schema": 1, **asdict(self)}, indent=2) + "\n"

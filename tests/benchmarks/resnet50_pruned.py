@@ -53,7 +53,7 @@ def main(rounds: int) -> None:
             for share, network in networks.items():
                 place = Path(folder) / f"{target}-{share}"
                 place.mkdir()
-                path = int8_model_path(network, target, place)
+                path = int8_model_path(network, target, "cpu", place)
                 session = stack.enter_context(
                     TARGETS[target].load(path, "cpu", RunOptions(precision="fp32"))
                 )

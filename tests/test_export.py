@@ -22,7 +22,7 @@ from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.targets import TARGETS, target_of
 from edgeresnet.targets.protocol import RunOptions
-from tests.conftest import make_checkpoint
+from tests.conftest import CPU_TARGETS, make_checkpoint
 
 
 def digits(checkpoint: Checkpoint, count: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def run_bundle(path: Path, images: np.ndarray, batch: int | None = None) -> np.n
         return run_padded(session, images)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_int8_bundle_agrees_with_fake_quantization(
     files: Path, int8_checkpoint: Checkpoint, target: str
 ) -> None:
@@ -52,7 +52,7 @@ def test_int8_bundle_agrees_with_fake_quantization(
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.9
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_float_bundle_equals_pytorch(files: Path, checkpoint: Checkpoint, target: str) -> None:
     images = digits(checkpoint, 50)
     with torch.inference_mode():
@@ -60,13 +60,13 @@ def test_float_bundle_equals_pytorch(files: Path, checkpoint: Checkpoint, target
     assert np.allclose(run_bundle(files / f"{target}-fp32", images), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_manifest_counts_integer_kernels(files: Path, target: str) -> None:
     manifest = load_bundle(files / f"{target}-int8").manifest
     assert manifest.proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_dynamic_batch_with_pixels_inside_equals_the_plain_bundle(
     files: Path,
@@ -158,7 +158,7 @@ def test_calibration_is_no_worse_than_onnxruntimes_when_compared(
     assert error(ours) <= 1.5 * error(theirs)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_layers_of_int8_bundle_are_int8_when_profiled(files: Path, target: str) -> None:
     bundle = load_bundle(files / f"{target}-int8")
     options = RunOptions(profile_layers=True, threads=1)

@@ -145,6 +145,12 @@ def test_network_is_strongly_typed_where_that_is_asked_for_by_a_flag(
     assert _network_flags(fake_bindings((1, 4, 0), "tensorrt-rtx"), True) == 2
 
 
+class Module(SimpleNamespace):
+    """Hashable, as modules are."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
 class RecordingBuilder:
     """Stands in for every TensorRT object, and notes the builder's flags."""
 
@@ -185,7 +191,7 @@ class RecordingBuilder:
                 return b"plan"
 
         names = ("FP16", "INT8", "SPARSE_WEIGHTS", "VERSION_COMPATIBLE", "GPU_FALLBACK")
-        module = SimpleNamespace(
+        module = Module(
             ILogger=Log,
             Builder=Builder,
             OnnxParser=lambda network, log: SimpleNamespace(parse_from_file=lambda path: True),

@@ -11,11 +11,12 @@ import numpy as np
 
 from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.device import environment
+from edgeresnet.errors import MissingError
 from edgeresnet.latency import measure
 from edgeresnet.opening import Opened, open_model
 from edgeresnet.targets import target_of, trtexec
 from edgeresnet.targets.protocol import LayerProfile, RunOptions, Session, StageTimes
-from edgeresnet.targets.tensorrt_bindings import find_bindings
+from edgeresnet.targets.tensorrt_bindings import FIX, find_bindings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def profile_model(
     rows = []
     sizes: list[int | None] = [*batches] if batches else [None]
     base = RunOptions(threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait)
-    if (outside := _by_trtexec(path, device, sizes, base)) is not None:
+    if (outside := _by_trtexec(path, device, sizes, base, layers=layers)) is not None:
         return outside, []
     for batch in sizes:
         options = replace(base, batch=batch)
@@ -84,7 +85,12 @@ def profile_model(
 
 
 def _by_trtexec(
-    path: Path, device: str | None, sizes: Sequence[int | None], options: RunOptions
+    path: Path,
+    device: str | None,
+    sizes: Sequence[int | None],
+    options: RunOptions,
+    *,
+    layers: bool,
 ) -> list[dict[str, Any]] | None:
     """Rows measured by ``trtexec``, where TensorRT is here and its Python bindings are not."""
     tool = trtexec.find_tool() if isinstance(find_bindings(), str) else None
@@ -94,6 +100,8 @@ def _by_trtexec(
     manifest = bundle.manifest
     if manifest.target != "tensorrt":
         return None
+    if layers:
+        raise MissingError("the times of layers need TensorRT's Python bindings", FIX)
     device = device or target_of(manifest.target).default_device
     size = manifest.input_spec.image_size
     shape = f"{size}x{size}x3" if manifest.embed_preprocess else f"3x{size}x{size}"

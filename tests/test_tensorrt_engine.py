@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.export.proof import tensorrt_kernels
 from edgeresnet.targets.tensorrt_engine import (
     EngineRecord,
     Host,
@@ -168,6 +169,38 @@ def test_layers_of_json_reads_types_weights_and_origins() -> None:
     assert (conv.matrix, conv.precision, conv.weights, conv.unit) == (True, "int8", "int8", "gpu")
     assert (fc.layers[0], fc.precision, fc.weights, fc.outputs) == ("fc", "int8", "int8", ("fp16",))
     assert (dla.unit, dla.precision) == ("dla", "fp16")
+
+
+def test_kernels_are_integer_when_tensorrt_10_fuses_add_and_convolution(model_path: Path) -> None:
+    def layer(name: str, kind: str, weights: str, written: str) -> dict[str, object]:
+        return vars(
+            EngineLayer(
+                name, "CaskConvolution", (kind,), weights, (written,), tuple(name.split(" + "))
+            )
+        )
+
+    layers = (
+        layer("layer1.0.conv2 + layer1.0.add + layer1.0.add.relu", "int8", "int8", "int8"),
+        layer("layer1.1.conv2 + layer1.1.add", "int8", "int8", "fp16"),
+        layer("fc", "fp16", "fp16", "fp16"),
+    )
+    write_engine(model_path.parent / "engines", PLAN, record_of(layers=layers))
+    expected = {
+        "layer1.0.conv2": "Conv",
+        "layer1.0.add": "Add",
+        "layer1.1.add": "Add",
+        "fc": "Gemm",
+    }
+    kernels = tensorrt_kernels(model_path, expected)
+    assert kernels is not None
+    by_layer = {name: kernel.integer for kernel in kernels for name in kernel.layers}
+    assert by_layer == {
+        "layer1.0.conv2": True, "layer1.0.add": True, "layer1.1.add": False, "fc": False,
+    }  # fmt: skip
+
+
+def test_kernels_are_unknown_when_no_engine_was_built(model_path: Path) -> None:
+    assert tensorrt_kernels(model_path, {"conv1": "Conv"}) is None
 
 
 def test_layers_of_log_reads_the_builders_own_lines() -> None:

@@ -130,11 +130,15 @@ def tensorrt_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kern
     kernels = []
     for facts in read_record(engines[0]).layers:
         layer = EngineLayer(**facts)
-        matrix_ops = ("Conv", "Gemm") if layer.matrix else ("Add",)
-        layers = tuple(name for name in layer.layers if expected.get(name) in matrix_ops)
-        if layers:
-            integer = layer.precision == "int8" and (not layer.matrix or layer.weights == "int8")
-            kernels.append(Kernel(f"{layer.op} in {layer.precision}", integer, layers))
+        adds = tuple(name for name in layer.layers if expected.get(name) == "Add")
+        if adds:
+            wrote = ", ".join(layer.outputs)
+            kernels.append(Kernel(f"{layer.op} to {wrote}", set(layer.outputs) == {"int8"}, adds))
+        # The rest of a convolution, as its bias, is in pointwise kernels under its name too.
+        products = tuple(name for name in layer.layers if expected.get(name) in ("Conv", "Gemm"))
+        if products and layer.matrix:
+            integer = set(layer.inputs) == {"int8"} and layer.weights == "int8"
+            kernels.append(Kernel(f"{layer.op} of {layer.precision}", integer, products))
     return kernels
 
 

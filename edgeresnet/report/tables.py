@@ -163,6 +163,7 @@ def devices_table(result: Mapping[str, Any]) -> Table:
     for target in result["targets"]:
         if target["available"]:
             lines = [f"{d['name']}: {d['description']}" for d in target["devices"]]
+            lines = lines or [target["reason"] or "no device is here"]
         else:
             lines = [f"{target['reason']}", f"{target['fix']}"]
         table.add_row(target["name"], target["version"] or "–", "\n".join(lines))

@@ -81,28 +81,19 @@ def build_engine(
         MissingError: it cannot build here.
         CheckError: it fails to build.
     """
-    trt, log = bindings.trt, log_of(bindings)
+    log = log_of(bindings)
     log.take()
-    try:
-        builder: tensorrt.Builder = trt.Builder(log)
-    except TypeError as error:
-        raise MissingError(
-            f"TensorRT {bindings.version_text} cannot build here: {_last_error(log.take())}",
-            "build on a machine with an NVIDIA GPU and its driver; TensorRT-RTX builds without: "
-            "pip install 'edgeresnet[tensorrt-rtx]'.",
-        ) from error
+    builder = _make_builder(bindings)
     strong = bindings.rtx or (bindings.version >= STRONG and not device.startswith("dla"))
     strong = strong or bindings.version >= ALWAYS_STRONG
     network = builder.create_network(_network_flags(bindings, strong))
-    parser: tensorrt.OnnxParser = trt.OnnxParser(network, log)
-    parsed = parser.parse_from_file(str(model_path))
-    _check_messages(log.messages, model_path)
-    if not parsed:
-        raise _unreadable(parser, model_path)
+    # A parser owns what it has read, so it must live until the engine is built.
+    parser = _parse(bindings, network, model_path)
     config = builder.create_builder_config()
     flags = _configure(bindings, builder, config, network, device, options, strong=strong)
     cache = _use_cache(bindings, config, timing_cache)
     plan = builder.build_serialized_network(network, config)
+    del parser
     messages = log.take()
     _check_messages(messages, model_path)
     if plan is None:
@@ -116,6 +107,32 @@ def build_engine(
     lines = (line for _, text in messages for line in text.splitlines())
     layers = layers_of_log(lines) or inspect(bindings, content)
     return Built(content, tuple(flags), tuple(layers), kept)
+
+
+def _make_builder(bindings: Bindings) -> tensorrt.Builder:
+    log = log_of(bindings)
+    try:
+        builder: tensorrt.Builder = bindings.trt.Builder(log)
+    except TypeError as error:
+        raise MissingError(
+            f"TensorRT {bindings.version_text} cannot build here: {_last_error(log.take())}",
+            "build on a machine with an NVIDIA GPU and its driver; TensorRT-RTX builds without: "
+            "pip install 'edgeresnet[tensorrt-rtx]'.",
+        ) from error
+    return builder
+
+
+def _parse(
+    bindings: Bindings, network: tensorrt.INetworkDefinition, model_path: Path
+) -> tensorrt.OnnxParser:
+    """Fill ``network`` from the file; InputError if TensorRT cannot read it or would misread it."""
+    log = log_of(bindings)
+    parser: tensorrt.OnnxParser = bindings.trt.OnnxParser(network, log)
+    parsed = parser.parse_from_file(str(model_path))
+    _check_messages(log.messages, model_path)
+    if not parsed:
+        raise _unreadable(parser, model_path)
+    return parser
 
 
 def inspect(bindings: Bindings, plan: bytes) -> list[EngineLayer]:

@@ -141,7 +141,7 @@ class TensorRtSession:
         if len(batch) != self._batch:
             self._prepare(len(batch))
         images, logits = self._buffers[self._input], self._buffers[self._output]
-        np.copyto(images.host[: len(batch)], batch, casting="no")
+        np.copyto(images.host[: len(batch)], batch, casting="same_kind")
         self._events.mark(0, self._stream)
         images.to_device(len(batch), self._stream)
         self._events.mark(1, self._stream)

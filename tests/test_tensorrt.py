@@ -159,7 +159,9 @@ class RecordingBuilder:
         self.network_flags = -1
         self.limits: dict[str, int] = {}
 
-    def bindings(self, version: tuple[int, ...], dla_cores: int = 0) -> Bindings:
+    def bindings(
+        self, version: tuple[int, ...], dla_cores: int = 0, plan: bytes | None = b"plan"
+    ) -> Bindings:
         recorder = self
         image = SimpleNamespace(name="images", shape=(1, 3, 8, 8))
 
@@ -186,9 +188,9 @@ class RecordingBuilder:
                     set_timing_cache=lambda cache, ignore_mismatch: True,
                 )
 
-            def build_serialized_network(self, network: Any, config: Any) -> bytes:
+            def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
                 recorder.config = config
-                return b"plan"
+                return plan
 
         names = ("FP16", "INT8", "SPARSE_WEIGHTS", "VERSION_COMPATIBLE", "GPU_FALLBACK")
         module = Module(
@@ -236,6 +238,16 @@ def test_build_refuses_the_dla_when_there_is_none() -> None:
     bindings = RecordingBuilder().bindings((10, 13, 0), dla_cores=0)
     with pytest.raises(MissingError, match="finds 0 DLA cores"):
         build_engine(bindings, Path("m.onnx"), "dla0", BuildOptions())
+
+
+@pytest.mark.parametrize(("fallback", "fix"), [(False, "--gpu-fallback"), (True, "NVIDIA's")])
+def test_build_offers_the_fallback_when_the_dla_cannot_run_a_model(
+    fallback: bool, fix: str
+) -> None:
+    bindings = RecordingBuilder().bindings((10, 3, 0), dla_cores=2, plan=None)
+    with pytest.raises(CheckError) as caught:
+        build_engine(bindings, Path("m.onnx"), "dla0", BuildOptions(gpu_fallback=fallback))
+    assert fix in caught.value.fix
 
 
 def test_export_writes_a_bundle_when_no_tensorrt_is_here(

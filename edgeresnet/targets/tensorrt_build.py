@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import tensorrt
 
 FIX = "export it again with --target tensorrt, which writes what TensorRT reads as it is meant."
+BUILD_FIX = "look up the message in NVIDIA's documentation; less memory may need --workspace-mib."
+DLA_FIX = "add --gpu-fallback for layers that the DLA cannot run; profile --layers shows which."
 # What TensorRT says: what it means, and what mends it. The first is only a warning of its parser,
 # and then it runs with half the range.
 KNOWN = {
@@ -33,10 +35,6 @@ KNOWN = {
     "input has type Int32 but must have type": (
         "the model has quantized biases, and TensorRT adds biases in float",
         FIX,
-    ),
-    "GPU fallback is not enabled": (
-        "some layers do not run on the DLA",
-        "add --gpu-fallback, and profile --layers shows afterwards what ran where.",
     ),
 }
 # Strong typing came in TensorRT 10 and is the only way in 11, where the flag for it is deprecated.
@@ -100,7 +98,7 @@ def build_engine(
         raise CheckError(
             f"TensorRT {bindings.version_text} does not build {model_path}: "
             f"{_last_error(messages)}",
-            "look up the message in NVIDIA's documentation; less memory may need --workspace-mib.",
+            DLA_FIX if device.startswith("dla") and not options.gpu_fallback else BUILD_FIX,
         )
     kept = bytes(memoryview(cache.serialize())) if cache is not None else b""
     content = bytes(memoryview(plan))

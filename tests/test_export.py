@@ -18,8 +18,10 @@ from edgeresnet.dataset import normalize, open_dataset, to_pixels
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import ExportOptions, export_bundle
 from edgeresnet.export.proof import Kernel, prove_integer
+from edgeresnet.export.stage import write_model
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
+from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import TARGETS, target_of
 from edgeresnet.targets.protocol import RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
@@ -124,6 +126,28 @@ def test_export_refuses_when_int8_is_asked_of_a_float_checkpoint(
 ) -> None:
     with pytest.raises(InputError, match="quantized checkpoint"):
         export_bundle(checkpoint, target="onnx", precision="int8", out_dir=tmp_path / "b")
+
+
+@pytest.mark.parametrize("target", ["onnx", "tensorrt"])
+def test_quantizers_stay_apart_when_their_scales_are_equal(
+    int8_checkpoint: Checkpoint, tmp_path: Path, target: str
+) -> None:
+    """The exporter gives equal scales one tensor; here of a signed and a non-negative grid."""
+    weights = dict(int8_checkpoint.state_dict)
+    weights["layer1.0.conv2_quant.scale"] = weights["layer1.0.output_quant.scale"].clone()
+    same = replace(int8_checkpoint, state_dict=weights)
+    model = same.build()
+    assert isinstance(model, QuantResNet)
+    model.fold()
+    _, files = write_model(model.eval(), same.input_spec, target, "int8", tmp_path, ExportOptions())
+    path = files["model.onnx"]
+    onnx.checker.check_model(path, full_check=True)
+    images = digits(same, 20)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(images)).numpy()
+    with TARGETS["onnx"].load(path, "cpu", RunOptions(as_written=True)) as session:
+        found = run_padded(session, images)
+    assert np.abs(found - expected).max() <= 0.1 * np.ptp(expected)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

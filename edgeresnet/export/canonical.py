@@ -11,6 +11,7 @@ import copy
 import logging
 import re
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,13 +144,23 @@ def _average_pool(graph: ir.Graph) -> None:
 
 
 def _name_layers(graph: ir.Graph) -> None:
-    """Call every node what its layer is called in the checkpoint."""
+    """Call every node what its layer is called in the checkpoint.
+
+    The exporter lets equal parameters share one tensor, and so one name: of two quantizers with
+    the same scale the second gets a number behind its name.
+    """
+    taken: Counter[str] = Counter()
     for node in graph:
         if node.op_type in ("Conv", "Gemm"):
-            _rename(node, _parameter_name(behind_quantization(input_of(node, 1)), ".weight"))
-        elif node.op_type in (QUANTIZE, DEQUANTIZE):
-            name = _parameter_name(input_of(node, 1), ".scale")
-            _rename(node, f"{name}.{'quantize' if node.op_type == QUANTIZE else 'dequantize'}")
+            weight = behind_quantization(input_of(node, 1))
+            _rename(node, _unique(_parameter_name(weight, ".weight"), taken))
+        elif node.op_type == QUANTIZE:
+            name = _unique(_parameter_name(input_of(node, 1), ".scale"), taken)
+            _rename(node, f"{name}.quantize")
+        elif node.op_type == DEQUANTIZE:
+            quantize = input_of(node, 0).producer()
+            name = "" if quantize is None else quantize.name or ""
+            _rename(node, f"{name.removesuffix('.quantize')}.dequantize")
         elif node.op_type == "MaxPool":
             _rename(node, "maxpool")
     for add in nodes_of(graph, "Add"):
@@ -161,6 +172,11 @@ def _name_layers(graph: ir.Graph) -> None:
     for relu in nodes_of(graph, "Relu"):
         producer = input_of(relu, 0).producer()
         _rename(relu, f"{'' if producer is None else producer.name}.relu")
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name}.{taken[name]}"
 
 
 def _parameter_name(value: ir.Value, suffix: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeresnet.dataset import InputSpec, normalize
 from edgeresnet.errors import CheckError, InputError
+from edgeresnet.targets.protocol import BuildOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MANIFEST, GOLDEN = "manifest.json", "golden.npz"
+ENGINES = "engines"
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def write_bundle(
     partial.mkdir()
     try:
         for name, source in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, partial / name)
         np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
         hashes = {name: _sha256(partial / name) for name in [*files, GOLDEN]}
@@ -189,8 +192,41 @@ def replace_folder(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_bundle(path: Path) -> Bundle:
+def build_options(
+    spec: InputSpec, batch: BatchRange, *, pixels: bool, sparse: bool
+) -> BuildOptions:
+    """How an engine for such inputs is compiled.
+
+    Args:
+        spec: gives the image size.
+        batch: sizes that it takes.
+        pixels: (H, W, 3) uint8 inputs, normalized inside.
+        sparse: the weights are 2:4 sparse.
+    """
+    size = spec.image_size
+    shape = (size, size, 3) if pixels else (3, size, size)
+    return BuildOptions((batch.smallest, batch.best, batch.largest), shape, sparse=sparse)
+
+
+def record_engines(bundle: Bundle) -> Bundle:
+    """Write what lies in the bundle's engines folder into its manifest, with its hashes."""
+    engines = sorted(path for path in (bundle.path / ENGINES).iterdir() if path.is_file())
+    hashes = {f"{ENGINES}/{path.name}": _sha256(path) for path in engines}
+    others = {n: h for n, h in bundle.manifest.files.items() if not n.startswith(f"{ENGINES}/")}
+    manifest = replace(bundle.manifest, files={**others, **hashes})
+    partial = bundle.path / f".{MANIFEST}.partial"
+    partial.write_text(manifest.to_json(), encoding="utf-8")
+    partial.replace(bundle.path / MANIFEST)
+    return Bundle(bundle.path, manifest)
+
+
+def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
     """Read a bundle and check every file against its hash.
+
+    Args:
+        path: the bundle's folder.
+        check_engines: False where they are about to be built anew. One that has been removed
+            is never missed.
 
     Raises:
         InputError: not there, not a bundle, of a newer format, incomplete or altered.
@@ -218,12 +254,18 @@ def load_bundle(path: Path) -> Bundle:
         ) from error
     for name, expected in manifest.files.items():
         file_path = path / name
+        is_engine = name.startswith(f"{ENGINES}/")
+        if is_engine and not (check_engines and file_path.is_file()):
+            continue
         if not file_path.is_file():
             raise InputError(f"{file_path} is missing", "copy the whole bundle again.")
         if _sha256(file_path) != expected:
             raise InputError(
-                f"{file_path} is not the file that was exported (its sha256 differs)",
-                "copy the bundle again.",
+                f"{file_path} is not the file that was "
+                f"{'built' if is_engine else 'exported'} (its sha256 differs)",
+                f"build it again: edgeresnet build {path}."
+                if is_engine
+                else "copy the bundle again.",
             )
     return Bundle(path, manifest)
 

@@ -58,13 +58,13 @@ def export(
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
     ] = None,
-    target: Annotated[str, typer.Option("--target", help="onnx or openvino.")] = "onnx",
+    target: Annotated[str, typer.Option("--target", help="onnx, openvino or tensorrt.")] = "onnx",
     output: Annotated[
         Optional[Path], typer.Option("--output", "-o", help="Bundle folder to write.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Integer kernels throughout.")] = False,
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="Half precision, on a device with it.")
+        bool, typer.Option("--fp16", help="Half precision; tensorrt: also around --int8.")
     ] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16, on a device with it.")] = False,
     batch: Annotated[
@@ -84,9 +84,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
-    if int8 + fp16 + bf16 > 1:
-        raise InputError("more than one precision is given", "give one of --int8, --fp16, --bf16.")
-    precision = "int8" if int8 else "fp16" if fp16 else "bf16" if bf16 else "fp32"
+    precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16})
     from edgeresnet.bundle import BatchRange, check_replaceable
     from edgeresnet.targets import target_of
 
@@ -103,7 +101,11 @@ def export(
         from edgeresnet.options import QuantizeOptions
         from edgeresnet.quantize import quantize_checkpoint
 
-        options = QuantizeOptions(method="ptq", calibration_images=calibration_images)
+        # GPUs have no 8-bit products that saturate, so weights may have all their bits.
+        options = QuantizeOptions(
+            method="ptq", calibration_images=calibration_images,
+            weight_bits=8 if target == "tensorrt" else QuantizeOptions.weight_bits,
+        )  # fmt: skip
         loaded, _ = quantize_checkpoint(
             loaded, data=known_data(data, loaded.data, source), options=options, limit=limit,
             skip_broken=skip_broken, progress=not quiet, on_step=speaker(quiet),
@@ -151,10 +153,23 @@ def run(
     cli_measure.enforce(result)
 
 
+def _precision(target: str, given: dict[str, bool]) -> str:
+    """The one that is given; ``int8+fp16`` of the pair, which only TensorRT has."""
+    names = [name for name, wanted in given.items() if wanted]
+    if names == ["int8", "fp16"] and target == "tensorrt":
+        return "int8+fp16"
+    if len(names) > 1:
+        raise InputError(
+            "more than one precision is given",
+            "give one of --int8, --fp16, --bf16; --int8 --fp16 is for --target tensorrt.",
+        )
+    return names[0] if names else "fp32"
+
+
 def _newest_checkpoint(precision: str) -> Path:
     """Of the run that wrote a checkpoint last, the one that is furthest on."""
     stages = ["02-prune", "01-train"]
-    if precision == "int8":
+    if precision.startswith("int8"):
         stages.insert(0, "03-quantize")
     found = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
     if not found:

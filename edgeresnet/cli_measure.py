@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from edgeresnet.opening import Opened
     from edgeresnet.targets.protocol import RunOptions
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, or checkpoint.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,13 +50,34 @@ def register(app: typer.Typer) -> None:
 def build(
     context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
+    workspace_mib: Annotated[
+        Optional[int], typer.Option("--workspace-mib", help="tensorrt: memory of kernels.", min=1)
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="tensorrt: loads in later versions too.")
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="tensorrt: loads on other GPUs too.")
+    ] = False,
+    gpu_fallback: Annotated[
+        bool, typer.Option("--gpu-fallback", help="tensorrt: the GPU runs what the DLA cannot.")
+    ] = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle for a device of this machine, into BUNDLE/engines."""
-    result = result_from(on, context, [bundle], quiet=quiet) if on else _build(bundle, device)
+    if on:
+        result = result_from(on, context, [bundle], quiet=quiet)
+    else:
+        from edgeresnet.building import build_bundle, build_result
+
+        engine = build_bundle(
+            bundle, device, workspace_mib=workspace_mib, version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible, gpu_fallback=gpu_fallback,
+        )  # fmt: skip
+        result = build_result(bundle, device, engine)
     if json:
         from edgeresnet.report.results import write_json
 
@@ -66,27 +89,10 @@ def build(
     show(line, quiet=quiet, json=json)
 
 
-def _build(bundle: Path, device: str) -> dict[str, Any]:
-    from edgeresnet.bundle import load_bundle
-    from edgeresnet.targets import target_of
-
-    loaded = load_bundle(bundle)
-    engine_dir = bundle / "engines"
-    engine_dir.mkdir(exist_ok=True)
-    path = target_of(loaded.manifest.target).save_engine(loaded.model_path, device, engine_dir)
-    return {
-        "schema": 1,
-        "target": loaded.manifest.target,
-        "device": device,
-        "engine": path.relative_to(bundle).as_posix() if path else None,
-        "size_bytes": path.stat().st_size if path else None,
-    }
-
-
 def profile(
     context: typer.Context,
     model: Model,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Also the time of each layer, from the runtime.")
     ] = False,
@@ -94,13 +100,19 @@ def profile(
         Optional[str], typer.Option("--batch", help="Sizes, as 1,8; default: the model's own.")
     ] = None,
     threads: Threads = None,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="tensorrt: one launch for all.")
+    ] = True,
+    spin_wait: Annotated[
+        bool, typer.Option("--spin-wait", help="tensorrt: poll the GPU; keeps a core busy.")
+    ] = False,
     image_size: ImageSize = None,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Latency, throughput, memory and energy of a model on a device."""
-    from edgeresnet.report.tables import energy_table, layers_table, profile_table
+    from edgeresnet.report.tables import energy_table, layers_table, profile_table, stage_lines
     from edgeresnet.targets.protocol import LayerProfile
 
     sizes = _sizes(batch)
@@ -111,7 +123,7 @@ def profile(
 
         rows, layer_profiles = profile_model(
             model, device=device, batches=sizes, threads=threads, image_size=image_size,
-            layers=layers,
+            layers=layers, cuda_graph=cuda_graph, spin_wait=spin_wait,
         )  # fmt: skip
         listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
         result = {"schema": 1, **rows[0], "batches": rows, **listed}
@@ -120,12 +132,12 @@ def profile(
 
         write_json(result, json)
     measured = result["batches"]
-    tables: list[object] = [profile_table(measured)]
+    tables: list[object] = [profile_table(measured), *stage_lines(measured)]
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
     if layers:
         tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
-    warnings = dict.fromkeys(text for row in measured for text in row["warnings"])
+    warnings = dict.fromkeys(text for row in measured for text in row.get("warnings", ()))
     show(*tables, *(f"warning: {text}" for text in warnings), quiet=quiet, json=json)
 
 
@@ -133,7 +145,7 @@ def evaluate(
     context: typer.Context,
     model: Model,
     data: MaybeData = None,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     limit: Limit = None,
     threads: Threads = None,
     image_size: ImageSize = None,
@@ -164,7 +176,7 @@ def evaluate(
 def _evaluate(
     model: Path,
     data: str | None,
-    device: str,
+    device: str | None,
     limit: int | None,
     options: RunOptions,
     image_size: int | None,
@@ -203,7 +215,7 @@ def compare(
     baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Measured against.")],
     candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="One or more.")],
     data: MaybeData = None,
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     max_drop: Annotated[
         Optional[float], typer.Option("--max-drop", help="Budget: top-1 lost, absolute.")
     ] = None,
@@ -303,7 +315,7 @@ def devices(
         bool,
         typer.Option(
             "--measure-widths",
-            help="Measure which channel widths each runtime is good at on the CPU; prune uses it.",
+            help="Measure which channel widths each runtime is good at here; prune uses it.",
         ),
     ] = False,
     threads: Threads = None,
@@ -321,9 +333,10 @@ def devices(
         from edgeresnet.prune.steps import measure_step
 
         for name, target in TARGETS.items():
-            if target.available().usable:
-                step = measure_step(name, "cpu", threads=threads, on_step=speaker(quiet))
-                remember_step(name, "cpu", step)
+            device = target.default_device
+            if device in [found.name for found in target.devices()]:
+                step = measure_step(name, device, threads=threads, on_step=speaker(quiet))
+                remember_step(name, device, step)
     listed = []
     for name, target in TARGETS.items():
         here = target.available()

@@ -43,7 +43,10 @@ Threads = Annotated[
     Optional[int],
     typer.Option("--threads", help="CPU threads; left out: the runtime's choice.", min=1),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="cpu, gpu, npu; see edgeresnet devices.")]
+DeviceName = Annotated[
+    Optional[str],
+    typer.Option("--device", help="cpu, gpu, npu, dla0; left out: the target's usual one."),
+]
 Json = Annotated[
     Optional[str],
     typer.Option("--json", help="Write the result as JSON; - is stdout, alone.", metavar="FILE"),

@@ -124,7 +124,7 @@ def prune(
     target: Annotated[
         str, typer.Option("--target", help="Where latency is measured; its width step.")
     ] = "onnx",
-    device: DeviceName = "cpu",
+    device: DeviceName = None,
     criterion: Annotated[
         str, typer.Option("--criterion", help="taylor, l1, l2, bn_scale, fpgm or random.")
     ] = "taylor",
@@ -166,6 +166,7 @@ def prune(
     from dataclasses import replace
 
     from edgeresnet.options import PruneOptions
+    from edgeresnet.targets import target_of
 
     checked_output(output)
     training = replace(
@@ -175,13 +176,11 @@ def prune(
     options = PruneOptions(
         macs=macs, parameters=parameters, latency=latency, latency_ms=latency_ms,
         pattern=pattern, criterion=criterion,  # type: ignore[arg-type]
-        target=target, device=device, threads=threads, step=step, floor=floor,
+        target=target, device=device or target_of(target).default_device, threads=threads,
+        step=step, floor=floor,
         remove_blocks=remove_blocks, iterations=iterations, compare_criteria=compare_criteria,
         train=training, seed=seed,
     )  # fmt: skip
-    from edgeresnet.targets import target_of
-
-    target_of(target)
     from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
     from edgeresnet.prune import prune_checkpoint
 

@@ -13,14 +13,16 @@ from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions
+from edgeresnet.targets.tensorrt_engine import ENGINE, read_record
 
 if TYPE_CHECKING:
     from edgeresnet.targets.protocol import Session
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
-MODEL_SUFFIXES = {".onnx": "onnx", ".xml": "openvino"}
+MODEL_SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ENGINE: "tensorrt"}
 # What a quantized graph is recognised by, in a file that may be read without its runtime.
 INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
 
@@ -55,7 +57,7 @@ def open_model(
     options: RunOptions | None = None,
     image_size: int | None = None,
 ) -> Iterator[Opened]:
-    """Open a bundle, a bare ``.onnx`` or ``.xml``, or a checkpoint; closed on leaving.
+    """Open a bundle, a bare ``.onnx``, ``.xml`` or ``.engine``, or a checkpoint; closed on leaving.
 
     A bundle's hashes are checked, and on first use on a device its golden logits. A bare file
     gets ImageNet's normalization.
@@ -65,35 +67,38 @@ def open_model(
         MissingError: its runtime or device is not here.
         CheckError: the golden logits differ.
     """
-    opened = _open(path, device or "cpu", options or RunOptions(), image_size)
+    opened = _open(path, device, options or RunOptions(), image_size)
     with opened.session:
         yield opened
 
 
-def _open(path: Path, device: str, options: RunOptions, image_size: int | None) -> Opened:
+def _open(path: Path, device: str | None, options: RunOptions, image_size: int | None) -> Opened:
     if (path / MANIFEST).is_file() or path.is_dir():
         return _open_bundle(path, device, options)
     text = str(path)
     if not path.exists() and not text.startswith("torchvision:"):
         raise InputError(
-            f"{path} does not exist", "give a bundle, an .onnx or .xml file, or a checkpoint."
+            f"{path} does not exist",
+            "give a bundle, an .onnx, .xml or .engine file, or a checkpoint.",
         )
     if path.suffix in MODEL_SUFFIXES:
         return _open_bare(path, device, options)
     if path.suffix in CHECKPOINT_SUFFIXES or text.startswith("torchvision:"):
-        return _open_checkpoint(path, device, options, image_size)
+        return _open_checkpoint(path, device or "cpu", options, image_size)
     raise InputError(
         f"{path} is nothing that can be measured",
-        "give a bundle folder, an .onnx or .xml file, or a checkpoint.",
+        "give a bundle folder, an .onnx, .xml or .engine file, or a checkpoint.",
     )
 
 
-def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
+def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     bundle = load_bundle(path)
     manifest = bundle.manifest
+    target = target_of(manifest.target)
+    device = device or target.default_device
     start = time.perf_counter()
-    session = target_of(manifest.target).load(
-        bundle.model_path, device, replace(options, precision=_float_precision(manifest.precision))
+    session = target.load(
+        bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
     )
     load_ms = (time.perf_counter() - start) * 1e3
     if options.batch is not None:
@@ -113,11 +118,6 @@ def _open_bundle(path: Path, device: str, options: RunOptions) -> Opened:
     )
 
 
-def _float_precision(precision: str) -> str:
-    """What the floats of a model of that precision are computed in."""
-    return "fp32" if precision == "int8" else precision
-
-
 def _check_batch(batch: int, session: Session, what: str) -> None:
     smallest, largest = session.batch_sizes
     if not smallest <= batch <= largest:
@@ -127,21 +127,29 @@ def _check_batch(batch: int, session: Session, what: str) -> None:
         )
 
 
-def _open_bare(path: Path, device: str, options: RunOptions) -> Opened:
-    target = MODEL_SUFFIXES[path.suffix]
+def _open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
+    name = MODEL_SUFFIXES[path.suffix]
+    target = target_of(name)
+    device = device or target.default_device
     start = time.perf_counter()
-    session = target_of(target).load(path, device, options)
+    session = target.load(path, device, options)
     load_ms = (time.perf_counter() - start) * 1e3
     if options.batch is not None:
         _check_batch(options.batch, session, str(path))
     shape = session.input_shape
     embedded = shape[-1] == 3 and shape[0] != 3
-    content = path.read_bytes()
-    precision = "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"
+    precision = _bare_precision(path)
     return Opened(
-        path.name, target, device, precision, session, InputSpec(shape[1]), embedded, None, None,
+        path.name, name, device, precision, session, InputSpec(shape[1]), embedded, None, None,
         load_ms,
     )  # fmt: skip
+
+
+def _bare_precision(path: Path) -> str:
+    if path.suffix == ENGINE:
+        return read_record(path).precision
+    content = path.read_bytes()
+    return "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"
 
 
 def _open_checkpoint(

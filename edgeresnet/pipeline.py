@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.bundle import BatchRange
-from edgeresnet.compare import compare
+from edgeresnet.compare import SCHEMA, compare
 from edgeresnet.dataset import fingerprint, open_dataset
+from edgeresnet.device import environment
 from edgeresnet.errors import InputError
 from edgeresnet.opening import open_model
+from edgeresnet.precision import is_quantized
 from edgeresnet.progress import images_progress
 from edgeresnet.recipe import Recipe
 from edgeresnet.report.results import write_json
@@ -19,12 +21,14 @@ from edgeresnet.stages import (
     RECORDS,
     Run,
     Say,
+    Stage,
     Variant,
     export_stage,
     prune_stage,
     quantize_stage,
     train_stage,
 )
+from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions
 
 RESULTS = "results.json"
@@ -79,9 +83,9 @@ def run_recipe(
         ]
     bundles: dict[str, Path] = {}
     for variant in variants:
-        sources = {}
-        if "int8" in recipe.export.precisions:
-            sources["int8"] = quantize_stage(run, variant)
+        sources: dict[str, Stage] = {}
+        if quantized := [p for p in recipe.export.precisions if is_quantized(p)]:
+            sources = dict.fromkeys(quantized, quantize_stage(run, variant))
         for target in recipe.export.targets:
             for precision in recipe.export.precisions:
                 name = f"{target}-{variant.name}{precision}"
@@ -94,9 +98,14 @@ def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
     """Measured anew in every run: the machine may have changed."""
     settings = run.recipe.compare
     run.say("05-compare: running")
+    bundles = _measurable(run, bundles)
     dataset = open_dataset(
         run.recipe.data, "val", limit=settings.limit, skip_broken=run.recipe.skip_broken
     )
+    if not bundles:
+        nothing = _unmeasured(run.recipe, dataset.name, len(dataset))
+        write_json(nothing, run.path / RESULTS)
+        return nothing
     with ExitStack() as stack:
         options = RunOptions(threads=settings.threads)
         models = [
@@ -118,6 +127,41 @@ def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
     result = {**result, "recipe": run.recipe.name}
     write_json(result, run.path / RESULTS)
     return result
+
+
+def _measurable(run: Run, bundles: dict[str, Path]) -> dict[str, Path]:
+    """Those that run here, if no device is named; the others are spoken of and left out."""
+    if run.recipe.compare.device is not None:
+        return bundles
+    here = {}
+    for name, path in bundles.items():
+        target = target_of(name.split("-")[0])
+        if target.default_device in [device.name for device in target.devices()]:
+            here[name] = path
+        else:
+            run.say(
+                f"{path} is proven and not measured: {target.name}'s {target.default_device} is "
+                "not here. Copy it to the device and compare it there."
+            )
+    return here
+
+
+def _unmeasured(recipe: Recipe, data: str, images: int) -> dict[str, Any]:
+    """The results of a run whose bundles are all for other devices."""
+    return {
+        "schema": SCHEMA,
+        "baseline": None,
+        "rows": [],
+        "budgets": [],
+        "verdict": "not measured",
+        "data": data,
+        "n": images,
+        "rounds": 0,
+        "batch": BatchRange.parse(recipe.export.batch).best,
+        "note": "No bundle runs on this machine, so no budget was checked.",
+        "environment": environment(),
+        "recipe": recipe.name,
+    }
 
 
 def _references(names: list[str]) -> list[int]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeresnet.board import ROOT, board_state, board_warnings
+from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.device import environment
+from edgeresnet.errors import MissingError
 from edgeresnet.latency import measure
 from edgeresnet.meters import find_meter
 from edgeresnet.opening import Opened, open_model
 from edgeresnet.power import measure_energy
-from edgeresnet.targets.protocol import LayerProfile, RunOptions
+from edgeresnet.targets import target_of, trtexec
+from edgeresnet.targets.protocol import LayerProfile, RunOptions, Session, StageTimes
+from edgeresnet.targets.tensorrt_bindings import FIX, find_bindings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,31 +30,38 @@ LAYER_RUNS = 20
 def profile_model(
     path: Path,
     *,
-    device: str = "cpu",
+    device: str | None = None,
     batches: Sequence[int] | None = None,
     threads: int | None = None,
     image_size: int | None = None,
     layers: bool = False,
     root: Path = ROOT,
+    cuda_graph: bool = True,
+    spin_wait: bool = False,
 ) -> tuple[list[dict[str, Any]], list[LayerProfile]]:
     """Measure a model at each batch size, in a session of its own.
 
     Args:
-        path: bundle, ``.onnx``, ``.xml`` or checkpoint.
-        device: where to run.
+        path: bundle, ``.onnx``, ``.xml``, ``.engine`` or checkpoint.
+        device: where to run; None: where the target usually does.
         batches: sizes; None takes the model's smallest.
         threads: None leaves the choice to the runtime.
         image_size: of a foreign checkpoint.
         layers: measure each layer too, in a further session, since its timers cost time.
         root: where sys/, proc/ and etc/ of the machine lie.
+        cuda_graph: on a GPU: launch the whole network at once.
+        spin_wait: on a GPU: wait by polling.
 
     Returns:
         One row of the JSON contract of ``profile`` for each size, and the layers at the first.
     """
     rows = []
     sizes: list[int | None] = [*batches] if batches else [None]
+    base = RunOptions(threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait)
+    if (outside := _by_trtexec(path, device, sizes, base, layers=layers)) is not None:
+        return outside, []
     for batch in sizes:
-        options = RunOptions(threads=threads, batch=batch)
+        options = replace(base, batch=batch)
         with open_model(path, device=device, options=options, image_size=image_size) as opened:
             size = batch or opened.session.batch_sizes[0]
             images = _noise(opened, size)
@@ -65,6 +77,7 @@ def profile_model(
                     "threads": threads,
                     "load_ms": opened.load_ms,
                     **latency.to_dict(),
+                    **_stages(opened.session, options),
                     **energy,
                     "environment": environment(root),
                     "board": {"before": before.to_dict(), "after": after.to_dict()},
@@ -74,7 +87,7 @@ def profile_model(
     found: list[LayerProfile] = []
     if layers:
         first = batches[0] if batches else None
-        options = RunOptions(threads=threads, batch=first, profile_layers=True)
+        options = replace(base, batch=first, profile_layers=True)
         with open_model(path, device=device, options=options, image_size=image_size) as opened:
             images = _noise(opened, first or opened.session.batch_sizes[0])
             for _ in range(LAYER_RUNS):
@@ -94,6 +107,48 @@ def _energy(opened: Opened, images: NDArray[Any], root: Path) -> tuple[dict[str,
     except OSError as error:
         return {}, [f"no energy figures: {meter.name} stopped answering ({error})."]
     return energy.to_dict(), []
+
+
+def _by_trtexec(
+    path: Path,
+    device: str | None,
+    sizes: Sequence[int | None],
+    options: RunOptions,
+    *,
+    layers: bool,
+) -> list[dict[str, Any]] | None:
+    """Rows measured by ``trtexec``, where TensorRT is here and its Python bindings are not."""
+    tool = trtexec.find_tool() if isinstance(find_bindings(), str) else None
+    if tool is None or not (path / MANIFEST).is_file():
+        return None
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    if manifest.target != "tensorrt":
+        return None
+    if layers:
+        raise MissingError("the times of layers need TensorRT's Python bindings", FIX)
+    device = device or target_of(manifest.target).default_device
+    size = manifest.input_spec.image_size
+    shape = f"{size}x{size}x3" if manifest.embed_preprocess else f"3x{size}x{size}"
+    return [
+        {
+            "target": manifest.target,
+            "device": device,
+            "precision": manifest.precision,
+            "threads": None,
+            **trtexec.measure(tool, bundle.model_path, device, batch, options, shape),
+            "environment": environment(),
+        }
+        for batch in sizes
+    ]
+
+
+def _stages(session: Session, options: RunOptions) -> dict[str, Any]:
+    """The parts of a run where the session knows them, and what shapes them."""
+    if not isinstance(session, StageTimes):
+        return {}
+    settings = {"cuda_graph": options.cuda_graph, "spin_wait": options.spin_wait}
+    return {**session.stage_times_ms(), **settings}
 
 
 def _noise(opened: Opened, batch: int) -> NDArray[Any]:

@@ -17,8 +17,8 @@ from edgeresnet.options import (
     QuantizeOptions,
     TrainOptions,
 )
+from edgeresnet.precision import Precision
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
 # What a recipe leaves unsaid about a training depends on what the training is for.
 SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
 
@@ -47,7 +47,7 @@ class ExportSettings:
         embed_preprocess: uint8 NHWC input, normalization in the graph.
     """
 
-    targets: tuple[Literal["onnx", "openvino"], ...] = ("onnx", "openvino")
+    targets: tuple[Literal["onnx", "openvino", "tensorrt"], ...] = ("onnx", "openvino")
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     batch: str | int = 1
     embed_preprocess: bool = False
@@ -58,13 +58,13 @@ class CompareSettings:
     """How the bundles are measured.
 
     Attributes:
-        device: the hardware they run on.
+        device: the hardware they run on; None: each target's usual one.
         threads: None leaves the choice to the runtime.
         rounds: timed runs of each bundle.
         limit: validation images; None takes all.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     threads: int | None = None
     rounds: int = 200
     limit: int | None = None

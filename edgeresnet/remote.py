@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.bundle import load_bundle, record_engines
 from edgeresnet.connection import Address, Connection
 from edgeresnet.errors import MissingError
 from edgeresnet.parcels import (
@@ -114,6 +115,7 @@ def run_there(address: Address, job: Job, say: Say) -> Outcome:
         result = outcome.result
         if result is not None and job.command == "build" and result["engine"]:
             fetch(connection, f"{paths[0]}/{ENGINES}", job.models[0] / ENGINES)
+            record_engines(load_bundle(job.models[0], check_engines=False))
     if result is not None and "data" in result and job.data:
         result["data"] = job.data
     return outcome

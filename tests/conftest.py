@@ -16,8 +16,11 @@ from edgeresnet.dataset import InputSpec
 from edgeresnet.model import Widths, build_resnet
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
+from edgeresnet.targets import TARGETS
 
 CLASSES = tuple(str(i) for i in range(10))
+# Those whose bundles run on any machine; TensorRT's have tests of their own.
+CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.default_device == "cpu")
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -69,7 +72,7 @@ def files(
     folder = tmp_path_factory.mktemp("files")
     save_checkpoint(checkpoint, folder / "float.pt")
     save_checkpoint(int8_checkpoint, folder / "int8.pt")
-    for target in ("onnx", "openvino"):
+    for target in CPU_TARGETS:
         for precision, source in (("fp32", checkpoint), ("int8", int8_checkpoint)):
             export_bundle(
                 source, target=target, precision=precision, out_dir=folder / f"{target}-{precision}"

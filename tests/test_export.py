@@ -18,11 +18,13 @@ from edgeresnet.dataset import normalize, open_dataset, to_pixels
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import ExportOptions, export_bundle
 from edgeresnet.export.proof import Kernel, prove_integer
+from edgeresnet.export.stage import write_model
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
+from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import TARGETS, target_of
 from edgeresnet.targets.protocol import RunOptions
-from tests.conftest import make_checkpoint
+from tests.conftest import CPU_TARGETS, make_checkpoint
 
 
 def digits(checkpoint: Checkpoint, count: int) -> np.ndarray:
@@ -40,7 +42,7 @@ def run_bundle(path: Path, images: np.ndarray, batch: int | None = None) -> np.n
         return run_padded(session, images)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_int8_bundle_agrees_with_fake_quantization(
     files: Path, int8_checkpoint: Checkpoint, target: str
 ) -> None:
@@ -52,7 +54,7 @@ def test_int8_bundle_agrees_with_fake_quantization(
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.9
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_float_bundle_equals_pytorch(files: Path, checkpoint: Checkpoint, target: str) -> None:
     images = digits(checkpoint, 50)
     with torch.inference_mode():
@@ -60,13 +62,13 @@ def test_float_bundle_equals_pytorch(files: Path, checkpoint: Checkpoint, target
     assert np.allclose(run_bundle(files / f"{target}-fp32", images), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_manifest_counts_integer_kernels(files: Path, target: str) -> None:
     manifest = load_bundle(files / f"{target}-int8").manifest
     assert manifest.proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_dynamic_batch_with_pixels_inside_equals_the_plain_bundle(
     files: Path,
@@ -139,6 +141,28 @@ def test_export_refuses_when_int8_is_asked_of_a_float_checkpoint(
         export_bundle(checkpoint, target="onnx", precision="int8", out_dir=tmp_path / "b")
 
 
+@pytest.mark.parametrize("target", ["onnx", "tensorrt"])
+def test_quantizers_stay_apart_when_their_scales_are_equal(
+    int8_checkpoint: Checkpoint, tmp_path: Path, target: str
+) -> None:
+    """The exporter gives equal scales one tensor; here of a signed and a non-negative grid."""
+    weights = dict(int8_checkpoint.state_dict)
+    weights["layer1.0.conv2_quant.scale"] = weights["layer1.0.output_quant.scale"].clone()
+    same = replace(int8_checkpoint, state_dict=weights)
+    model = same.build()
+    assert isinstance(model, QuantResNet)
+    model.fold()
+    _, files = write_model(model.eval(), same.input_spec, target, "int8", tmp_path, ExportOptions())
+    path = files["model.onnx"]
+    onnx.checker.check_model(path, full_check=True)
+    images = digits(same, 20)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(images)).numpy()
+    with TARGETS["onnx"].load(path, "cpu", RunOptions(as_written=True)) as session:
+        found = run_padded(session, images)
+    assert np.abs(found - expected).max() <= 0.1 * np.ptp(expected)
+
+
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, images: np.ndarray, name: str) -> None:
         self._batches = iter([{name: image[None]} for image in images])
@@ -171,7 +195,7 @@ def test_calibration_is_no_worse_than_onnxruntimes_when_compared(
     assert error(ours) <= 1.5 * error(theirs)
 
 
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_layers_of_int8_bundle_are_int8_when_profiled(files: Path, target: str) -> None:
     bundle = load_bundle(files / f"{target}-int8")
     options = RunOptions(profile_layers=True, threads=1)

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet.bundle import load_bundle
 from edgeresnet.errors import InputError
 from edgeresnet.pipeline import run_recipe
 from edgeresnet.recipe import Recipe, load_recipe
+from edgeresnet.report.tables import compare_table
+from edgeresnet.targets import TARGETS
 from tests.conftest import REPOSITORY
 
 TINY = """
@@ -107,3 +110,18 @@ def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) ->
     assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
     stages = ran(tiny(tmp_path), tmp_path / "run")
     assert stages[0] == "03-quantize"
+
+
+def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_path: Path) -> None:
+    if TARGETS["tensorrt"].devices():
+        pytest.skip("an NVIDIA GPU is here, so TensorRT's bundles are measured")
+    recipe = tiny(
+        tmp_path, "export.targets=[tensorrt]", "export.precisions=[int8]", "quantize.method=ptq"
+    )
+    said: list[str] = []
+    result = run_recipe(recipe, tmp_path / "run", progress=False, say=said.append)
+    assert (result["verdict"], result["rows"], result["baseline"]) == ("not measured", [], None)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["verdict"] == "not measured"
+    assert any("is proven and not measured: tensorrt's gpu" in line for line in said)
+    assert compare_table(result).row_count == 0
+    assert load_bundle(tmp_path / "run" / "04-export" / "tensorrt-int8").manifest.proof

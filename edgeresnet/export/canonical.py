@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from onnx_ir.passes import common as cleaning
 from onnxscript import opset18 as op
 
@@ -143,18 +144,23 @@ def _average_pool(graph: ir.Graph) -> None:
 
 
 def _name_layers(graph: ir.Graph) -> None:
-    """Call every node what its layer is called in the checkpoint."""
-    named: Counter[str] = Counter()
+    """Call every node what its layer is called in the checkpoint.
+
+    The exporter lets equal parameters share one tensor, and so one name: of two quantizers with
+    the same scale the second gets a number behind its name.
+    """
+    taken: Counter[str] = Counter()
     for node in graph:
         if node.op_type in ("Conv", "Gemm"):
-            _rename(node, _parameter_name(behind_quantization(input_of(node, 1)), ".weight"))
+            weight = behind_quantization(input_of(node, 1))
+            _rename(node, _unique(_parameter_name(weight, ".weight"), taken))
         elif node.op_type == QUANTIZE:
-            name = _parameter_name(input_of(node, 1), ".scale")
-            # The exporter stores equal scales once: the average of a single pixel has its input's.
-            named[name] += 1
-            _rename(node, f"{name}{f'.{named[name]}' if named[name] > 1 else ''}.quantize")
-            for dequantize, _ in node.outputs[0].uses():
-                _rename(dequantize, f"{(node.name or '').removesuffix('.quantize')}.dequantize")
+            name = _unique(_parameter_name(input_of(node, 1), ".scale"), taken)
+            _rename(node, f"{name}.quantize")
+        elif node.op_type == DEQUANTIZE:
+            quantize = input_of(node, 0).producer()
+            name = "" if quantize is None else quantize.name or ""
+            _rename(node, f"{name.removesuffix('.quantize')}.dequantize")
         elif node.op_type == "MaxPool":
             _rename(node, "maxpool")
     for add in nodes_of(graph, "Add"):
@@ -166,6 +172,11 @@ def _name_layers(graph: ir.Graph) -> None:
     for relu in nodes_of(graph, "Relu"):
         producer = input_of(relu, 0).producer()
         _rename(relu, f"{'' if producer is None else producer.name}.relu")
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name}.{taken[name]}"
 
 
 def _parameter_name(value: ir.Value, suffix: str) -> str:
@@ -201,3 +212,27 @@ def weight_of(node: ir.Node) -> tuple[ir.Value, ir.Node | None]:
     dequantize = value.producer()
     assert dequantize is not None
     return input_of(dequantize, 0), dequantize
+
+
+def coarsen_weights(
+    graph: ir.Graph, dequantize: ir.Node, scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Store the weights of a DequantizeLinear with larger steps.
+
+    Args:
+        graph: changed in place.
+        dequantize: of weights (out, ...), with a scale for each output channel.
+        scale: (out,) new steps, none smaller than the present ones.
+
+    Returns:
+        The steps as stored, rounded to float32.
+    """
+    stored = input_of(dequantize, 0)
+    integers = array_of(stored)
+    ratio = array_of(input_of(dequantize, 1)) / scale
+    rescaled = np.rint(integers * ratio.reshape(-1, *[1] * (integers.ndim - 1)))
+    name = (dequantize.name or "").removesuffix(".dequantize")
+    new_scale = scale.astype(np.float32)
+    dequantize.replace_input_with(0, constant(graph, f"{name}.coarse", rescaled.astype(np.int8)))
+    dequantize.replace_input_with(1, constant(graph, f"{name}.coarse_scale", new_scale))
+    return new_scale.astype(np.float64)

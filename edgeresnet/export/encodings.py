@@ -11,10 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common as cleaning
 
-from edgeresnet.export.canonical import weight_of
+from edgeresnet.export.canonical import coarsen_weights, weight_of
 from edgeresnet.export.graph import (
     DEQUANTIZE,
     QUANTIZE,
@@ -26,6 +25,9 @@ from edgeresnet.export.graph import (
     nodes_of,
     producer_type,
 )
+from edgeresnet.export.half import to_half
+from edgeresnet.export.lint import check_signed
+from edgeresnet.precision import float_precision
 
 # Keeps round(bias / scale) well inside int32, with room for the accumulator it starts.
 LARGEST_BIAS = float(2**30)
@@ -33,11 +35,12 @@ NON_NEGATIVE = ("Relu",)
 KEEPS_SIGN = ("MaxPool", "GlobalAveragePool", "Flatten")
 
 
-def encode_unsigned(model: ir.Model) -> None:
+def encode_unsigned(model: ir.Model, precision: str) -> None:
     """Write activations as uint8 and biases as int32, in place: ONNX Runtime and OpenVINO.
 
     Behind a ReLU the zero point is 0 and the clip point is kept, so the step is 127/255 of the
     canonical one; elsewhere the zero point is 128, which represents the same numbers exactly.
+    These runtimes choose the type of floats themselves, so ``precision`` changes nothing.
     """
     graph = model.graph
     _pair_up_pools(graph)
@@ -49,9 +52,22 @@ def encode_unsigned(model: ir.Model) -> None:
     cleaning.TopologicalSortPass()(model)
 
 
-ENCODINGS: dict[str, Callable[[ir.Model], None]] = {
+def encode_signed(model: ir.Model, precision: str) -> None:
+    """Make the canonical graph TensorRT's, in place.
+
+    Its grid is TensorRT's own already, with float biases and both branches of every add
+    quantized. What is left is the type of the floats, which a strongly typed network takes from
+    the graph; the lint then has the last word.
+    """
+    if float_precision(precision) == "fp16":
+        to_half(model)
+    check_signed(model)
+
+
+ENCODINGS: dict[str, Callable[[ir.Model, str], None]] = {
     "onnx": encode_unsigned,
     "openvino": encode_unsigned,
+    "tensorrt": encode_signed,
 }
 
 
@@ -117,7 +133,8 @@ def _to_int32_bias(graph: ir.Graph, node: ir.Node) -> None:
     weight_scale = array_of(input_of(dequantize, 1)).astype(np.float64)
     needed = np.abs(bias) / (input_scale * LARGEST_BIAS)
     if (needed > weight_scale).any():
-        weight_scale = _coarsen_weights(graph, dequantize, np.maximum(weight_scale, needed))
+        # Training switches channels off and leaves their bias; its rounding grows to 2**-30 of it.
+        weight_scale = coarsen_weights(graph, dequantize, np.maximum(weight_scale, needed))
     step = (weight_scale * input_scale).astype(np.float32)
     integers = np.rint(bias / step).astype(np.int32)
     grid = [
@@ -130,21 +147,3 @@ def _to_int32_bias(graph: ir.Graph, node: ir.Node) -> None:
         graph, before, DEQUANTIZE, inputs, {"axis": 0}, name=f"{node.name}.bias_dequantize"
     )
     node.replace_input_with(2, wide)
-
-
-def _coarsen_weights(
-    graph: ir.Graph, dequantize: ir.Node, scale: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Give channels with next to no weights, but a bias, a step that lets the bias fit int32.
-
-    Training switches channels off that way. The rounding this adds is 2**-30 of the bias.
-    """
-    stored = input_of(dequantize, 0)
-    integers = array_of(stored)
-    ratio = array_of(input_of(dequantize, 1)) / scale
-    rescaled = np.rint(integers * ratio.reshape(-1, *[1] * (integers.ndim - 1)))
-    name = (dequantize.name or "").removesuffix(".dequantize")
-    new_scale = scale.astype(np.float32)
-    dequantize.replace_input_with(0, constant(graph, f"{name}.coarse", rescaled.astype(np.int8)))
-    dequantize.replace_input_with(1, constant(graph, f"{name}.coarse_scale", new_scale))
-    return new_scale.astype(np.float64)

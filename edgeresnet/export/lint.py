@@ -46,6 +46,43 @@ def check_canonical(model: ir.Model) -> dict[str, int]:
     return counts
 
 
+def check_signed(model: ir.Model) -> None:
+    """Refuse what TensorRT cannot represent, or reads as something else without an error.
+
+    It quantizes symmetrically to int8. A uint8 zero point of 0 only makes it warn and read int8,
+    which halves the range; any other zero point, and a quantized bias, it refuses to parse.
+
+    Args:
+        model: any graph with Q/DQ; one without is fine.
+
+    Raises:
+        CheckError: names the node and the reason.
+    """
+    graph = model.graph
+    for node in nodes_of(graph, QUANTIZE, DEQUANTIZE):
+        if node.op_type == DEQUANTIZE and _element_type(input_of(node, 0)) == ir.DataType.INT32:
+            raise _unsigned(node, "it dequantizes int32, as of a quantized bias")
+        if len(node.inputs) < 3 or node.inputs[2] is None:
+            raise _unsigned(node, "it has no zero point, which makes it uint8")
+        zero_point = array_of(input_of(node, 2))
+        if zero_point.dtype != np.int8:
+            raise _unsigned(node, f"its zero point is {zero_point.dtype} and not int8")
+        if zero_point.any():
+            raise _unsigned(node, "its zero point is not 0")
+
+
+def _element_type(value: ir.Value) -> ir.DataType | None:
+    return value.dtype if value.const_value is None else value.const_value.dtype
+
+
+def _unsigned(node: ir.Node, what: str) -> CheckError:
+    return CheckError(
+        f"TensorRT does not run {node.op_type} {node.name}: {what}",
+        "export it with --target tensorrt, which quantizes to int8 around 0 and leaves biases "
+        "in float.",
+    )
+
+
 def check_pattern(model: ir.Model) -> int:
     """Refuse a graph whose weights are not 2:4 sparse along their input channels.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -10,10 +12,16 @@ from edgeresnet.export.canonical import INPUT_NAME
 from edgeresnet.export.graph import constant
 
 
-def embed_preprocess(model: ir.Model, spec: InputSpec) -> None:
+def embed_preprocess(model: ir.Model, spec: InputSpec, *, cast_first: bool = False) -> None:
     """Replace the input (N, 3, H, W) float32 by (N, H, W, 3) uint8 and normalize inside.
 
     The arithmetic is that of `edgeresnet.dataset.normalize`: float32 ``x * scale + offset``.
+
+    Args:
+        model: changed in place.
+        spec: what the pixels are normalized with.
+        cast_first: before the transposition of four times as many bytes: TensorRT does nothing
+            else with uint8.
     """
     graph = model.graph
     normalized = graph.inputs[0]
@@ -27,12 +35,14 @@ def embed_preprocess(model: ir.Model, spec: InputSpec) -> None:
         constant(graph, f"preprocess.{name}", array.astype(np.float32).reshape(1, 3, 1, 1))
         for name, array in zip(("scale", "offset"), affine(spec), strict=True)
     )
-    chain = [
-        ir.node("Transpose", [pixels], {"perm": [0, 3, 1, 2]}, name="preprocess.transpose"),
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("Transpose", {"perm": [0, 3, 1, 2]}),
+        ("Cast", {"to": ir.DataType.FLOAT}),
     ]
-    chain.append(
-        ir.node("Cast", chain[-1].outputs, {"to": ir.DataType.FLOAT}, name="preprocess.cast")
-    )
+    chain: list[ir.Node] = []
+    for op, attributes in reversed(steps) if cast_first else steps:
+        before = chain[-1].outputs[0] if chain else pixels
+        chain.append(ir.node(op, [before], attributes, name=f"preprocess.{op.lower()}"))
     chain.append(ir.node("Mul", [chain[-1].outputs[0], scale], name="preprocess.mul"))
     chain.append(ir.node("Add", [chain[-1].outputs[0], offset], name="preprocess.add"))
     for node in chain:

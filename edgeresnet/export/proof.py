@@ -14,11 +14,14 @@ from typing import Any
 
 import onnx_ir as ir
 
+from edgeresnet.bundle import ENGINES
 from edgeresnet.errors import CheckError
 from edgeresnet.export.graph import nodes_of
 from edgeresnet.targets.onnx import OnnxTarget
 from edgeresnet.targets.openvino import compile_model
-from edgeresnet.targets.protocol import RunOptions
+from edgeresnet.targets.protocol import BuildOptions, RunOptions
+from edgeresnet.targets.tensorrt_engine import ENGINE, read_record
+from edgeresnet.targets.tensorrt_layers import EngineLayer
 
 # ONNX operator in the exported graph: the kernels that compute it in integers in ONNX Runtime.
 ONNX_KERNELS = {"Conv": ("QLinearConv",), "Add": ("QLinearAdd",), "Gemm": ("QGemm",)}
@@ -83,7 +86,9 @@ def prove_integer(
 def onnx_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kernel]:
     """The kernels of ONNX Runtime's optimized model on this CPU."""
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
-        optimized = ir.load(OnnxTarget().save_engine(model_path, "cpu", Path(folder)))
+        optimized = ir.load(
+            OnnxTarget().save_engine(model_path, "cpu", Path(folder), BuildOptions())
+        )
         kernels = []
         for node in optimized.graph:
             # ONNX Runtime appends a token to the name of a node that it fuses.
@@ -113,7 +118,32 @@ def openvino_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kern
     return kernels
 
 
-KERNELS: dict[str, Callable[[Path, Mapping[str, str]], list[Kernel]]] = {
+def tensorrt_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kernel] | None:
+    """The layers of the engine that was built beside the model; None if none could be built.
+
+    TensorRT computes a convolution or classifier in integers if what it multiplies is int8. An
+    add becomes part of a pointwise kernel, which must hand on int8.
+    """
+    engines = sorted((model_path.parent / ENGINES).glob(f"*{ENGINE}"))
+    if not engines:
+        return None
+    kernels = []
+    for facts in read_record(engines[0]).layers:
+        layer = EngineLayer(**facts)
+        adds = tuple(name for name in layer.layers if expected.get(name) == "Add")
+        if adds:
+            wrote = ", ".join(layer.outputs)
+            kernels.append(Kernel(f"{layer.op} to {wrote}", set(layer.outputs) == {"int8"}, adds))
+        # The rest of a convolution, as its bias, is in pointwise kernels under its name too.
+        products = tuple(name for name in layer.layers if expected.get(name) in ("Conv", "Gemm"))
+        if products and layer.matrix:
+            integer = set(layer.inputs) == {"int8"} and layer.weights == "int8"
+            kernels.append(Kernel(f"{layer.op} of {layer.precision}", integer, products))
+    return kernels
+
+
+KERNELS: dict[str, Callable[[Path, Mapping[str, str]], list[Kernel] | None]] = {
     "onnx": onnx_kernels,
     "openvino": openvino_kernels,
+    "tensorrt": tensorrt_kernels,
 }

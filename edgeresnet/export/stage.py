@@ -16,6 +16,7 @@ from edgeresnet.bundle import (
     BatchRange,
     Bundle,
     Manifest,
+    build_options,
     check_replaceable,
     relative_difference,
     run_padded,
@@ -23,13 +24,16 @@ from edgeresnet.bundle import (
 )
 from edgeresnet.dataset import batches, normalize, open_dataset
 from edgeresnet.device import versions
-from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.errors import CheckError, InputError
+from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.lint import check_canonical, check_pattern
+from edgeresnet.export.precisions import PROVERS, check_precision
 from edgeresnet.export.preprocess import embed_preprocess
 from edgeresnet.export.proof import KERNELS, expected_layers, prove_integer
 from edgeresnet.model import count_layers
+from edgeresnet.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import PATTERN, is_sparse
 from edgeresnet.targets import target_of
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 
 # Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
 # where fake quantization does, but on uint8's finer grid behind each ReLU.
-TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1, "int8+fp16": 1e-1}
 ONE_IMAGE = BatchRange(1, 1, 1)
 
 
@@ -76,8 +80,9 @@ def export_bundle(
 
     Args:
         checkpoint: float for float precisions; fake-quantized for ``int8``.
-        target: ``onnx`` or ``openvino``.
-        precision: ``fp32``, ``int8``, and where the runtime has them ``fp16`` and ``bf16``.
+        target: ``onnx``, ``openvino`` or ``tensorrt``.
+        precision: ``fp32``, ``int8``, where the runtime has them ``fp16`` and ``bf16``, and for
+            ``tensorrt`` also ``int8+fp16``.
         out_dir: the bundle's folder; replaced only when all has succeeded.
         options: batch sizes, embedded preprocessing, golden images.
         data: DATA SPEC of the golden images; None: the one it was trained on, else noise.
@@ -98,9 +103,17 @@ def export_bundle(
             model, checkpoint.input_spec, target, precision, Path(folder), options
         )
         model_path = next(iter(files.values()))
+        if target == "tensorrt":
+            build = build_options(
+                checkpoint.input_spec,
+                options.batch,
+                pixels=options.embed_preprocess,
+                sparse=is_sparse(checkpoint),
+            )
+            files |= build_ahead(model_path, build, on_step)
         on_step("proving logits and kernels")
         images = golden_images(checkpoint, options.golden_images, data)
-        logits = _reference_logits(model, images, checkpoint, quantized=precision == "int8")
+        logits = _reference_logits(model, images, checkpoint, quantized=is_quantized(precision))
         proof = _prove(graph, model_path, target, precision, options, checkpoint, images, logits)
         if is_sparse(checkpoint):
             proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
@@ -121,42 +134,14 @@ def write_model(
     Returns:
         The encoded graph, and each file by its name in a bundle; the first is the one to open.
     """
-    quantized = precision == "int8"
+    quantized = is_quantized(precision)
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
         check_canonical(graph)
-        ENCODINGS[target](graph)
+    ENCODINGS[target](graph, precision)
     if options.embed_preprocess:
-        embed_preprocess(graph, spec)
+        embed_preprocess(graph, spec, cast_first=target == "tensorrt")
     return graph, WRITERS[target](graph, folder, precision)
-
-
-def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None:
-    """Refuse what the target cannot run, with the reason, before any work."""
-    runtime = target_of(target)
-    if precision == "int8" and checkpoint.precision != "int8":
-        raise InputError(
-            "an INT8 bundle needs a quantized checkpoint",
-            "quantize first: edgeresnet quantize CKPT --data DATA -o int8.pt.",
-        )
-    here = runtime.available()
-    if not here.usable:
-        raise MissingError(f"target {target} is not here: {here.reason}", here.fix or "")
-    if precision in ("fp32", "int8"):
-        return
-    if target == "onnx":
-        raise InputError(
-            f"ONNX Runtime's CPU kernels do not compute in {precision}: it would convert every "
-            "tensor back to fp32 and be slower",
-            "export --int8, or without --fp16/--bf16 for fp32.",
-        )
-    able = [d for d in runtime.devices() if precision.upper() in d.capabilities]
-    if not able:
-        raise InputError(
-            f"no {target} device on this machine computes in {precision}, so it cannot be proven",
-            "export on a machine that has one (edgeresnet devices shows capabilities), or export "
-            "--int8 or fp32.",
-        )
 
 
 def _folded(checkpoint: Checkpoint) -> QuantResNet:
@@ -220,6 +205,7 @@ def _write_openvino(graph: ir.Model, folder: Path, precision: str) -> dict[str, 
 WRITERS: dict[str, Callable[[ir.Model, Path, str], dict[str, Path]]] = {
     "onnx": _write_onnx,
     "openvino": _write_openvino,
+    "tensorrt": _write_onnx,
 }
 
 
@@ -234,22 +220,28 @@ def _prove(
     logits: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
-    run_options = RunOptions(precision="fp32" if precision == "int8" else precision)
     inputs = images if options.embed_preprocess else normalize(images, checkpoint.input_spec)
-    with target_of(target).load(model_path, "cpu", run_options) as session:
+    prover = PROVERS.get(target, target)
+    run_options = RunOptions(precision=float_precision(precision), as_written=prover != target)
+    with target_of(prover).load(model_path, "cpu", run_options) as session:
         difference = relative_difference(run_padded(session, inputs), logits)
     if difference > TOLERANCES[precision]:
         raise CheckError(
-            f"{target} gives logits {difference:.4f} of their range away from PyTorch's; "
+            f"{prover} gives logits {difference:.4f} of their range away from PyTorch's; "
             f"{TOLERANCES[precision]} is allowed",
             "if it was quantized with --weight-bits 8 and this processor has no VNNI, give 7; "
             "else calibrate on more images of the real data, or train with --method qat.",
         )
-    proof: dict[str, Any] = {"logit_difference": difference, "images": len(images)}
-    if precision == "int8":
+    proof: dict[str, Any] = {
+        "logit_difference": difference,
+        "images": len(images),
+        "logits_from": prover,
+    }
+    if is_quantized(precision):
         expected = expected_layers(graph)
         kernels = KERNELS[target](model_path, expected)
-        proof["integer_kernels"] = prove_integer(expected, kernels, target)
+        if kernels is not None:
+            proof["integer_kernels"] = prove_integer(expected, kernels, target)
     return proof
 
 
@@ -280,9 +272,9 @@ def _manifest(
         proof=proof,
         provenance={
             "exported_with": versions(),
-            "quantization": checkpoint.quantization if precision == "int8" else None,
+            "quantization": checkpoint.quantization if is_quantized(precision) else None,
             **checkpoint.provenance,
         },
         widths=checkpoint.widths.to_dict(),
-        layers=tuple({**vars(layer), "precision": precision} for layer in layers),
+        layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
     )

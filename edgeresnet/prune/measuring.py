@@ -5,6 +5,7 @@ A kernel's time does not depend on what it computes, so a calibration on noise w
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ import torch
 from torchvision.models import ResNet
 from typing_extensions import Self
 
+from edgeresnet.bundle import ENGINES
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.export.stage import ExportOptions, write_model
 from edgeresnet.latency import interleave
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
-from edgeresnet.targets import RunOptions, target_of
+from edgeresnet.targets import BuildOptions, RunOptions, target_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 # Sessions of one model differ by a few percent from where their memory happens to lie.
 SESSIONS, ROUNDS = 3, 40
 PROFILE_RUNS = 10
+SUFFIX = re.compile(r"_token_|/|_myl\d+_\d+$| \+ ")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Place:
     threads: int | None = None
 
 
-def int8_model_path(checkpoint: Checkpoint, target: str, folder: Path) -> Path:
-    """Write a float network as the target's INT8 model, calibrated on noise."""
+def int8_model_path(checkpoint: Checkpoint, target: str, device: str, folder: Path) -> Path:
+    """Write a float network as the target's INT8 model, calibrated on noise, and ready to load."""
     size = checkpoint.input_spec.image_size
     model = QuantResNet(cast(ResNet, checkpoint.build()))
     generator = torch.Generator().manual_seed(0)
@@ -52,7 +55,13 @@ def int8_model_path(checkpoint: Checkpoint, target: str, folder: Path) -> Path:
     model.fold()
     options = ExportOptions()
     _, files = write_model(model, checkpoint.input_spec, target, "int8", folder, options)
-    return next(iter(files.values()))
+    path = next(iter(files.values()))
+    if target == "tensorrt":
+        # It loads engines only, and those of a bundle beside its model.
+        engine_dir = folder / ENGINES
+        engine_dir.mkdir(exist_ok=True)
+        target_of(target).save_engine(path, device, engine_dir, BuildOptions())
+    return path
 
 
 class LatencyProbe:
@@ -83,7 +92,7 @@ class LatencyProbe:
     def _write(self, checkpoint: Checkpoint, name: str) -> Path:
         folder = Path(self._folder.name) / name
         folder.mkdir(exist_ok=True)
-        return int8_model_path(checkpoint, self._place.target, folder)
+        return int8_model_path(checkpoint, self._place.target, self._place.device, folder)
 
     def _open(self, path: Path, *, profile_layers: bool = False) -> Session:
         options = RunOptions(
@@ -96,9 +105,10 @@ class LatencyProbe:
         with self._open(self._dense_path, profile_layers=True) as session:
             for _ in range(PROFILE_RUNS):
                 session.run(noise(session))
-            # Runtimes append to the name of a layer that they fuse: conv1_token_3, fc/….
+            # Runtimes append to the name of a layer that they fuse: conv1_token_3, fc/….,
+            # conv1_myl0_3, conv1 + conv1.relu.
             return {
-                layer.name.split("_token_")[0].split("/")[0]: layer.time_ms
+                SUFFIX.split(layer.name, maxsplit=1)[0]: layer.time_ms
                 for layer in session.layers()
                 if layer.precision == "int8"
             }

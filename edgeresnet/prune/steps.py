@@ -47,7 +47,7 @@ def measure_step(
         for width in (*WIDTHS.values(), WIDEST):
             place = Path(folder) / str(width)
             place.mkdir()
-            path = int8_model_path(_uniform(width), target, place)
+            path = int8_model_path(_uniform(width), target, device, place)
             options = RunOptions(threads=threads, precision="fp32")
             session = stack.enter_context(target_of(target).load(path, device, options))
             image = noise(session)

@@ -27,10 +27,10 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms")
         table.add_row(
             str(row["batch"]),
-            *(f"{row[k]:.2f}" for k in keys),
-            f"{row['throughput_ips']:.1f}",
-            f"{row['load_ms']:.0f}",
-            f"{row['first_ms']:.1f}",
+            *(_figure(row[k], 2) for k in keys),
+            _figure(row["throughput_ips"], 1),
+            _figure(row["load_ms"], 0),
+            _figure(row["first_ms"], 1),
         )
     return table
 
@@ -44,6 +44,26 @@ def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in measured:
         table.add_row(str(row["batch"]), *(f"{row[k]:.2f}" for k in keys))
     return table
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def stage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where a run's time goes, one line for each row that knows."""
+    parts = {
+        "h2d_ms": "to device",
+        "compute_ms": "compute",
+        "d2h_ms": "back",
+        "enqueue_ms": "launch",
+    }
+    return [
+        f"batch {row['batch']}: "
+        + ", ".join(f"{name} {row[key]:.3f} ms" for key, name in parts.items() if key in row)
+        for row in rows
+        if "compute_ms" in row
+    ]
 
 
 def layers_table(layers: Sequence[Any], limit: int = 25) -> Table:
@@ -154,6 +174,7 @@ def devices_table(result: Mapping[str, Any]) -> Table:
     for target in result["targets"]:
         if target["available"]:
             lines = [f"{d['name']}: {d['description']}" for d in target["devices"]]
+            lines = lines or [target["reason"] or "no device is here"]
         else:
             lines = [f"{target['reason']}", f"{target['fix']}"]
         table.add_row(target["name"], target["version"] or "–", "\n".join(lines))

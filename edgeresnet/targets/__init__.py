@@ -7,16 +7,19 @@ from edgeresnet.targets.onnx import OnnxTarget
 from edgeresnet.targets.openvino import OpenVinoTarget
 from edgeresnet.targets.protocol import (
     Availability,
+    BuildOptions,
     Device,
     LayerProfile,
     RunOptions,
     Session,
     Target,
 )
+from edgeresnet.targets.tensorrt import TensorRtTarget
 
 __all__ = [
     "TARGETS",
     "Availability",
+    "BuildOptions",
     "Device",
     "LayerProfile",
     "RunOptions",
@@ -25,7 +28,11 @@ __all__ = [
     "target_of",
 ]
 
-TARGETS: dict[str, Target] = {"onnx": OnnxTarget(), "openvino": OpenVinoTarget()}
+TARGETS: dict[str, Target] = {
+    "onnx": OnnxTarget(),
+    "openvino": OpenVinoTarget(),
+    "tensorrt": TensorRtTarget(),
+}
 
 
 def target_of(name: str) -> Target:

@@ -16,6 +16,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.targets.protocol import (
     LARGEST_BATCH,
     Availability,
+    BuildOptions,
     Device,
     LayerProfile,
     RunOptions,
@@ -35,6 +36,7 @@ class OnnxTarget:
     """ONNX Runtime."""
 
     name = "onnx"
+    default_device = "cpu"
 
     def available(self) -> Availability:
         """Whether onnxruntime can be imported."""
@@ -60,12 +62,14 @@ class OnnxTarget:
         """Open an ``.onnx`` file."""
         return OnnxSession(model_path, device, options)
 
-    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path:
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
         """The graph that ONNX Runtime optimizes for this CPU."""
         engine_path = engine_dir / "optimized.onnx"
-        options = session_options(RunOptions())
-        options.optimized_model_filepath = str(engine_path)
-        open_session(model_path, device, options)
+        settings = session_options(RunOptions())
+        settings.optimized_model_filepath = str(engine_path)
+        open_session(model_path, device, settings)
         return engine_path
 
 
@@ -78,6 +82,8 @@ def session_options(options: RunOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads or 0
     settings.log_severity_level = 3
+    if options.as_written:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Its idle threads otherwise spin for a while and slow down whatever runs next, which in an
     # interleaved comparison is the other candidate.
     settings.add_session_config_entry("session.force_spinning_stop", "1")

@@ -15,6 +15,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.targets.protocol import (
     LARGEST_BATCH,
     Availability,
+    BuildOptions,
     Device,
     LayerProfile,
     RunOptions,
@@ -33,6 +34,7 @@ class OpenVinoTarget:
     """OpenVINO."""
 
     name = "openvino"
+    default_device = "cpu"
 
     def available(self) -> Availability:
         """Whether openvino can be imported."""
@@ -58,7 +60,9 @@ class OpenVinoTarget:
         """Open an ``.xml`` file (or ``.onnx``, which OpenVINO reads as well)."""
         return OpenVinoSession(model_path, device, options)
 
-    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path:
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
         """The blob that OpenVINO compiles for the device."""
         engine_path = engine_dir / f"{device}.blob"
         compiled = compile_model(model_path, device, RunOptions())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
@@ -55,12 +55,42 @@ class RunOptions:
         batch: fix an open batch dimension to this N.
         profile_layers: let the runtime time its layers, which slows it down.
         precision: what the floats are computed in, where the runtime chooses: fp32, fp16, bf16.
+        as_written: run every operator of the file by itself, fusing none: slow, and what other
+            runtimes' answers are held against.
+        cuda_graph: launch the whole network at once, where the runtime has CUDA graphs.
+        spin_wait: wait for a GPU by polling: answers sooner and keeps a core busy.
     """
 
     threads: int | None = None
     batch: int | None = None
     profile_layers: bool = False
     precision: str | None = None
+    as_written: bool = False
+    cuda_graph: bool = True
+    spin_wait: bool = False
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is compiled; only TensorRT has such choices.
+
+    Attributes:
+        batch: smallest, best and largest, for a model that leaves it open.
+        input_shape: of one input, where the compiler has to be told; as in `Session`.
+        sparse: the weights are 2:4 sparse, so kernels for that may be used.
+        workspace_mib: memory that kernels may use at most; None leaves it to the runtime.
+        version_compatible: to load in later versions of the runtime too.
+        hardware_compatible: to load on other GPUs, from Ampere on, too.
+        gpu_fallback: the GPU may run what the DLA cannot.
+    """
+
+    batch: tuple[int, int, int] | None = None
+    input_shape: tuple[int, int, int] | None = None
+    sparse: bool = False
+    workspace_mib: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    gpu_fallback: bool = False
 
 
 class Session(Protocol):
@@ -98,11 +128,25 @@ class Session(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class StageTimes(Protocol):
+    """A session that knows the parts of a run on a device of its own."""
+
+    def stage_times_ms(self) -> dict[str, float]:
+        """Median milliseconds so far: ``h2d_ms``, ``compute_ms``, ``d2h_ms``, ``enqueue_ms``."""
+        ...
+
+
 class Target(Protocol):
     """One runtime."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def default_device(self) -> str:
+        """The device that is meant where none is named."""
+        ...
 
     def available(self) -> Availability:
         """Usable here? If not: why, and what mends it."""
@@ -121,6 +165,8 @@ class Target(Protocol):
         """
         ...
 
-    def save_engine(self, model_path: Path, device: str, engine_dir: Path) -> Path | None:
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path | None:
         """Keep what the runtime compiles for the device; None if it has nothing to keep."""
         ...

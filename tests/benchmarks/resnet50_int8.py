@@ -29,7 +29,7 @@ from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.targets import TARGETS
 from edgeresnet.targets.onnx import OnnxTarget
 from edgeresnet.targets.protocol import RunOptions
-from tests.conftest import make_checkpoint
+from tests.conftest import CPU_TARGETS, make_checkpoint
 
 SIZE, CALIBRATION = 224, 16
 
@@ -57,7 +57,7 @@ def make_models(folder: Path) -> dict[str, tuple[str, Path]]:
     options = QuantizeOptions(method="ptq", calibration_images=CALIBRATION)
     int8, _ = quantize_checkpoint(source, data=data, options=options, limit=20, progress=False)
     models = {}
-    for target in TARGETS:
+    for target in CPU_TARGETS:
         for precision, checkpoint in (("fp32", source), ("int8", int8)):
             out_dir = folder / f"{target}-{precision}"
             bundle = export_bundle(checkpoint, target=target, precision=precision, out_dir=out_dir)

@@ -24,7 +24,7 @@ from edgeresnet.prune.criteria import Evidence
 from edgeresnet.prune.measuring import int8_model_path, noise
 from edgeresnet.prune.shaping import Shaper
 from edgeresnet.targets import TARGETS, RunOptions
-from tests.conftest import make_checkpoint
+from tests.conftest import CPU_TARGETS, make_checkpoint
 
 SHARES = (1.0, 0.5, 0.25)
 CRITERION = "random"
@@ -49,11 +49,11 @@ def main(rounds: int) -> None:
     table = Table("target", "MACs", "p50 ms", "against dense", box=None)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runs = {}
-        for target in TARGETS:
+        for target in CPU_TARGETS:
             for share, network in networks.items():
                 place = Path(folder) / f"{target}-{share}"
                 place.mkdir()
-                path = int8_model_path(network, target, place)
+                path = int8_model_path(network, target, "cpu", place)
                 session = stack.enter_context(
                     TARGETS[target].load(path, "cpu", RunOptions(precision="fp32"))
                 )
@@ -64,7 +64,7 @@ def main(rounds: int) -> None:
         share: sum(layer.macs for layer in count_layers(network.build(), 224))
         for share, network in networks.items()
     }
-    for target in TARGETS:
+    for target in CPU_TARGETS:
         for share in SHARES:
             own = timed[f"{target} {share}"]
             ratio = speedup(timed[f"{target} 1.0"].samples_ms, own.samples_ms)

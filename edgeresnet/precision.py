@@ -1,0 +1,25 @@
+"""What the name of a precision says; the device half needs it without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# "int8+fp16" is INT8 with half precision around it, where the graph itself says so: TensorRT.
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8+fp16"]
+
+
+def is_quantized(precision: str) -> bool:
+    """Whether convolutions compute in integers."""
+    return precision.split("+")[0] == "int8"
+
+
+def float_precision(precision: str) -> str:
+    """What the floats of a model are computed in: fp32, fp16 or bf16."""
+    if not is_quantized(precision):
+        return precision
+    return precision.partition("+")[2] or "fp32"
+
+
+def layer_precision(precision: str) -> str:
+    """What the layers themselves are computed in."""
+    return "int8" if is_quantized(precision) else precision

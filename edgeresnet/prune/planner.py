@@ -143,6 +143,9 @@ class _Search:
             self._order[name] = np.argsort(-scores, kind="stable")
             sums = np.cumsum(scores[self._order[name]])
             self._worth[name] = np.concatenate([[0.0], sums])
+        # Dead channels are worth nothing; among them what saves most still goes first.
+        total = float(sum(worth[-1] for worth in self._worth.values()))
+        self._least = max(1e-12 * total, 1e-150)
         self._terms: defaultdict[str, list[Term]] = defaultdict(list)
         for term in terms:
             for name in term.groups:
@@ -173,7 +176,7 @@ class _Search:
         if len(widths) == 0:
             return None
         worth = self._worth[name]
-        losses = np.maximum(worth[now] - worth[widths], np.finfo(np.float64).tiny)
+        losses = np.maximum(worth[now] - worth[widths], self._least)
         rates = self._slope(name) * (now - widths) / losses
         best = int(rates.argmax())
         return float(rates[best]), {name: int(widths[best])}
@@ -187,7 +190,7 @@ class _Search:
         cut = dict.fromkeys(inner, 0)
         # A block without any channel in one of its inner groups computes nothing.
         loss = min(self._worth[g][self.widths[g]] for g in inner)
-        return self._saving(cut) / max(float(loss), np.finfo(np.float64).tiny), cut
+        return self._saving(cut) / max(float(loss), self._least), cut
 
     def _saving(self, cut: Mapping[str, int]) -> float:
         touched = {id(term): term for name in cut for term in self._terms[name]}.values()

@@ -63,6 +63,16 @@ def test_plan_keeps_the_best_channels_of_each_group() -> None:
         assert importance[name][kept].min() >= importance[name][gone].max()
 
 
+def test_plan_cuts_dead_channels_first_when_their_importance_is_zero() -> None:
+    groups = groups_of("resnet18", Widths.dense("resnet18"))
+    importance = random_importance(groups)
+    importance["layer4"][:] = 0
+    terms = cost_terms(groups, macs("resnet18", Widths.dense("resnet18")))
+    plan = plan_widths(groups, importance, terms, 0.85, Limits.of(groups, 16, 0.125))
+    assert plan.widths["layer4"] < 512
+    assert all(plan.widths[name] == g.channels for name, g in groups.items() if name != "layer4")
+
+
 def test_plan_removes_blocks_where_they_are_worth_least() -> None:
     arch = "resnet50"
     groups = groups_of(arch, Widths.dense(arch))

@@ -37,7 +37,7 @@ class Group:
     block: str | None = None
 
 
-def block_names(arch: str, widths: Widths) -> Iterator[tuple[int, int, str]]:
+def block_names(widths: Widths) -> Iterator[tuple[int, int, str]]:
     """Stage (from 0), place in it and name of every block that is there."""
     for s, (stage, inner) in enumerate(zip(STAGES, widths.inner, strict=True)):
         for b, block_inner in enumerate(inner):
@@ -54,7 +54,7 @@ def groups_of(arch: str, widths: Widths) -> dict[str, Group]:
     """
     info = arch_of(arch)
     last = info.convs
-    blocks = list(block_names(arch, widths))
+    blocks = list(block_names(widths))
     found: dict[str, Group] = {}
 
     def add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeresnet.augment import Normalizer, fits_in_memory, load_pixels
+from edgeresnet.convolution import MatmulWeightGradients
 from edgeresnet.dataset import Dataset, InputSpec, batches
 from edgeresnet.errors import InputError
 from edgeresnet.options import TrainOptions
@@ -160,7 +162,7 @@ class Learner:
             Mean loss and number of right answers, both 0-D on the device.
         """
         self.model.train()
-        with self._autocast():
+        with self._autocast(), self._convolutions():
             logits = self.model(images)
         logits = logits.float()
         loss = self._loss(logits, images, labels)
@@ -185,6 +187,11 @@ class Learner:
         precision = self.options.precision
         dtype = DTYPES[precision] if precision != "fp32" else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
+
+    def _convolutions(self) -> contextlib.AbstractContextManager[object]:
+        if self.device.type == "cpu" and self.options.precision == "fp32":
+            return MatmulWeightGradients()
+        return contextlib.nullcontext()
 
     def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)

@@ -22,6 +22,7 @@ from edgeresnet.cli_options import (
     speaker,
 )
 from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
+from edgeresnet.precision import WIDE, is_quantized
 
 HOST_FIX = "pip install 'edgeresnet[host]'"
 RUNS_DIR = Path("runs")
@@ -58,7 +59,9 @@ def export(
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
     ] = None,
-    target: Annotated[str, typer.Option("--target", help="onnx, openvino or tensorrt.")] = "onnx",
+    target: Annotated[
+        str, typer.Option("--target", help="onnx, openvino, tensorrt or qnn.")
+    ] = "onnx",
     output: Annotated[
         Optional[Path], typer.Option("--output", "-o", help="Bundle folder to write.")
     ] = None,
@@ -67,6 +70,9 @@ def export(
         bool, typer.Option("--fp16", help="Half precision; tensorrt: also around --int8.")
     ] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16, on a device with it.")] = False,
+    a16: Annotated[
+        bool, typer.Option("--a16", help="qnn: 16-bit activations with --int8 weights.")
+    ] = False,
     batch: Annotated[
         str, typer.Option("--batch", help="One size, or smallest:best:largest as 1:8:32.")
     ] = "1",
@@ -84,7 +90,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
-    precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16})
+    precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
     from edgeresnet.bundle import BatchRange, check_replaceable
     from edgeresnet.targets import target_of
 
@@ -101,10 +107,10 @@ def export(
         from edgeresnet.options import QuantizeOptions
         from edgeresnet.quantize import quantize_checkpoint
 
-        # GPUs have no 8-bit products that saturate, so weights may have all their bits.
+        # GPUs and NPUs have no 8-bit products that saturate: weights may have all their bits.
         options = QuantizeOptions(
             method="ptq", calibration_images=calibration_images,
-            weight_bits=8 if target == "tensorrt" else QuantizeOptions.weight_bits,
+            weight_bits=8 if target in ("tensorrt", "qnn") else QuantizeOptions.weight_bits,
         )  # fmt: skip
         loaded, _ = quantize_checkpoint(
             loaded, data=known_data(data, loaded.data, source), options=options, limit=limit,
@@ -158,18 +164,24 @@ def _precision(target: str, given: dict[str, bool]) -> str:
     names = [name for name, wanted in given.items() if wanted]
     if names == ["int8", "fp16"] and target == "tensorrt":
         return "int8+fp16"
+    if "a16" in names:
+        if names == ["int8", "a16"] and target == "qnn":
+            return WIDE
+        raise InputError(
+            "--a16 is for 8-bit weights on target qnn", "give --target qnn --int8 --a16."
+        )
     if len(names) > 1:
         raise InputError(
             "more than one precision is given",
             "give one of --int8, --fp16, --bf16; --int8 --fp16 is for --target tensorrt.",
         )
-    return names[0] if names else "fp32"
+    return names[0] if names else ("fp16" if target == "qnn" else "fp32")
 
 
 def _newest_checkpoint(precision: str) -> Path:
     """Of the run that wrote a checkpoint last, the one that is furthest on."""
     stages = ["02-prune", "01-train"]
-    if precision.startswith("int8"):
+    if is_quantized(precision):
         stages.insert(0, "03-quantize")
     found = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
     if not found:

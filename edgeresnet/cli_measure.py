@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeresnet.cli_options import (
+    AllowFallback,
     DeviceName,
     ImageSize,
     Json,
@@ -107,11 +108,13 @@ def profile(
         bool, typer.Option("--spin-wait", help="tensorrt: poll the GPU; keeps a core busy.")
     ] = False,
     image_size: ImageSize = None,
+    allow_fallback: AllowFallback = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Latency, throughput, memory and energy of a model on a device."""
+    from edgeresnet.placement import share_lines
     from edgeresnet.report.tables import energy_table, layers_table, profile_table, stage_lines
     from edgeresnet.targets.protocol import LayerProfile
 
@@ -124,6 +127,7 @@ def profile(
         rows, layer_profiles = profile_model(
             model, device=device, batches=sizes, threads=threads, image_size=image_size,
             layers=layers, cuda_graph=cuda_graph, spin_wait=spin_wait,
+            allow_fallback=allow_fallback,
         )  # fmt: skip
         listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
         result = {"schema": 1, **rows[0], "batches": rows, **listed}
@@ -137,6 +141,7 @@ def profile(
         tables.append(energy_table(measured))
     if layers:
         tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
+    tables += share_lines(measured[0].get("placement", ()))
     warnings = dict.fromkeys(text for row in measured for text in row.get("warnings", ()))
     show(*tables, *(f"warning: {text}" for text in warnings), quiet=quiet, json=json)
 
@@ -150,11 +155,13 @@ def evaluate(
     threads: Threads = None,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    allow_fallback: AllowFallback = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
+    from edgeresnet.placement import share_lines
     from edgeresnet.report.tables import evaluate_table
 
     if on:
@@ -163,14 +170,16 @@ def evaluate(
         from edgeresnet.targets.protocol import RunOptions
 
         result = _evaluate(
-            model, data, device, limit, RunOptions(threads=threads), image_size,
+            model, data, device, limit,
+            RunOptions(threads=threads, allow_fallback=allow_fallback), image_size,
             skip_broken=skip_broken, quiet=quiet,
         )  # fmt: skip
     if json:
         from edgeresnet.report.results import write_json
 
         write_json(result, json)
-    show(evaluate_table(result), quiet=quiet, json=json)
+    placed = share_lines(result.get("placement", ()))
+    show(evaluate_table(result), *placed, quiet=quiet, json=json)
 
 
 def _evaluate(
@@ -196,6 +205,7 @@ def _evaluate(
                 embed_preprocess=opened.embed_preprocess, on_images=advance,
             )  # fmt: skip
         figures = accuracy(predictions)
+        placement = opened.placement(allow_fallback=options.allow_fallback)
     return {
         "schema": 1,
         "target": opened.target,
@@ -206,7 +216,9 @@ def _evaluate(
         "data": dataset.name,
         "skipped": list(dataset.skipped),
         "preprocess_ms": predictions.preprocess_ms,
-        "run_ms": predictions.run_ms,
+        "run_ms": None if opened.emulated else predictions.run_ms,
+        "emulated": opened.emulated,
+        "placement": placement,
     }
 
 
@@ -232,6 +244,7 @@ def compare(
     seed: Seed = 0,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    allow_fallback: AllowFallback = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -250,7 +263,7 @@ def compare(
     from edgeresnet.progress import images_progress
     from edgeresnet.targets.protocol import RunOptions
 
-    options = RunOptions(threads=threads)
+    options = RunOptions(threads=threads, allow_fallback=allow_fallback)
     with ExitStack() as stack:
         models = [
             stack.enter_context(
@@ -293,12 +306,14 @@ def enforce(result: dict[str, Any]) -> None:
 def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
     """Layers, widths, multiply-accumulates, parameters and precision of each."""
     from edgeresnet.report.results import write_json
-    from edgeresnet.report.tables import inspect_table, widths_table
+    from edgeresnet.report.tables import engines_table, inspect_table, widths_table
 
     if (model / "manifest.json").is_file() or model.is_dir():
-        from edgeresnet.bundle import load_bundle
+        from edgeresnet.bundle import ENGINES, load_bundle
+        from edgeresnet.targets.engine_record import describe_engines
 
         result = load_bundle(model).manifest.description()
+        result["engines"] = describe_engines(model / ENGINES)
     else:
         from edgeresnet.inspecting import describe_checkpoint
 
@@ -306,8 +321,9 @@ def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
     result = {"schema": 1, **result}
     if json:
         write_json(result, json)
-    pruned = [widths_table(result["pruning"])] if result["pruning"] else []
-    show(inspect_table(result), *pruned, quiet=quiet, json=json)
+    extra = [widths_table(result["pruning"])] if result["pruning"] else []
+    extra += [engines_table(result["engines"])] if result.get("engines") else []
+    show(inspect_table(result), *extra, quiet=quiet, json=json)
 
 
 def devices(
@@ -345,6 +361,7 @@ def devices(
             {
                 "name": name, "available": here.usable, "version": here.version,
                 "reason": here.reason, "fix": here.fix, "devices": found,
+                "missing": [vars(lacking) for lacking in target.missing()],
             }
         )  # fmt: skip
     result = {

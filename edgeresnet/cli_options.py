@@ -45,7 +45,11 @@ Threads = Annotated[
 ]
 DeviceName = Annotated[
     Optional[str],
-    typer.Option("--device", help="cpu, gpu, npu, dla0; left out: the target's usual one."),
+    typer.Option("--device", help="cpu, gpu, npu, dla0, sm8650; left out: the target's usual."),
+]
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="The CPU may run what the device cannot."),
 ]
 Json = Annotated[
     Optional[str],

@@ -10,6 +10,7 @@ import numpy as np
 from edgeresnet.accuracy import Predictions, accuracy, agreement, paired_difference, predict
 from edgeresnet.dataset import batches, normalize
 from edgeresnet.device import environment, integer_speed_note
+from edgeresnet.errors import InputError
 from edgeresnet.latency import Latency, interleave, speedup
 from edgeresnet.options import Budgets
 
@@ -62,12 +63,14 @@ def compare(
         for m in models
     ]
     inputs = [_input_batch(m, dataset, batch) for m in models]
+    # An emulator's times say nothing, so it takes no part in the timed rounds.
     runs = {
         str(i): (lambda m=m, x=x: m.session.run(x))
         for i, (m, x) in enumerate(zip(models, inputs, strict=True))
+        if not m.emulated
     }
-    timed = interleave(runs, rounds, batch=batch, seed=seed, on_round=on_round)
-    latencies = [timed[str(i)] for i in range(len(models))]
+    timed = interleave(runs, rounds, batch=batch, seed=seed, on_round=on_round) if runs else {}
+    latencies = [timed.get(str(i)) for i in range(len(models))]
     references = references or [0] * len(models)
     names = unique_names([m.name for m in models])
     rows = [
@@ -112,12 +115,15 @@ def _row(
     names: Sequence[str],
     models: Sequence[Opened],
     predictions: Sequence[Predictions],
-    latencies: Sequence[Latency],
+    latencies: Sequence[Latency | None],
     reference: int,
     seed: int,
 ) -> dict[str, Any]:
     model, own, latency = models[index], predictions[index], latencies[index]
-    baseline = predictions[0]
+    baseline, before = predictions[0], latencies[reference]
+    faster = None
+    if latency is not None and before is not None:
+        faster = speedup(before.samples_ms, latency.samples_ms, seed=seed).to_dict()
     return {
         "name": names[index],
         "target": model.target,
@@ -126,12 +132,11 @@ def _row(
         **accuracy(own).to_dict(),
         "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
         "agreement": agreement(baseline, own),
-        **latency.to_dict(),
+        **(latency.to_dict() if latency else dict.fromkeys(("p50_ms", "p99_ms"))),
+        "emulated": model.emulated,
         "load_ms": model.load_ms,
         "preprocess_ms": own.preprocess_ms,
-        "speedup": speedup(
-            latencies[reference].samples_ms, latency.samples_ms, seed=seed
-        ).to_dict(),
+        "speedup": faster,
         "speedup_against": names[reference],
     }
 
@@ -140,6 +145,8 @@ def check_budgets(rows: Sequence[dict[str, Any]], budgets: Budgets) -> list[dict
     """Each budget with the worst candidate's value; a lone baseline is its own candidate."""
     candidates = rows[1:] or rows
     checked = []
+    if budgets.max_p99_ms is not None or budgets.min_speedup is not None:
+        _check_timed(candidates)
     if budgets.max_drop is not None:
         value = max(-row["top1_difference"]["value"] for row in candidates)
         checked.append(_budget("max_drop", budgets.max_drop, value, value <= budgets.max_drop))
@@ -156,6 +163,16 @@ def check_budgets(rows: Sequence[dict[str, Any]], budgets: Budgets) -> list[dict
             _budget("min_speedup", budgets.min_speedup, value, value >= budgets.min_speedup)
         )
     return checked
+
+
+def _check_timed(rows: Sequence[dict[str, Any]]) -> None:
+    untimed = [row["name"] for row in rows if row["speedup"] is None]
+    if untimed:
+        raise InputError(
+            f"a budget of time cannot be checked for {', '.join(untimed)}: an emulator ran it, or "
+            "what it is compared to",
+            "leave the budget out here, and compare on the device (--on ssh://USER@HOST).",
+        )
 
 
 def _budget(name: str, limit: float, value: float, met: bool) -> dict[str, Any]:

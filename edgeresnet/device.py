@@ -21,7 +21,10 @@ PACKAGES = (
     "torchvision",
     "onnx",
     "onnxruntime",
+    "onnxruntime-qnn",
     "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
     "numpy",
     "pillow",
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.placement import check_fallback, shares
 from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions
@@ -35,6 +36,7 @@ class Opened:
         name: for tables; unique among what is compared only if the paths differ.
         classes: None for a bare model file, which has no names.
         load_ms: reading and compiling.
+        layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
     """
 
     name: str
@@ -47,6 +49,23 @@ class Opened:
     classes: tuple[str, ...] | None
     data: str | None
     load_ms: float
+    layers: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the device is emulated: then logits count, and times say nothing."""
+        return self.session.emulated
+
+    def placement(self, *, allow_fallback: bool = False) -> list[dict[str, Any]]:
+        """Which unit runs which share of the layers and of the multiply-accumulates.
+
+        Raises:
+            CheckError: the CPU runs a part that was meant for another device.
+        """
+        kernels = self.session.kernels()
+        if not allow_fallback:
+            check_fallback(kernels, self.device)
+        return [asdict(share) for share in shares(kernels, self.layers)]
 
 
 @contextmanager
@@ -115,6 +134,7 @@ def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         manifest.classes,
         manifest.data,
         load_ms,
+        manifest.layers,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 # "int8+fp16" is INT8 with half precision around it, where the graph itself says so: TensorRT.
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8+fp16"]
+# "w8a16" has 8-bit weights and 16-bit activations: QNN.
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8+fp16", "w8a16"]
+WIDE = "w8a16"
 
 
 def is_quantized(precision: str) -> bool:
     """Whether convolutions compute in integers."""
-    return precision.split("+")[0] == "int8"
+    return precision == WIDE or precision.split("+")[0] == "int8"
 
 
 def float_precision(precision: str) -> str:
@@ -22,4 +24,4 @@ def float_precision(precision: str) -> str:
 
 def layer_precision(precision: str) -> str:
     """What the layers themselves are computed in."""
-    return "int8" if is_quantized(precision) else precision
+    return "int8" if precision.startswith("int8") else precision

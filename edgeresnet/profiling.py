@@ -38,6 +38,7 @@ def profile_model(
     root: Path = ROOT,
     cuda_graph: bool = True,
     spin_wait: bool = False,
+    allow_fallback: bool = False,
 ) -> tuple[list[dict[str, Any]], list[LayerProfile]]:
     """Measure a model at each batch size, in a session of its own.
 
@@ -51,18 +52,30 @@ def profile_model(
         root: where sys/, proc/ and etc/ of the machine lie.
         cuda_graph: on a GPU: launch the whole network at once.
         spin_wait: on a GPU: wait by polling.
+        allow_fallback: the CPU may run what the device cannot.
 
     Returns:
         One row of the JSON contract of ``profile`` for each size, and the layers at the first.
+
+    Raises:
+        MissingError: the device is only emulated here.
+        CheckError: the CPU runs a part that was meant for another device.
     """
     rows = []
     sizes: list[int | None] = [*batches] if batches else [None]
-    base = RunOptions(threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait)
+    base = RunOptions(
+        threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait, allow_fallback=allow_fallback
+    )
     if (outside := _by_trtexec(path, device, sizes, base, layers=layers)) is not None:
         return outside, []
     for batch in sizes:
         options = replace(base, batch=batch)
         with open_model(path, device=device, options=options, image_size=image_size) as opened:
+            if opened.emulated:
+                raise MissingError(
+                    f"{opened.device} is emulated here, and the time of an emulator is no latency",
+                    "profile on the device (--on ssh://USER@HOST); evaluate and compare work here.",
+                )
             size = batch or opened.session.batch_sizes[0]
             images = _noise(opened, size)
             before = board_state(root)
@@ -79,6 +92,7 @@ def profile_model(
                     **latency.to_dict(),
                     **_stages(opened.session, options),
                     **energy,
+                    "placement": opened.placement(allow_fallback=allow_fallback),
                     "environment": environment(root),
                     "board": {"before": before.to_dict(), "after": after.to_dict()},
                     "warnings": [*board_warnings(before, after), *missed],

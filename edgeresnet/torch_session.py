@@ -9,7 +9,8 @@ import torch
 from typing_extensions import Self
 
 from edgeresnet.errors import InputError
-from edgeresnet.targets.protocol import LARGEST_BATCH, LayerProfile
+from edgeresnet.model import count_layers
+from edgeresnet.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 class TorchSession:
     """PyTorch in eager mode on the CPU."""
 
+    emulated = False
+
     def __init__(self, checkpoint: Checkpoint, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        self._precision = "fake-quant" if checkpoint.precision == "int8" else checkpoint.precision
         self._model = checkpoint.build().to(memory_format=torch.channels_last)
         size = checkpoint.input_spec.image_size
         self.input_shape = (3, size, size)
@@ -41,6 +45,14 @@ class TorchSession:
         raise InputError(
             "a checkpoint has no layer profile", "export it, and profile the bundle with --layers."
         )
+
+    def kernels(self) -> list[Kernel]:
+        """Every convolution and classifier, as a kernel of its own."""
+        size = self.input_shape[1]
+        return [
+            Kernel(layer.op, self._precision, "cpu", (layer.name,))
+            for layer in count_layers(self._model, size)
+        ]
 
     def __enter__(self) -> Self:
         return self

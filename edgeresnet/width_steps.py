@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from edgeresnet.device import fingerprint
+from edgeresnet.places import cache_dir
 
 # 16 channels on every x86 processor that was measured; wider vectors want more.
 DEFAULT_STEP = 16
@@ -40,5 +40,4 @@ def remember_step(target: str, device: str, step: int) -> Path:
 
 
 def _path() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "edgeresnet" / "width-steps" / f"{fingerprint()}.json"
+    return cache_dir() / "width-steps" / f"{fingerprint()}.json"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgeresnet.dataset import InputSpec
 from edgeresnet.opening import Opened
-from edgeresnet.targets.protocol import LARGEST_BATCH, LayerProfile
+from edgeresnet.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
 
 
 class FakeSession:
@@ -24,7 +24,9 @@ class FakeSession:
         batch_sizes: tuple[int, int] = (1, LARGEST_BATCH),
         seconds: float = 0.0,
         size: int = 8,
+        emulated: bool = False,
     ) -> None:
+        self.emulated = emulated
         self.function, self.batch_sizes, self.seconds = function, batch_sizes, seconds
         self.input_shape = (3, size, size)
         self.seen: list[int] = []
@@ -36,6 +38,9 @@ class FakeSession:
         if self.seconds:
             time.sleep(self.seconds)
         return self.function(batch).astype(np.float32)
+
+    def kernels(self) -> list[Kernel]:
+        return [Kernel("Conv", "fp32", "cpu", ("conv1",))]
 
     def layers(self) -> list[LayerProfile]:
         return [LayerProfile("conv1", "Conv", "fp32", "cpu", 1.0)]

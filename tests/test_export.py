@@ -17,13 +17,13 @@ from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import normalize, open_dataset, to_pixels
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import ExportOptions, export_bundle
-from edgeresnet.export.proof import Kernel, prove_integer
+from edgeresnet.export.proof import prove_integer
 from edgeresnet.export.stage import write_model
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import TARGETS, target_of
-from edgeresnet.targets.protocol import RunOptions
+from edgeresnet.targets.protocol import Kernel, RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 
 
@@ -93,8 +93,8 @@ def test_dynamic_batch_with_pixels_inside_equals_the_plain_bundle(
 
 def test_prove_integer_names_the_layer_when_it_runs_in_float() -> None:
     kernels = [
-        Kernel("QLinearConv", True, ("conv1",)),
-        Kernel("Conv", False, ("layer1.0.conv1",)),
+        Kernel("QLinearConv", "int8", "cpu", ("conv1",)),
+        Kernel("Conv", "fp32", "cpu", ("layer1.0.conv1",)),
     ]
     expected = {"conv1": "Conv", "layer1.0.conv1": "Conv", "layer1.0.add": "Add"}
     with pytest.raises(CheckError) as caught:

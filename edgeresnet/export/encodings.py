@@ -25,9 +25,11 @@ from edgeresnet.export.graph import (
     nodes_of,
     producer_type,
 )
+from edgeresnet.export.grids import insert_pair, set_grid
 from edgeresnet.export.half import to_half
+from edgeresnet.export.hexagon import check_quantized_outputs, widen_classifier
 from edgeresnet.export.lint import check_signed
-from edgeresnet.precision import float_precision
+from edgeresnet.precision import WIDE, float_precision, is_quantized
 
 # Keeps round(bias / scale) well inside int32, with room for the accumulator it starts.
 LARGEST_BIAS = float(2**30)
@@ -45,11 +47,30 @@ def encode_unsigned(model: ir.Model, precision: str) -> None:
     graph = model.graph
     _pair_up_pools(graph)
     for quantize in nodes_of(graph, QUANTIZE):
-        _to_uint8(graph, quantize)
+        _to_unsigned(graph, quantize)
     for node in nodes_of(graph, "Conv", "Gemm"):
         _to_int32_bias(graph, node)
-    cleaning.RemoveUnusedNodesPass()(model)
-    cleaning.TopologicalSortPass()(model)
+    _tidy(model)
+
+
+def encode_hexagon(model: ir.Model, precision: str) -> None:
+    """Write unsigned activations as `encode_unsigned`, and quantize the logits: QNN.
+
+    Hexagon has no classifier with float output, and 8-bit logits would tie. So the classifier has
+    16-bit inputs and outputs, whatever the rest has. Float graphs run in FP16 there as they are.
+    """
+    if not is_quantized(precision):
+        return
+    graph = model.graph
+    bits = 16 if precision == WIDE else 8
+    _pair_up_pools(graph)
+    for quantize in nodes_of(graph, QUANTIZE):
+        _to_unsigned(graph, quantize, bits)
+    widen_classifier(model)
+    for node in nodes_of(graph, "Conv", "Gemm"):
+        _to_int32_bias(graph, node)
+    _tidy(model)
+    check_quantized_outputs(model)
 
 
 def encode_signed(model: ir.Model, precision: str) -> None:
@@ -68,7 +89,13 @@ ENCODINGS: dict[str, Callable[[ir.Model, str], None]] = {
     "onnx": encode_unsigned,
     "openvino": encode_unsigned,
     "tensorrt": encode_signed,
+    "qnn": encode_hexagon,
 }
+
+
+def _tidy(model: ir.Model) -> None:
+    cleaning.RemoveUnusedNodesPass()(model)
+    cleaning.TopologicalSortPass()(model)
 
 
 def _pair_up_pools(graph: ir.Graph) -> None:
@@ -80,21 +107,11 @@ def _pair_up_pools(graph: ir.Graph) -> None:
     for pool in nodes_of(graph, "MaxPool"):
         before = input_of(pool, 0).producer()
         if before is not None and before.op_type == DEQUANTIZE:
-            _insert_pair(graph, pool.outputs[0], before, f"{pool.name}_quant")
+            insert_pair(graph, pool.outputs[0], before, f"{pool.name}_quant")
     for flatten in nodes_of(graph, "Flatten"):
         behind = next((n for n, _ in flatten.outputs[0].uses() if n.op_type == QUANTIZE), None)
         if behind is not None:
-            _insert_pair(graph, input_of(flatten, 0), behind, "avgpool_quant")
-
-
-def _insert_pair(graph: ir.Graph, value: ir.Value, like: ir.Node, name: str) -> None:
-    """Put Q/DQ with the scale and zero point of ``like`` between ``value`` and its users."""
-    users = list(value.uses())
-    grid = [input_of(like, 1), input_of(like, 2)]
-    quantized = append_after(graph, value, QUANTIZE, [value, *grid], name=f"{name}.quantize")
-    back = append_after(graph, quantized, DEQUANTIZE, [quantized, *grid], name=f"{name}.dequantize")
-    for node, index in users:
-        node.replace_input_with(index, back)
+            insert_pair(graph, input_of(flatten, 0), behind, "avgpool_quant")
 
 
 def _is_non_negative(value: ir.Value) -> bool:
@@ -106,20 +123,14 @@ def _is_non_negative(value: ir.Value) -> bool:
     return producer_type(value) in NON_NEGATIVE
 
 
-def _to_uint8(graph: ir.Graph, quantize: ir.Node) -> None:
-    name = (quantize.name or "").removesuffix(".quantize")
+def _to_unsigned(graph: ir.Graph, quantize: ir.Node, bits: int = 8) -> None:
+    """Give a Q/DQ pair the unsigned grid of so many bits that keeps its clip point."""
     scale = array_of(input_of(quantize, 1)).astype(np.float32)
+    middle = 2 ** (bits - 1)
     if _is_non_negative(input_of(quantize, 0)):
-        scale, zero = (scale * np.float32(127 / 255)).astype(np.float32), np.uint8(0)
+        set_grid(graph, quantize, scale * np.float32(127 / (2 * middle - 1)), 0, bits)
     else:
-        zero = np.uint8(128)
-    grid = (
-        constant(graph, f"{name}.u8_scale", scale),
-        constant(graph, f"{name}.u8_zero_point", np.array(zero)),
-    )
-    for node in [quantize, *[n for n, _ in quantize.outputs[0].uses()]]:
-        for index, value in enumerate(grid, start=1):
-            node.replace_input_with(index, value)
+        set_grid(graph, quantize, scale * np.float32(127 / (middle - 1)), middle, bits)
 
 
 def _to_int32_bias(graph: ir.Graph, node: ir.Node) -> None:

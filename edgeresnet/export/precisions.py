@@ -15,14 +15,25 @@ WRITTEN = {
     "onnx": ("fp32", "int8"),
     "openvino": ("fp32", "fp16", "bf16", "int8"),
     "tensorrt": ("fp32", "fp16", "int8", "int8+fp16"),
+    "qnn": ("fp16", "int8", "w8a16"),
 }
 REASONS = {
     "onnx": "ONNX Runtime's CPU kernels would convert every tensor back to fp32 and be slower",
     "openvino": "it chooses the type of the tensors around INT8 by itself",
     "tensorrt": "its graphs are written with FP16 or FP32 tensors",
+    "qnn": "Hexagon computes in integers or in FP16",
 }
-# TensorRT needs a GPU; its graph is proven operator by operator, in what every host can run.
-PROVERS = {"tensorrt": "onnx"}
+
+
+def prover_of(target: str) -> str:
+    """The runtime that proves a target's graph on the host.
+
+    TensorRT needs a GPU, and QNN its emulator: where they do not run, their graphs are proven
+    operator by operator, in what every host can run.
+    """
+    if target == "tensorrt" or (target == "qnn" and not target_of(target).devices()):
+        return "onnx"
+    return target
 
 
 def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None:
@@ -38,7 +49,7 @@ def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None
             f"target {target} has no {precision}: {REASONS[target]}",
             f"give one of {', '.join(WRITTEN[target])}.",
         )
-    prover = target_of(PROVERS.get(target, target))
+    prover = target_of(prover_of(target))
     here = prover.available()
     if not here.usable:
         raise MissingError(

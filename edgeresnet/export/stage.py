@@ -29,15 +29,15 @@ from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.lint import check_canonical, check_pattern
-from edgeresnet.export.precisions import PROVERS, check_precision
+from edgeresnet.export.precisions import check_precision, prover_of
 from edgeresnet.export.preprocess import embed_preprocess
-from edgeresnet.export.proof import KERNELS, expected_layers, prove_integer
+from edgeresnet.export.proof import expected_layers, prove_integer, tensorrt_kernels
 from edgeresnet.model import count_layers
 from edgeresnet.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import PATTERN, is_sparse
 from edgeresnet.targets import target_of
-from edgeresnet.targets.protocol import RunOptions
+from edgeresnet.targets.protocol import Kernel, RunOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,14 @@ if TYPE_CHECKING:
 
 # Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
 # where fake quantization does, but on uint8's finer grid behind each ReLU.
-TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1, "int8+fp16": 1e-1}
+TOLERANCES = {
+    "fp32": 1e-3,
+    "fp16": 2e-2,
+    "bf16": 5e-2,
+    "int8": 1e-1,
+    "int8+fp16": 1e-1,
+    "w8a16": 1e-1,
+}
 ONE_IMAGE = BatchRange(1, 1, 1)
 
 
@@ -80,9 +87,9 @@ def export_bundle(
 
     Args:
         checkpoint: float for float precisions; fake-quantized for ``int8``.
-        target: ``onnx``, ``openvino`` or ``tensorrt``.
-        precision: ``fp32``, ``int8``, where the runtime has them ``fp16`` and ``bf16``, and for
-            ``tensorrt`` also ``int8+fp16``.
+        target: ``onnx``, ``openvino``, ``tensorrt`` or ``qnn``.
+        precision: ``fp32``, ``int8``, where the runtime has them ``fp16`` and ``bf16``; for
+            ``tensorrt`` also ``int8+fp16``, for ``qnn`` ``w8a16``.
         out_dir: the bundle's folder; replaced only when all has succeeded.
         options: batch sizes, embedded preprocessing, golden images.
         data: DATA SPEC of the golden images; None: the one it was trained on, else noise.
@@ -96,6 +103,7 @@ def export_bundle(
     options = options or ExportOptions()
     check_replaceable(out_dir)
     check_precision(checkpoint, target, precision)
+    _check_inputs(target, options)
     on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     model = _folded(checkpoint)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
@@ -119,6 +127,17 @@ def export_bundle(
             proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
         manifest = _manifest(checkpoint, target, precision, options, model_path.name, proof, model)
         return write_bundle(out_dir, manifest, files, images, logits)
+
+
+def _check_inputs(target: str, options: ExportOptions) -> None:
+    """Refuse what Qualcomm's NPU does not take."""
+    if target == "qnn" and options.batch.dynamic:
+        raise InputError("target qnn takes one batch size", "give --batch 1, or another number.")
+    if target == "qnn" and options.embed_preprocess:
+        raise InputError(
+            "target qnn has no operators for the normalization of pixels",
+            "leave --embed-preprocess out; the input is float32 NCHW.",
+        )
 
 
 def write_model(
@@ -206,6 +225,7 @@ WRITERS: dict[str, Callable[[ir.Model, Path, str], dict[str, Path]]] = {
     "onnx": _write_onnx,
     "openvino": _write_openvino,
     "tensorrt": _write_onnx,
+    "qnn": _write_onnx,
 }
 
 
@@ -221,10 +241,15 @@ def _prove(
 ) -> dict[str, Any]:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
     inputs = images if options.embed_preprocess else normalize(images, checkpoint.input_spec)
-    prover = PROVERS.get(target, target)
+    prover = prover_of(target)
     run_options = RunOptions(precision=float_precision(precision), as_written=prover != target)
-    with target_of(prover).load(model_path, "cpu", run_options) as session:
+    expected = expected_layers(graph) if is_quantized(precision) else {}
+    runtime = target_of(prover)
+    kernels: list[Kernel] | None = None
+    with runtime.load(model_path, runtime.default_device, run_options) as session:
         difference = relative_difference(run_padded(session, inputs), logits)
+        if expected and prover == target:
+            kernels = session.kernels()
     if difference > TOLERANCES[precision]:
         raise CheckError(
             f"{prover} gives logits {difference:.4f} of their range away from PyTorch's; "
@@ -237,11 +262,10 @@ def _prove(
         "images": len(images),
         "logits_from": prover,
     }
-    if is_quantized(precision):
-        expected = expected_layers(graph)
-        kernels = KERNELS[target](model_path, expected)
-        if kernels is not None:
-            proof["integer_kernels"] = prove_integer(expected, kernels, target)
+    if expected and target == "tensorrt":
+        kernels = tensorrt_kernels(model_path, expected)
+    if kernels is not None:
+        proof["integer_kernels"] = prove_integer(expected, kernels, target)
     return proof
 
 

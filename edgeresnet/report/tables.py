@@ -86,7 +86,7 @@ def evaluate_table(result: Mapping[str, Any]) -> Table:
     low, high = result["top1_interval"]
     title = (
         f"Accuracy · {result['target']} · {result['device']} · {result['precision']} · "
-        f"{result['n']} images"
+        f"{result['n']} images" + (" · emulated" if result.get("emulated") else "")
     )
     table = _table(title, [("", False), ("top-1", True), ("95 % interval", True), ("top-5", True)])
     table.add_row(
@@ -116,9 +116,11 @@ def compare_table(result: Mapping[str, Any]) -> Table:
             f"{row['top1']:.4f}",
             change,
             f"{row['agreement']:.4f}",
-            f"{row['p50_ms']:.2f}",
-            f"{row['p99_ms']:.2f}",
-            f"{faster['value']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})",
+            _figure(row["p50_ms"], 2),
+            _figure(row["p99_ms"], 2),
+            f"{faster['value']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})"
+            if faster
+            else ("emulated" if row.get("emulated") else "–"),
         )
     return table
 
@@ -151,6 +153,16 @@ def inspect_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def engines_table(engines: Sequence[Mapping[str, Any]]) -> Table:
+    """What was compiled for which device."""
+    table = _table("Engines", [("file", False), ("facts", False)])
+    hidden = {"file", "schema", "model_sha256", "engine_sha256", "timing_cache_sha256"}
+    for engine in engines:
+        facts = [f"{k} {v}" for k, v in engine.items() if k not in hidden and v is not None]
+        table.add_row(engine["file"], ", ".join(facts))
+    return table
+
+
 def widths_table(pruning: Mapping[str, Any]) -> Table:
     """Channels before and after pruning, of the stem, each residual stream and each block."""
     before, after = pruning["widths_before"], pruning["widths_after"]
@@ -175,6 +187,8 @@ def devices_table(result: Mapping[str, Any]) -> Table:
         if target["available"]:
             lines = [f"{d['name']}: {d['description']}" for d in target["devices"]]
             lines = lines or [target["reason"] or "no device is here"]
+            for lacking in target["missing"]:
+                lines += [f"{lacking['name']}: {lacking['reason']}", f"  {lacking['fix']}"]
         else:
             lines = [f"{target['reason']}", f"{target['fix']}"]
         table.add_row(target["name"], target["version"] or "–", "\n".join(lines))

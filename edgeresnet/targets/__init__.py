@@ -9,11 +9,14 @@ from edgeresnet.targets.protocol import (
     Availability,
     BuildOptions,
     Device,
+    Kernel,
     LayerProfile,
+    Missing,
     RunOptions,
     Session,
     Target,
 )
+from edgeresnet.targets.qnn import QnnTarget
 from edgeresnet.targets.tensorrt import TensorRtTarget
 
 __all__ = [
@@ -21,7 +24,9 @@ __all__ = [
     "Availability",
     "BuildOptions",
     "Device",
+    "Kernel",
     "LayerProfile",
+    "Missing",
     "RunOptions",
     "Session",
     "Target",
@@ -32,6 +37,7 @@ TARGETS: dict[str, Target] = {
     "onnx": OnnxTarget(),
     "openvino": OpenVinoTarget(),
     "tensorrt": TensorRtTarget(),
+    "qnn": QnnTarget(),
 }
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from typing_extensions import Self
 
 from edgeresnet.device import cpu_name
@@ -18,17 +22,21 @@ from edgeresnet.targets.protocol import (
     Availability,
     BuildOptions,
     Device,
+    Kernel,
     LayerProfile,
+    Missing,
     RunOptions,
     Session,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 FIX = "pip install 'edgeresnet[onnx]'"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+UNITS = {provider: unit for unit, provider in PROVIDERS.items()}
+# ONNX Runtime appends to the names of nodes that it fuses or moves to another layout.
+SUFFIX = re.compile(r"_token_\d+$|_nchwc$")
 INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
 
 
@@ -57,6 +65,10 @@ class OnnxTarget:
         if PROVIDERS["gpu"] in providers:
             found.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
         return found
+
+    def missing(self) -> list[Missing]:
+        """Nothing that could be told from here."""
+        return []
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open an ``.onnx`` file."""
@@ -113,16 +125,31 @@ def open_session(model_path: Path, device: str, settings: Any) -> Any:
 
 
 class OnnxSession:
-    """A loaded ``.onnx`` file."""
+    """A loaded ``.onnx`` file.
 
-    def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
+    Args:
+        model_path: the file.
+        device: ``cpu`` or ``gpu``, or what else ``opener`` knows.
+        options: how it runs.
+        opener: makes the ``onnxruntime.InferenceSession``.
+    """
+
+    emulated = False
+
+    def __init__(
+        self,
+        model_path: Path,
+        device: str,
+        options: RunOptions,
+        opener: Callable[[Path, str, Any], Any] = open_session,
+    ) -> None:
         settings = session_options(options)
         self._profile_dir: tempfile.TemporaryDirectory[str] | None = None
         if options.profile_layers:
             self._profile_dir = tempfile.TemporaryDirectory(prefix="edgeresnet-")
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
-        self._session = open_session(model_path, device, settings)
+        self._session = opener(model_path, device, settings)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise InputError(
@@ -132,7 +159,7 @@ class OnnxSession:
             )
         self._input = inputs[0].name
         self._shape = inputs[0].shape
-        self._path = model_path
+        self._path, self._device, self._options = model_path, device, options
 
     @property
     def batch_sizes(self) -> tuple[int, int]:
@@ -158,18 +185,41 @@ class OnnxSession:
 
     def layers(self) -> list[LayerProfile]:
         """Mean time of each kernel so far; ends the profiling."""
+        times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for name, op, unit, elapsed_ms in self._executed():
+            times[name, op, unit].append(elapsed_ms)
+        return [
+            LayerProfile(name, op, _precision(op), unit, sum(t) / len(t))
+            for (name, op, unit), t in times.items()
+        ]
+
+    def kernels(self) -> list[Kernel]:
+        """What the profiler sees of one run, in a session of its own."""
+        options = replace(self._options, profile_layers=True)
+        with OnnxSession(self._path, self._device, options) as session:
+            shape = (session.batch_sizes[0], *session.input_shape)
+            images: NDArray[np.float32] | NDArray[np.uint8] = np.zeros(shape, np.float32)
+            if shape[-1] == 3 and shape[1] != 3:
+                images = np.zeros(shape, np.uint8)
+            session.run(images)
+            return [
+                Kernel(op, _precision(op), unit, (SUFFIX.sub("", name),))
+                for name, op, unit, _ in session._executed()
+            ]
+
+    def _executed(self) -> Iterator[tuple[str, str, str, float]]:
+        """Name, operator, unit and milliseconds of every kernel run so far; ends the profiling."""
         if self._profile_dir is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        for event in events:
+        for event in json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8")):
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-                name = event["name"].removesuffix("_kernel_time")
-                times[name, event["args"].get("op_name", "")].append(event["dur"] / 1e3)
-        return [
-            LayerProfile(name, op, _precision(op), "cpu", sum(t) / len(t))
-            for (name, op), t in times.items()
-        ]
+                facts = event["args"]
+                yield (
+                    event["name"].removesuffix("_kernel_time"),
+                    facts.get("op_name", ""),
+                    UNITS.get(facts.get("provider", ""), self._device),
+                    event["dur"] / 1e3,
+                )
 
     def __enter__(self) -> Self:
         return self

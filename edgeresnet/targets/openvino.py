@@ -6,18 +6,23 @@ from collections import defaultdict
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from typing_extensions import Self
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.places import cache_dir
+from edgeresnet.targets.engine_record import engine_fits, write_engine
+from edgeresnet.targets.intel import WHY, compile_settings, driver_versions, missing_devices
 from edgeresnet.targets.protocol import (
     LARGEST_BATCH,
     Availability,
     BuildOptions,
     Device,
+    Kernel,
     LayerProfile,
+    Missing,
     RunOptions,
     Session,
 )
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
 FIX = "pip install 'edgeresnet[openvino]'"
 PRECISIONS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
+BLOB = ".blob"
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
@@ -52,9 +58,17 @@ class OpenVinoTarget:
         found = []
         for name in core.available_devices:
             capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
-            description = core.get_property(name, "FULL_DEVICE_NAME")
-            found.append(Device(_our_name(name), str(description).strip(), tuple(capabilities)))
+            versions = [f"{k} {v}" for k, v in driver_versions(core, name).items()]
+            description = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
+            about = ", ".join([description, *versions])
+            found.append(Device(_our_name(name), about, tuple(capabilities)))
         return found
+
+    def missing(self) -> list[Missing]:
+        """Intel NPUs and GPUs of this machine that lack a driver."""
+        if not self.available().usable:
+            return []
+        return missing_devices([_our_name(name) for name in make_core().available_devices])
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open an ``.xml`` file (or ``.onnx``, which OpenVINO reads as well)."""
@@ -64,12 +78,11 @@ class OpenVinoTarget:
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
     ) -> Path:
         """The blob that OpenVINO compiles for the device."""
-        engine_path = engine_dir / f"{device}.blob"
         compiled = compile_model(model_path, device, RunOptions())
         blob = BytesIO()
         compiled.export_model(blob)
-        engine_path.write_bytes(blob.getvalue())
-        return engine_path
+        facts = _facts(make_core(), device)
+        return write_engine(engine_dir / f"{device}{BLOB}", blob.getvalue(), model_path, facts)
 
 
 def make_core() -> Any:
@@ -86,27 +99,51 @@ def _our_name(name: str) -> str:
     return lower.removesuffix(".0")
 
 
+def _facts(core: Any, device: str) -> dict[str, Any]:
+    """What an engine for the device depends on."""
+    here = OpenVinoTarget().available()
+    return {
+        "device": device,
+        "openvino": here.version,
+        **driver_versions(core, _names(core)[device]),
+    }
+
+
+def _names(core: Any) -> dict[str, str]:
+    """OpenVINO's name of each device by ours."""
+    return {_our_name(name): name for name in core.available_devices}
+
+
 def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
-    """An ``openvino.CompiledModel`` set up for latency, with our errors."""
+    """An ``openvino.CompiledModel`` set up for latency, with our errors.
+
+    NPUs and GPUs take minutes to compile some networks, so theirs are cached, and the engine that
+    `OpenVinoTarget.save_engine` left beside the model is loaded where it fits.
+    """
     core = make_core()
-    names = {_our_name(name): name for name in core.available_devices}
+    names = _names(core)
     if device not in names:
-        raise MissingError(
-            f"OpenVINO finds no device {device} here, only {', '.join(names)}",
-            "give --device with one of these, or install the device's driver.",
-        )
+        _refuse(device, list(names))
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if options.threads is not None:
+    settings |= compile_settings(device, cache_dir() / "openvino")
+    if options.threads is not None and device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.profile_layers:
         settings["PERF_COUNT"] = True
-    if options.precision in HINTS:
+    # An NPU computes floats in FP16 whatever is asked.
+    if options.precision in HINTS and device != "npu":
         settings["INFERENCE_PRECISION_HINT"] = HINTS[options.precision]
+    engine_path = model_path.parent / "engines" / f"{device}{BLOB}"
     try:
+        # A blob has its settings compiled in: what differs from them needs the model.
+        plain = device != "cpu" and not options.profile_layers and options.batch is None
+        if plain and engine_fits(engine_path, model_path, _facts(core, device)) is None:
+            return core.import_model(engine_path.read_bytes(), names[device])
         model = core.read_model(str(model_path))
-        if options.batch is not None and model.inputs[0].partial_shape[0].is_dynamic:
+        batch = _static_batch(model, device, options)
+        if batch is not None:
             shape = model.inputs[0].partial_shape
-            shape[0] = options.batch
+            shape[0] = batch
             model.reshape(shape)
         return core.compile_model(model, names[device], settings)
     except RuntimeError as error:
@@ -116,8 +153,28 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
         ) from error
 
 
+def _static_batch(model: Any, device: str, options: RunOptions) -> int | None:
+    """The batch size to fix where the model leaves it open; None leaves it."""
+    if not model.inputs[0].partial_shape[0].is_dynamic:
+        return None
+    # An NPU takes static shapes only.
+    return options.batch or (1 if device == "npu" else None)
+
+
+def _refuse(device: str, found: list[str]) -> NoReturn:
+    if device in WHY:
+        missing = WHY[device]()
+        raise MissingError(f"OpenVINO finds no {device}: {missing.reason}", missing.fix)
+    raise MissingError(
+        f"OpenVINO finds no device {device} here, only {', '.join(found)}",
+        "give --device with one of these.",
+    )
+
+
 class OpenVinoSession:
     """A compiled OpenVINO model."""
+
+    emulated = False
 
     def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
         self._compiled = compile_model(model_path, device, options)
@@ -167,6 +224,25 @@ class OpenVinoSession:
             LayerProfile(name, op, _precision(kernel), self._unit, sum(times) / len(times))
             for (name, op, kernel), times in self._times.items()
         ]
+
+    def kernels(self) -> list[Kernel]:
+        """The operations of OpenVINO's runtime model."""
+        found = []
+        for operation in self._compiled.get_runtime_model().get_ordered_ops():
+            facts = operation.get_rt_info()
+
+            def fact(key: str, facts: Any = facts) -> str:
+                return str(facts[key].astype(str)) if key in facts else ""
+
+            kind, runs_in = fact("layerType"), fact("runtimePrecision")
+            if kind not in ("Const", "Reorder", "Reshape"):
+                # OpenVINO appends to the name of a layer that it rewrites: fc/WithoutBiases/….
+                names = fact("originalLayersNames").split(",")
+                layers = tuple(name.split("/")[0] for name in names if name)
+                precision = PRECISIONS.get(runs_in, runs_in)
+                op = f"{kind} {fact('primitiveType')}".strip()
+                found.append(Kernel(op, precision, self._unit, layers))
+        return found
 
     def __enter__(self) -> Self:
         return self

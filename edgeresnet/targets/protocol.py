@@ -33,6 +33,33 @@ class Device:
     name: str
     description: str
     capabilities: tuple[str, ...] = ()
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A device that is in this machine and does not run yet: why, and what mends it."""
+
+    name: str
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One executed operation, as the loaded model has it.
+
+    Attributes:
+        op: the runtime's name for its kind.
+        precision: what it computes in.
+        unit: where: ``cpu``, ``gpu``, ``dla``, ``npu``.
+        layers: ONNX nodes of the exported graph that went into it.
+    """
+
+    op: str
+    precision: str
+    unit: str
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +86,7 @@ class RunOptions:
             runtimes' answers are held against.
         cuda_graph: launch the whole network at once, where the runtime has CUDA graphs.
         spin_wait: wait for a GPU by polling: answers sooner and keeps a core busy.
+        allow_fallback: the CPU may run what the device cannot.
     """
 
     threads: int | None = None
@@ -68,6 +96,7 @@ class RunOptions:
     as_written: bool = False
     cuda_graph: bool = True
     spin_wait: bool = False
+    allow_fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,11 @@ class Session(Protocol):
     """A loaded model: a context manager whose ``run`` returns only when the device has finished."""
 
     @property
+    def emulated(self) -> bool:
+        """Whether this is a stand-in for the device: its logits count, its time says nothing."""
+        ...
+
+    @property
     def batch_sizes(self) -> tuple[int, int]:
         """Smallest and largest batch that ``run`` takes."""
         ...
@@ -116,6 +150,10 @@ class Session(Protocol):
 
     def layers(self) -> list[LayerProfile]:
         """Mean time of each layer so far; needs ``RunOptions(profile_layers=True)``."""
+        ...
+
+    def kernels(self) -> list[Kernel]:
+        """What the runtime executes and where; may run one input to find out."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -154,6 +192,10 @@ class Target(Protocol):
 
     def devices(self) -> list[Device]:
         """The hardware that this runtime finds here; empty when it is not available."""
+        ...
+
+    def missing(self) -> list[Missing]:
+        """Devices of this machine that lack something to run on."""
         ...
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:

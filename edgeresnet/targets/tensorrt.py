@@ -10,7 +10,14 @@ from pathlib import Path
 from edgeresnet.errors import MissingError
 from edgeresnet.targets import trtexec
 from edgeresnet.targets.cuda import find_gpu, need_gpu
-from edgeresnet.targets.protocol import Availability, BuildOptions, Device, RunOptions, Session
+from edgeresnet.targets.protocol import (
+    Availability,
+    BuildOptions,
+    Device,
+    Missing,
+    RunOptions,
+    Session,
+)
 from edgeresnet.targets.tensorrt_bindings import (
     FIX,
     Bindings,
@@ -61,6 +68,10 @@ class TensorRtTarget:
         cores = range(_dla_cores(found))
         dlas = [Device(f"dla{core}", f"{gpu.name}'s DLA", ("fp16", "int8")) for core in cores]
         return [Device("gpu", about, CAPABILITIES), *dlas]
+
+    def missing(self) -> list[Missing]:
+        """`available` tells it already."""
+        return []
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open the engine that was built of an ``.onnx`` file, or an ``.engine`` itself."""

@@ -12,9 +12,9 @@ from typing_extensions import Self
 
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.targets.cuda import Buffer, Events, check, runtime
-from edgeresnet.targets.protocol import LayerProfile, RunOptions
+from edgeresnet.targets.protocol import Kernel, LayerProfile, RunOptions
 from edgeresnet.targets.tensorrt_bindings import Bindings, log_of
-from edgeresnet.targets.tensorrt_layers import layers_of_json
+from edgeresnet.targets.tensorrt_layers import EngineLayer, layers_of_json
 
 if TYPE_CHECKING:
     import tensorrt
@@ -60,6 +60,8 @@ class TensorRtSession:
         options: batch, CUDA graph, waiting, profiling.
         unit: the device's name, for the layers.
     """
+
+    emulated = False
 
     def __init__(
         self, bindings: Bindings, engine: tensorrt.ICudaEngine, options: RunOptions, unit: str
@@ -218,9 +220,7 @@ class TensorRtSession:
         """Mean time of each layer so far."""
         if self._profiler is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        inspector = self._engine.create_engine_inspector()
-        text = inspector.get_engine_information(self._bindings.trt.LayerInformationFormat.JSON)
-        known = {layer.name: layer for layer in layers_of_json(text)}
+        known = {layer.name: layer for layer in self._inspected()}
         found = []
         for name, times in self._profiler.times.items():
             layer = known.get(name)
@@ -228,6 +228,23 @@ class TensorRtSession:
             unit = layer.unit if layer and layer.unit == "dla" else self._unit
             found.append(LayerProfile(name, op, precision, unit, sum(times) / len(times)))
         return found
+
+    def kernels(self) -> list[Kernel]:
+        """What the engine's inspector lists; pointwise parts of a layer are not named after it."""
+        return [
+            Kernel(
+                layer.op,
+                layer.precision,
+                layer.unit if layer.unit == "dla" else self._unit,
+                layer.layers if layer.matrix else (),
+            )
+            for layer in self._inspected()
+        ]
+
+    def _inspected(self) -> list[EngineLayer]:
+        inspector = self._engine.create_engine_inspector()
+        text = inspector.get_engine_information(self._bindings.trt.LayerInformationFormat.JSON)
+        return layers_of_json(text)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,300 @@
+"""Target ``qnn``: Qualcomm's Hexagon NPU, through ONNX Runtime's QNN execution provider.
+
+On a Snapdragon it runs on the NPU. On x86-64 Linux the same compiler and an emulator of the NPU
+come with the package: right logits, and no latency that would mean anything.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.targets.engine_record import engine_fits, write_engine
+from edgeresnet.targets.onnx import SUFFIX, OnnxSession, session_options
+from edgeresnet.targets.protocol import (
+    Availability,
+    BuildOptions,
+    Device,
+    Kernel,
+    LayerProfile,
+    Missing,
+    RunOptions,
+    Session,
+)
+from edgeresnet.targets.snapdragon import Soc, soc_of
+
+FIX = "pip install 'edgeresnet[qnn]'; it has x86-64 Linux and Arm64 Windows, Python 3.11 or later"
+PROVIDER = "QNNExecutionProvider"
+NPU = "npu"
+CAPABILITIES = ("fp16", "int8", "w8a16")
+QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
+# What the provider logs about nodes that the NPU refuses.
+UNSUPPORTED = re.compile(r"\{ name: ([^,}]+), type: ([^}]+?) \}")
+REFUSED = re.compile(r"failed for node `([^`]*)` of type `([^`]*)` with error code (\d+)")
+ENGINE_SUFFIX = ".context.onnx"
+
+
+class QnnTarget:
+    """ONNX Runtime with Qualcomm's execution provider."""
+
+    name = "qnn"
+    default_device = NPU
+
+    def available(self) -> Availability:
+        """Whether onnxruntime-qnn can be imported."""
+        try:
+            import onnxruntime_qnn
+        except ImportError as error:
+            return Availability(False, reason=f"onnxruntime-qnn: {error}", fix=FIX)
+        return Availability(True, version=f"onnxruntime-qnn {onnxruntime_qnn.__version__}")
+
+    def devices(self) -> list[Device]:
+        """The NPU, or its emulator."""
+        if not self.available().usable:
+            return []
+        if not emulates():
+            return [Device(NPU, "Qualcomm Hexagon NPU", CAPABILITIES)]
+        about = "emulator of the Hexagon NPU: right logits, no latency"
+        return [Device(NPU, about, CAPABILITIES, emulated=True)]
+
+    def missing(self) -> list[Missing]:
+        """`available` tells it already."""
+        return []
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.onnx`` file; for the name of a chip, the context binary built for it."""
+        if device == NPU:
+            return QnnSession(model_path, device, options)
+        soc = soc_of(device)
+        engine_path = engine_path_of(model_path.parent / "engines", soc)
+        why = engine_fits(engine_path, model_path, _facts(soc))
+        if why is not None:
+            raise MissingError(
+                f"{model_path.parent} has no context binary for {soc.name} that could be loaded: "
+                f"{why}",
+                f"build it: edgeresnet build {model_path.parent} --device {device}.",
+            )
+        return QnnSession(engine_path, device, options, source=model_path)
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
+        """Compile a context binary for a chip, ahead of time and on any machine."""
+        if device == NPU:
+            raise InputError(
+                "a context binary is for one chip, and npu does not say which",
+                "give --device sm8650, for instance; edgeresnet devices does not need one.",
+            )
+        soc = soc_of(device)
+        with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+            made = Path(folder) / "context.onnx"
+            settings = session_options(RunOptions())
+            for name, value in (
+                ("ep.context_enable", "1"),
+                ("ep.context_embed_mode", "1"),
+                ("ep.context_file_path", str(made)),
+            ):
+                settings.add_session_config_entry(name, value)
+            _Opener(RunOptions(), soc)(model_path, device, settings)
+            content = made.read_bytes()
+        return write_engine(engine_path_of(engine_dir, soc), content, model_path, _facts(soc))
+
+
+def emulates() -> bool:
+    """Whether the provider's NPU is emulated: it is on every x86 machine."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def engine_path_of(engine_dir: Path, soc: Soc) -> Path:
+    """Where the context binary for a chip lies."""
+    return engine_dir / f"{soc.name}{ENGINE_SUFFIX}"
+
+
+def _facts(soc: Soc) -> dict[str, Any]:
+    here = QnnTarget().available()
+    if not here.usable:
+        raise MissingError(f"target qnn is not here: {here.reason}", FIX)
+    return {
+        "device": soc.name,
+        "soc_model": soc.soc_model,
+        "htp_arch": soc.htp_arch,
+        "compiler": here.version,
+    }
+
+
+def _provider_devices() -> tuple[list[Any], str]:
+    """The provider's devices, and the path of the HTP library."""
+    try:
+        import onnxruntime
+        import onnxruntime_qnn
+    except ImportError as error:
+        raise MissingError(f"target qnn needs onnxruntime-qnn: {error}", FIX) from error
+
+    def found() -> list[Any]:
+        return [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
+
+    if not found():
+        onnxruntime.register_execution_provider_library(
+            PROVIDER, onnxruntime_qnn.get_library_path()
+        )
+    devices = found()
+    on_npu = [d for d in devices if d.device.type == onnxruntime.OrtHardwareDeviceType.NPU]
+    chosen = devices[:1] if emulates() else on_npu[:1]
+    if not chosen:
+        raise MissingError(
+            "ONNX Runtime finds no Hexagon NPU in this machine",
+            "install Qualcomm's NPU driver, or compile ahead of time with --device sm8650 on x86.",
+        )
+    return chosen, str(onnxruntime_qnn.get_qnn_htp_path())
+
+
+@dataclass
+class _Opener:
+    """Makes an ``InferenceSession`` of which the NPU runs every node, or says which it refuses."""
+
+    options: RunOptions
+    soc: Soc | None = None
+    placed: list[Kernel] = field(default_factory=list)
+
+    def __call__(self, model_path: Path, device: str, settings: Any) -> Any:
+        import onnxruntime
+
+        devices, library = _provider_devices()
+        provider = {
+            "backend_path": library,
+            # The first Q and the last DQ too; by default the CPU would run them.
+            "offload_graph_io_quantization": "0",
+        }
+        if self.soc is not None:
+            provider |= {
+                "soc_model": str(self.soc.soc_model),
+                "htp_arch": str(self.soc.htp_arch),
+            }
+        settings.log_severity_level = 2
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if not self.options.allow_fallback:
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings.add_provider_for_devices(devices, provider)
+        try:
+            with captured_output() as told:
+                session = onnxruntime.InferenceSession(str(model_path), settings)
+        # onnxruntime's exceptions share no base but this one.
+        except Exception as error:
+            if type(error).__module__.split(".")[0] != "onnxruntime":
+                raise
+            raise self._refusal(model_path, device, error, told[0]) from error
+        self.placed = _placed(session)
+        return session
+
+    def _refusal(
+        self, model_path: Path, device: str, error: Exception, log: str
+    ) -> CheckError | InputError:
+        causes = {
+            name: f"{op} refused with error {code}" for name, op, code in REFUSED.findall(log)
+        }
+        nodes = dict.fromkeys(UNSUPPORTED.findall(log))
+        if nodes:
+            named = [f"{name} ({causes.get(name, op)})" for name, op in nodes]
+            more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+            return CheckError(
+                f"Hexagon does not run {len(named)} nodes of {model_path}: "
+                f"{', '.join(named[:5])}{more}",
+                "export the checkpoint with --target qnn; --allow-fallback runs them on the CPU.",
+            )
+        what = f"target qnn cannot load {model_path} on {device}: {error}"
+        if self.soc is not None and not self.soc.sold_as:
+            return InputError(
+                what, "these numbers may be no chip that QNN knows: give a name such as sm8650."
+            )
+        return InputError(what, "export the model again; a newer onnxruntime-qnn may also read it.")
+
+
+def _placed(session: Any) -> list[Kernel]:
+    """What ONNX Runtime assigned to whom."""
+    nodes = [
+        (part.ep_name, node.name, node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    quantized = any(op in QUANTIZED for _, _, op in nodes)
+    return [
+        Kernel(
+            op,
+            ("int8" if quantized else "fp16") if provider == PROVIDER else "fp32",
+            NPU if provider == PROVIDER else "cpu",
+            (SUFFIX.sub("", name),),
+        )
+        for provider, name, op in nodes
+    ]
+
+
+class QnnSession(OnnxSession):
+    """A model on the NPU, or on its emulator.
+
+    Args:
+        model_path: ``.onnx``, or a context binary.
+        device: ``npu``, or the chip that it was compiled for.
+        options: how it runs.
+        source: the model that a context binary was compiled from, for `kernels`.
+    """
+
+    def __init__(
+        self, model_path: Path, device: str, options: RunOptions, source: Path | None = None
+    ) -> None:
+        self.emulated = emulates()
+        self._opener = _Opener(options, None if device == NPU else soc_of(device))
+        self._source = source
+        super().__init__(model_path, device, options, self._opener)
+
+    def kernels(self) -> list[Kernel]:
+        """Every node and who runs it."""
+        if self._source is None:
+            return self._opener.placed
+        # A context binary is one node; what is in it was assigned when it was compiled.
+        opener = _Opener(self._opener.options, self._opener.soc)
+        opener(self._source, self._device, session_options(self._options))
+        return opener.placed
+
+    def layers(self) -> list[LayerProfile]:
+        """The NPU runs the network as one; an emulator's times say nothing."""
+        if self.emulated:
+            raise MissingError(
+                "the emulator of the NPU has no times of layers", "profile on the Snapdragon."
+            )
+        return [
+            LayerProfile(layer.name, layer.op, "int8", NPU, layer.time_ms)
+            for layer in super().layers()
+        ]
+
+
+@contextmanager
+def captured_output() -> Iterator[list[str]]:
+    """Keep what native code writes to stdout and stderr; a list of one text, filled at the end.
+
+    The provider names refused nodes in its log only, and its libraries greet on stdout, where
+    ``--json -`` must stand alone.
+    """
+    told: list[str] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield told
+        finally:
+            for descriptor, number in zip(saved, (1, 2), strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            file.seek(0)
+            told.append(file.read().decode(errors="replace"))

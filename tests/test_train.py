@@ -16,7 +16,7 @@ from edgeresnet.dataset import InputSpec, normalize
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.loop import Learner, default_param_groups, distillation_loss, lr_factor
 from edgeresnet.progress import TrainProgress, duration
-from edgeresnet.sources import ArrayDataset
+from edgeresnet.standard_data import ArrayDataset
 from edgeresnet.train import TrainOptions, TrainResult, discard_resume, fit, predict_logits
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
+from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.golden import check_golden
 from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of
 from edgeresnet.targets.protocol import RunOptions

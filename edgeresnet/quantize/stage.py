@@ -16,7 +16,8 @@ from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.loop import EvaluationSet, evaluate, training_device
+from edgeresnet.evaluation import EvaluationSet, evaluate
+from edgeresnet.loop import training_device
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.bundle import run_padded
 from edgeresnet.dataset import Dataset, InputSpec, batches, normalize
 from edgeresnet.errors import CheckError
 from edgeresnet.interval import Interval
+from edgeresnet.padding import run_padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

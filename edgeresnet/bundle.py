@@ -4,118 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeresnet.dataset import InputSpec, normalize
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.dataset import InputSpec
+from edgeresnet.errors import InputError
+from edgeresnet.manifest import FORMAT_VERSION, BatchRange, Manifest
 from edgeresnet.targets.protocol import BuildOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgeresnet.targets.protocol import Session
-
-FORMAT_VERSION = 1
 MANIFEST, GOLDEN = "manifest.json", "golden.npz"
 ENGINES = "engines"
-
-
-@dataclass(frozen=True)
-class BatchRange:
-    """Which batch sizes a model takes, and which it is best at."""
-
-    smallest: int
-    best: int
-    largest: int
-
-    @classmethod
-    def parse(cls, text: str | int) -> BatchRange:
-        """``"1"`` for one size, ``"1:8:32"`` for smallest, best and largest."""
-        try:
-            numbers = [int(part) for part in str(text).split(":")]
-        except ValueError:
-            numbers = []
-        if len(numbers) == 1:
-            numbers *= 3
-        if len(numbers) != 3 or not 1 <= numbers[0] <= numbers[1] <= numbers[2]:
-            raise InputError(
-                f"batch {text} is not a size or a range",
-                "give --batch 1, or smallest:best:largest such as --batch 1:8:32.",
-            )
-        return cls(*numbers)
-
-    @property
-    def dynamic(self) -> bool:
-        """Whether the batch dimension stays open."""
-        return self.smallest != self.largest
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says about itself; `manifest.json` in the same order.
-
-    Attributes:
-        golden_tolerance: largest logit difference, as a share of the golden logits' range.
-        layers: {name, op, out_channels, macs, parameters, precision} each.
-        proof: what the export saw: fused kernels, difference from PyTorch.
-        files: sha256 of every other file.
-    """
-
-    target: str
-    precision: str
-    arch: str
-    stem: str
-    classes: tuple[str, ...]
-    input_spec: InputSpec
-    embed_preprocess: bool
-    batch: BatchRange
-    model: str
-    parameters: int
-    macs: int
-    golden_tolerance: float
-    data: str | None
-    proof: dict[str, Any]
-    provenance: dict[str, Any]
-    widths: dict[str, Any]
-    layers: tuple[dict[str, Any], ...]
-    files: dict[str, str] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> str:
-        """Indented for a reader."""
-        values = {"format_version": self.format_version, **vars(self)}
-        values["input_spec"] = self.input_spec.to_dict()
-        values["batch"] = vars(self.batch)
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-    def description(self) -> dict[str, Any]:
-        """The JSON contract of ``inspect``."""
-        keys = ("arch", "stem", "parameters", "macs", "target", "precision", "data", "proof")
-        return {
-            **{key: getattr(self, key) for key in keys},
-            "classes": list(self.classes),
-            "image_size": self.input_spec.image_size,
-            "widths": self.widths,
-            "pruning": self.provenance.get("pruning"),
-            "layers": list(self.layers),
-        }
-
-    @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""
-        values = json.loads(text)
-        values["classes"] = tuple(values["classes"])
-        values["layers"] = tuple(values["layers"])
-        values["input_spec"] = InputSpec.from_dict(values["input_spec"])
-        values["batch"] = BatchRange(**values["batch"])
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -268,80 +174,6 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
                 else "copy the bundle again.",
             )
     return Bundle(path, manifest)
-
-
-def relative_difference(logits: NDArray[np.float32], golden: NDArray[np.float32]) -> float:
-    """Largest absolute difference as a share of the range of ``golden``; inf for NaN."""
-    spread = float(golden.max() - golden.min()) or 1.0
-    worst = float(np.abs(logits.astype(np.float64) - golden).max()) / spread
-    return worst if np.isfinite(worst) else float("inf")
-
-
-def run_padded(session: Session, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """Run any number of inputs through a session, whatever batch it takes.
-
-    Args:
-        session: takes ``session.batch_sizes``.
-        batch: (n, …); pieces too small for the session repeat their last input.
-
-    Returns:
-        (n, classes) float32.
-    """
-    smallest, largest = session.batch_sizes
-    parts = []
-    for start in range(0, len(batch), largest):
-        part = batch[start : start + largest]
-        missing = max(0, smallest - len(part))
-        padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-        parts.append(session.run(padded)[: len(part)])
-    return np.concatenate(parts)
-
-
-def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str) -> float | None:
-    """Once for each bundle, device and machine: do the golden images give the golden logits?
-
-    Args:
-        bundle: gives images, logits and tolerance.
-        session: the bundle, opened on the device.
-        device: its name.
-        fingerprint: of this machine and its runtimes.
-
-    Returns:
-        The difference as a share of the logits' range; None if it was checked before.
-
-    Raises:
-        CheckError: the difference is larger than the manifest allows.
-    """
-    marker = _marker_path(bundle, device, fingerprint)
-    if marker.is_file():
-        return None
-    images, golden = bundle.golden()
-    inputs = (
-        images
-        if bundle.manifest.embed_preprocess
-        else normalize(images, bundle.manifest.input_spec)
-    )
-    difference = relative_difference(run_padded(session, inputs), golden)
-    if difference > bundle.manifest.golden_tolerance:
-        raise CheckError(
-            f"{bundle.path} on {device} gives logits {difference:.3f} of their range away from "
-            f"the golden ones; {bundle.manifest.golden_tolerance} is allowed",
-            "update the runtime or its driver on this device; if that does not help, the bundle "
-            "must not be used here.",
-        )
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(f"{difference}\n", encoding="utf-8")
-    except OSError:
-        # A read-only home costs a second check next time, nothing else.
-        return difference
-    return difference
-
-
-def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = "\n".join([*sorted(bundle.manifest.files.values()), device, fingerprint])
-    return cache / "edgeresnet" / "golden" / hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _sha256(path: Path) -> str:

@@ -91,7 +91,8 @@ def export(
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
     precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
-    from edgeresnet.bundle import BatchRange, check_replaceable
+    from edgeresnet.bundle import check_replaceable
+    from edgeresnet.manifest import BatchRange
     from edgeresnet.targets import target_of
 
     batches = BatchRange.parse(batch)

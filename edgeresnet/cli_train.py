@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -24,14 +26,23 @@ from edgeresnet.cli_options import (
     show,
     speaker,
 )
-from edgeresnet.options import QAT_DEFAULTS, RECOVERY_DEFAULTS
+from edgeresnet.options import (
+    QAT_DEFAULTS,
+    RECOVERY_DEFAULTS,
+    PruneOptions,
+    QuantizeOptions,
+    TrainOptions,
+)
 
-Checkpoint = Annotated[
+if TYPE_CHECKING:
+    from edgeresnet.checkpoint import Checkpoint
+
+Source = Annotated[
     str, typer.Argument(metavar="CKPT", help="Checkpoint file, or torchvision:ARCH:WEIGHTS.")
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")]
-Epochs = Annotated[Optional[int], typer.Option("--epochs", help="Passes over the data.", min=1)]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Images in a training step.", min=2)]
+Augment = Annotated[str, typer.Option("--augment", help="none, flip, shift, light or standard.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,9 +73,7 @@ def train(
     batch_size: BatchSize = 128,
     lr: Annotated[float, typer.Option("--lr", help="Largest learning rate.")] = 0.1,
     optimizer: Annotated[str, typer.Option("--optimizer", help="sgd or adamw.")] = "sgd",
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, flip, shift, light or standard.")
-    ] = "standard",
+    augment: Augment = "standard",
     precision: Annotated[str, typer.Option("--precision", help="fp32, bf16 or fp16.")] = "fp32",
     ema: Annotated[float, typer.Option("--ema", help="Decay of averaged weights; 0: none.")] = 0.0,
     clip_norm: Annotated[
@@ -80,30 +89,25 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it was."""
-    from edgeresnet.options import TrainOptions
-
     checked_output(output)
     options = TrainOptions(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer,  # type: ignore[arg-type]
         augment=augment, precision=precision, ema=ema, clip_norm=clip_norm,  # type: ignore[arg-type]
         patience=patience, seed=seed,
     )  # fmt: skip
-    from edgeresnet.checkpoint import save_checkpoint
     from edgeresnet.training import train_checkpoint
 
-    resume_path = output.with_name(f".{output.name}.resume")
-    resume_path.parent.mkdir(parents=True, exist_ok=True)
+    resume_path = _beside(output, "resume")
     checkpoint, result = train_checkpoint(
         data=data, arch=arch, stem=stem, image_size=image_size, weights=weights, options=options,
         limit=limit, skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
     )  # fmt: skip
-    save_checkpoint(checkpoint, output)
-    resume_path.unlink(missing_ok=True)
-    show(f"top-1 {result.top1:.4f} on the validation images; {output}", quiet=quiet, json=None)
+    line = f"top-1 {result.top1:.4f} on the validation images; {output}"
+    _finish(checkpoint, output, line, unfinished=resume_path, quiet=quiet)
 
 
 def prune(
-    checkpoint: Checkpoint,
+    checkpoint: Source,
     output: Output,
     data: MaybeData = None,
     macs: Annotated[
@@ -149,9 +153,7 @@ def prune(
     ] = RECOVERY_DEFAULTS.epochs,
     batch_size: BatchSize = RECOVERY_DEFAULTS.batch_size,
     lr: Annotated[float, typer.Option("--lr", help="Of recovery.")] = RECOVERY_DEFAULTS.lr,
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, flip, shift, light or standard.")
-    ] = RECOVERY_DEFAULTS.augment,
+    augment: Augment = RECOVERY_DEFAULTS.augment,
     arch: Arch = None,
     image_size: ImageSize = None,
     limit: Limit = None,
@@ -162,17 +164,10 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
-    import shutil
-    from dataclasses import replace
-
-    from edgeresnet.options import PruneOptions
     from edgeresnet.targets import target_of
 
     checked_output(output)
-    training = replace(
-        RECOVERY_DEFAULTS, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-        augment=augment,  # type: ignore[arg-type]
-    )  # fmt: skip
+    training = _training(RECOVERY_DEFAULTS, epochs, batch_size, lr, augment, seed)
     options = PruneOptions(
         macs=macs, parameters=parameters, latency=latency, latency_ms=latency_ms,
         pattern=pattern, criterion=criterion,  # type: ignore[arg-type]
@@ -181,31 +176,25 @@ def prune(
         remove_blocks=remove_blocks, iterations=iterations, compare_criteria=compare_criteria,
         train=training, seed=seed,
     )  # fmt: skip
-    from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
+    from edgeresnet.checkpoint import load_checkpoint
     from edgeresnet.prune import prune_checkpoint
 
     source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
-    work_dir = output.with_name(f".{output.name}.work")
+    work_dir = _beside(output, "work")
     result, figures = prune_checkpoint(
         source, data=known_data(data, source.data, checkpoint), options=options, limit=limit,
         skip_broken=skip_broken, work_dir=work_dir, progress=not quiet, on_step=speaker(quiet),
     )  # fmt: skip
-    save_checkpoint(result, output)
-    shutil.rmtree(work_dir, ignore_errors=True)
-    if json:
-        from edgeresnet.report.results import write_json
-
-        write_json({"schema": 1, **figures}, json)
     share = figures["macs_after"] / figures["macs_before"]
     line = (
         f"top-1 {figures['top1_dense']:.4f} -> {figures['top1']:.4f} at {share:.2f} of the "
         f"multiply-accumulates; {output}"
     )
-    show(line, quiet=quiet, json=json)
+    _finish(result, output, line, unfinished=work_dir, figures=figures, json=json, quiet=quiet)
 
 
 def quantize(
-    checkpoint: Checkpoint,
+    checkpoint: Source,
     output: Output,
     data: MaybeData = None,
     method: Annotated[
@@ -224,9 +213,7 @@ def quantize(
     epochs: Annotated[int, typer.Option("--epochs", help="Of qat.", min=1)] = QAT_DEFAULTS.epochs,
     batch_size: BatchSize = QAT_DEFAULTS.batch_size,
     lr: Annotated[float, typer.Option("--lr", help="Of qat.")] = QAT_DEFAULTS.lr,
-    augment: Annotated[
-        str, typer.Option("--augment", help="none, flip, shift, light or standard.")
-    ] = QAT_DEFAULTS.augment,
+    augment: Augment = QAT_DEFAULTS.augment,
     arch: Arch = None,
     image_size: ImageSize = None,
     limit: Limit = None,
@@ -236,40 +223,67 @@ def quantize(
     quiet: Quiet = False,
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one."""
-    from dataclasses import replace
-
-    from edgeresnet.options import QuantizeOptions
-
     checked_output(output)
-    training = replace(
-        QAT_DEFAULTS, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-        augment=augment,  # type: ignore[arg-type]
-    )  # fmt: skip
+    training = _training(QAT_DEFAULTS, epochs, batch_size, lr, augment, seed)
     options = QuantizeOptions(
         method=method,  # type: ignore[arg-type]
         observer=observer,  # type: ignore[arg-type]
         calibration_images=calibration_images, max_drop=max_drop, train=training, seed=seed,
         weight_bits=weight_bits,
     )  # fmt: skip
-    from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
+    from edgeresnet.checkpoint import load_checkpoint
     from edgeresnet.quantize import quantize_checkpoint
 
     source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
-    resume_path = output.with_name(f".{output.name}.resume")
-    resume_path.parent.mkdir(parents=True, exist_ok=True)
+    resume_path = _beside(output, "resume")
     result, figures = quantize_checkpoint(
         source, data=known_data(data, source.data, checkpoint), options=options, limit=limit,
         skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
         on_step=speaker(quiet),
     )  # fmt: skip
-    save_checkpoint(result, output)
-    resume_path.unlink(missing_ok=True)
-    if json:
-        from edgeresnet.report.results import write_json
-
-        write_json({"schema": 1, **figures}, json)
     line = (
         f"{figures['method']}: top-1 {figures['top1_float']:.4f} -> {figures['top1_int8']:.4f} "
         f"(agreement {figures['agreement']:.4f}); {output}"
     )
+    _finish(result, output, line, unfinished=resume_path, figures=figures, json=json, quiet=quiet)
+
+
+def _training(
+    defaults: TrainOptions, epochs: int, batch_size: int, lr: float, augment: str, seed: int
+) -> TrainOptions:
+    """The settings of a recovery or a quantization-aware training."""
+    return replace(
+        defaults, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+        augment=augment,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _beside(output: Path, suffix: str) -> Path:
+    """Where an interrupted command keeps what it goes on from."""
+    path = output.with_name(f".{output.name}.{suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _finish(
+    checkpoint: Checkpoint,
+    output: Path,
+    line: str,
+    *,
+    unfinished: Path,
+    quiet: bool,
+    figures: dict[str, Any] | None = None,
+    json: str | None = None,
+) -> None:
+    """Save the result, remove what an interrupted run would have gone on from, and tell."""
+    from edgeresnet.checkpoint import save_checkpoint
+    from edgeresnet.report.results import write_json
+
+    save_checkpoint(checkpoint, output)
+    if unfinished.is_dir():
+        shutil.rmtree(unfinished, ignore_errors=True)
+    else:
+        unfinished.unlink(missing_ok=True)
+    if json:
+        write_json({"schema": 1, **(figures or {})}, json)
     show(line, quiet=quiet, json=json)

@@ -22,6 +22,8 @@ Split = Literal["train", "val"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_IMAGE = 8
+# Of data that comes without a split of its own.
+VALIDATION_SHARE = 0.2
 # From this size up images are photographs whose border may go; below, every pixel counts.
 CROP_FROM = 128
 CROP_RATIO = 256 / 224

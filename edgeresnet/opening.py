@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.bundle import MANIFEST, check_golden, load_bundle
+from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.golden import check_golden
 from edgeresnet.placement import check_fallback, shares
 from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of

@@ -19,8 +19,10 @@ from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.connection import Connection
 from edgeresnet.dataset import open_dataset
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.image_folders import FolderDataset
 from edgeresnet.opening import MODEL_SUFFIXES
-from edgeresnet.sources import SOURCES, FolderDataset, standard_files
+from edgeresnet.sources import SOURCES
+from edgeresnet.standard_data import standard_files
 
 ENGINES = "engines"
 

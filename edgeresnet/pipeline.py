@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.bundle import BatchRange
 from edgeresnet.compare import SCHEMA, compare
 from edgeresnet.dataset import fingerprint, open_dataset
 from edgeresnet.device import environment
 from edgeresnet.errors import InputError
+from edgeresnet.manifest import BatchRange
 from edgeresnet.opening import open_model
 from edgeresnet.precision import is_quantized
 from edgeresnet.progress import images_progress

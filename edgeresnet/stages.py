@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeresnet import __version__
-from edgeresnet.bundle import BatchRange
+from edgeresnet.manifest import BatchRange
 from edgeresnet.options import PruneOptions, QuantizeOptions
 from edgeresnet.progress import duration
 from edgeresnet.recipe import Recipe

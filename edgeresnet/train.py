@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgeresnet.augment import TrainBatches
-from edgeresnet.checkpoint import save_atomically
-from edgeresnet.dataset import Dataset, InputSpec, fingerprint
+from edgeresnet.dataset import Dataset, InputSpec
 from edgeresnet.errors import CheckError
+from edgeresnet.evaluation import EvaluationSet, evaluate
 from edgeresnet.loop import (
     Constraint,
-    EvaluationSet,
     Learner,
     ParamGroups,
-    evaluate,
-    predict_logits,
     seed_everything,
     training_device,
 )
 from edgeresnet.options import TrainOptions
 from edgeresnet.progress import TrainProgress, duration
-
-__all__ = ["TrainOptions", "TrainResult", "discard_resume", "fit", "predict_logits"]
+from edgeresnet.resuming import Saver, Standing, training_key
 
 RESUME_EVERY_S = 60.0
-RESUME_VERSION = 1
 # Reading a loss off a GPU waits for it; on the CPU it costs nothing.
 CHECK_EVERY = {"cuda": 16, "cpu": 1}
 
@@ -59,64 +50,6 @@ class TrainResult:
     epochs_run: int
     history: list[dict[str, float]]
     seconds: float
-
-
-@dataclass
-class _Standing:
-    """How far a training is; the resume file holds it whole."""
-
-    epoch: int = 0
-    step: int = 0
-    images: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    epoch_s: float = 0.0
-    total_s: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    top1: float = 0.0
-    best_top1: float = -1.0
-    best_epoch: int = 0
-    best: dict[str, Tensor] | None = None
-    ticked: float = field(default_factory=time.monotonic)
-
-    def tick(self) -> None:
-        """Add the time since the last tick."""
-        now = time.monotonic()
-        self.total_s += now - self.ticked
-        self.ticked = now
-
-    def to_dict(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ticked"}
-
-
-@dataclass(frozen=True)
-class _Saver:
-    """Writes and reads the resume file; without a path it does nothing."""
-
-    path: Path | None
-    key: str
-
-    def save(self, learner: Learner, standing: _Standing) -> None:
-        standing.tick()
-        if self.path is not None:
-            content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
-            save_atomically(content, self.path)
-
-    def load(self, learner: Learner, say: Callable[[str], None]) -> _Standing:
-        if self.path is None or not self.path.exists():
-            return _Standing()
-        try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            say(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
-            return _Standing()
-        if not isinstance(content, dict) or content.get("key") != self.key:
-            say(f"{self.path} is of other settings, data or weights: starting afresh")
-            return _Standing()
-        learner.restore(content)
-        standing = _Standing(**content["standing"])
-        say(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
-        return standing
 
 
 def fit(
@@ -148,7 +81,8 @@ def fit(
         options: all settings.
         teacher: for distillation; used where ``options.distill`` is above 0.
         resume_path: written after every epoch and about once a minute, and gone on from if it is
-            of the same settings, data and ``resume_key``; `discard_resume` removes it.
+            of the same settings, data and ``resume_key``; `edgeresnet.resuming.discard_resume`
+            removes it.
         resume_key: what else must be the same, such as the hash of the first weights.
         progress: report on stderr.
         param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
@@ -173,8 +107,8 @@ def fit(
         param_groups=param_groups,
         constrain=constrain,
     )
-    key = _resume_key(learner, train_set, val_set, spec, resume_key)
-    saver = _Saver(resume_path, key)
+    key = training_key(learner, train_set, val_set, spec, resume_key)
+    saver = Saver(resume_path, key)
     validation = EvaluationSet(val_set, spec)
     with TrainProgress(options.epochs, feed.images, enabled=progress) as reporter:
         standing = saver.load(learner, reporter.say)
@@ -197,7 +131,7 @@ def fit(
     return _finish(model, learner, standing, options)
 
 
-def _is_over(standing: _Standing, options: TrainOptions) -> bool:
+def _is_over(standing: Standing, options: TrainOptions) -> bool:
     patience = options.patience
     return patience is not None and standing.epoch - standing.best_epoch >= patience
 
@@ -205,8 +139,8 @@ def _is_over(standing: _Standing, options: TrainOptions) -> bool:
 def _train_epoch(
     learner: Learner,
     feed: TrainBatches,
-    standing: _Standing,
-    saver: _Saver,
+    standing: Standing,
+    saver: Saver,
     reporter: TrainProgress,
 ) -> None:
     """The rest of the epoch that ``standing`` is in."""
@@ -232,7 +166,7 @@ def _train_epoch(
 
 
 def _book(
-    waiting: list[tuple[Tensor, Tensor, int]], standing: _Standing, learner: Learner, steps: int
+    waiting: list[tuple[Tensor, Tensor, int]], standing: Standing, learner: Learner, steps: int
 ) -> int:
     """Add finished steps to the epoch's figures and empty the list; returns their images."""
     first = standing.step - len(waiting)
@@ -267,7 +201,7 @@ def _diverged(where: str, learner: Learner, *, at_start: bool) -> CheckError:
 
 
 def _validate(
-    learner: Learner, validation: EvaluationSet, standing: _Standing, options: TrainOptions
+    learner: Learner, validation: EvaluationSet, standing: Standing, options: TrainOptions
 ) -> dict[str, float]:
     logits = evaluate(learner.result, validation, learner.device)
     if not np.isfinite(logits).all():
@@ -281,7 +215,7 @@ def _validate(
     return {"top1": standing.top1}
 
 
-def _end_epoch(learner: Learner, standing: _Standing, found: dict[str, float]) -> str:
+def _end_epoch(learner: Learner, standing: Standing, found: dict[str, float]) -> str:
     """Close the epoch's books; returns a line about it."""
     loss, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
     figures = {
@@ -303,7 +237,7 @@ def _end_epoch(learner: Learner, standing: _Standing, found: dict[str, float]) -
 
 
 def _finish(
-    model: nn.Module, learner: Learner, standing: _Standing, options: TrainOptions
+    model: nn.Module, learner: Learner, standing: Standing, options: TrainOptions
 ) -> TrainResult:
     best = standing.best
     weights = best if best is not None else _weights(learner.result)
@@ -318,21 +252,3 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-
-
-def _resume_key(
-    learner: Learner, train_set: Dataset, val_set: Dataset, spec: InputSpec, extra: str
-) -> str:
-    """What must be the same for two trainings to be one."""
-    # Where the images are decoded changes no result.
-    settings = {k: v for k, v in learner.options.to_dict().items() if k != "workers"}
-    shapes = {name: list(t.shape) for name, t in learner.model.state_dict().items()}
-    data = [fingerprint(train_set), fingerprint(val_set)]
-    parts = [RESUME_VERSION, settings, shapes, learner.groups(), data, spec.to_dict(), extra]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def discard_resume(resume_path: Path | None) -> None:
-    """Remove the resume file, once its training's result is safe."""
-    if resume_path is not None:
-        resume_path.unlink(missing_ok=True)

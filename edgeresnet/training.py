@@ -12,12 +12,13 @@ from edgeresnet.checkpoint import (
     load_checkpoint,
     weights_digest,
 )
-from edgeresnet.dataset import Dataset, InputSpec, fingerprint, open_dataset
+from edgeresnet.dataset import Dataset, InputSpec, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import InputError
 from edgeresnet.loop import seed_everything
 from edgeresnet.model import Widths, build_resnet
 from edgeresnet.options import TrainOptions
+from edgeresnet.splits import open_splits
 from edgeresnet.train import TrainResult, fit
 
 # What the data's own images suggest; photographs get ImageNet's size.
@@ -108,12 +109,8 @@ def train_checkpoint(
 def _open(
     data: str, limit: int | None, *, skip_broken: bool, progress: bool
 ) -> tuple[Dataset, Dataset]:
-    """Both splits.
-
-    The split has its own fixed seed: with the training's, evaluation would meet training images.
-    """
-    train_set = open_dataset(data, "train", limit=limit, skip_broken=skip_broken)
-    val_set = open_dataset(data, "val", limit=limit, skip_broken=skip_broken)
+    """Both splits; a line on stderr about what was left out."""
+    train_set, val_set = open_splits(data, limit=limit, skip_broken=skip_broken)
     broken = [*train_set.skipped, *val_set.skipped]
     if broken and progress:
         shown = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")

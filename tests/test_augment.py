@@ -22,7 +22,7 @@ from edgeresnet.augment import (
 from edgeresnet.dataset import InputSpec, normalize, open_dataset, to_pixels
 from edgeresnet.errors import InputError
 from edgeresnet.options import Augment, TrainOptions
-from edgeresnet.sources import ArrayDataset
+from edgeresnet.standard_data import ArrayDataset
 
 if TYPE_CHECKING:
     from pathlib import Path

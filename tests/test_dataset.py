@@ -25,7 +25,7 @@ from edgeresnet.dataset import (
     to_rgb,
 )
 from edgeresnet.errors import InputError
-from edgeresnet.sources import _read_digits
+from edgeresnet.standard_data import _read_digits
 from tests.fakes import FakeDataset
 
 SPEC = InputSpec(8)

@@ -12,14 +12,16 @@ import pytest
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from edgeresnet.bundle import BatchRange, load_bundle, run_padded
+from edgeresnet.bundle import load_bundle
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import normalize, open_dataset, to_pixels
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import ExportOptions, export_bundle
 from edgeresnet.export.proof import prove_integer
 from edgeresnet.export.stage import write_model
+from edgeresnet.manifest import BatchRange
 from edgeresnet.options import QuantizeOptions
+from edgeresnet.padding import run_padded
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import TARGETS, target_of

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeresnet.bundle import BatchRange, load_bundle
+from edgeresnet.bundle import load_bundle
 from edgeresnet.checkpoint import Checkpoint, load_checkpoint
 from edgeresnet.dataset import InputSpec
 from edgeresnet.errors import CheckError, InputError, MissingError
@@ -24,6 +24,7 @@ from edgeresnet.export.proof import (
     tensorrt_kernels,
 )
 from edgeresnet.export.stage import write_model
+from edgeresnet.manifest import BatchRange
 from edgeresnet.model import ARCHS, Widths, build_resnet
 from edgeresnet.prune.surgery import slice_weights
 from edgeresnet.prune.topology import groups_of

@@ -11,7 +11,6 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeresnet.bundle import BatchRange
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.errors import CheckError
 from edgeresnet.export.canonical import canonical_graph, weight_of
@@ -20,6 +19,7 @@ from edgeresnet.export.graph import DEQUANTIZE, QUANTIZE, array_of, input_of, no
 from edgeresnet.export.half import SMALLEST_NORMAL, to_half
 from edgeresnet.export.lint import check_signed
 from edgeresnet.export.stage import _folded
+from edgeresnet.manifest import BatchRange
 from edgeresnet.targets import TARGETS, RunOptions
 
 

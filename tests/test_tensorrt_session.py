@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from edgeresnet.building import build_bundle
-from edgeresnet.bundle import BatchRange, check_golden, load_bundle
+from edgeresnet.bundle import load_bundle
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import normalize
 from edgeresnet.errors import InputError
 from edgeresnet.export import ExportOptions, export_bundle
+from edgeresnet.golden import check_golden
+from edgeresnet.manifest import BatchRange
 from edgeresnet.targets import TARGETS, RunOptions, cuda, tensorrt_session
 from edgeresnet.targets.cuda import find_gpu
 from edgeresnet.targets.protocol import StageTimes

@@ -14,10 +14,13 @@ from torch.nn import functional as F
 from edgeresnet import progress, train
 from edgeresnet.dataset import InputSpec, normalize
 from edgeresnet.errors import CheckError, InputError
+from edgeresnet.evaluation import predict_logits
 from edgeresnet.loop import Learner, default_param_groups, distillation_loss, lr_factor
+from edgeresnet.options import TrainOptions
 from edgeresnet.progress import TrainProgress, duration
-from edgeresnet.sources import ArrayDataset
-from edgeresnet.train import TrainOptions, TrainResult, discard_resume, fit, predict_logits
+from edgeresnet.resuming import discard_resume
+from edgeresnet.standard_data import ArrayDataset
+from edgeresnet.train import TrainResult, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

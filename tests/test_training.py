@@ -12,8 +12,10 @@ from edgeresnet import training
 from edgeresnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.dataset import InputSpec, open_dataset
 from edgeresnet.errors import InputError
+from edgeresnet.evaluation import predict_logits
 from edgeresnet.model import Widths, build_resnet
-from edgeresnet.train import TrainOptions, TrainResult, predict_logits
+from edgeresnet.options import TrainOptions
+from edgeresnet.train import TrainResult
 from edgeresnet.training import train_checkpoint
 
 if TYPE_CHECKING:

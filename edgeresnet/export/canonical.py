@@ -35,7 +35,7 @@ from edgeresnet.export.graph import (
 from edgeresnet.quantize.fake_quant import PER_TENSOR, RANGES, Kind
 
 if TYPE_CHECKING:
-    from edgeresnet.bundle import BatchRange
+    from edgeresnet.manifest import BatchRange
     from edgeresnet.quantize.modules import QuantResNet
 
 OPSET = 19

@@ -12,16 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgeresnet.bundle import (
-    BatchRange,
-    Bundle,
-    Manifest,
-    build_options,
-    check_replaceable,
-    relative_difference,
-    run_padded,
-    write_bundle,
-)
+from edgeresnet.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.dataset import batches, normalize, open_dataset
 from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError
@@ -32,7 +23,10 @@ from edgeresnet.export.lint import check_canonical, check_pattern
 from edgeresnet.export.precisions import check_precision, prover_of
 from edgeresnet.export.preprocess import embed_preprocess
 from edgeresnet.export.proof import expected_layers, prove_integer, tensorrt_kernels
+from edgeresnet.golden import relative_difference
+from edgeresnet.manifest import BatchRange, Manifest
 from edgeresnet.model import count_layers
+from edgeresnet.padding import run_padded
 from edgeresnet.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import PATTERN, is_sparse

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from edgeresnet.augment import Normalizer, load_pixels
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import Dataset, balanced_subset
-from edgeresnet.loop import EvaluationSet, evaluate, training_device
+from edgeresnet.evaluation import EvaluationSet, evaluate
+from edgeresnet.loop import training_device
 from edgeresnet.prune.criteria import Evidence
 from edgeresnet.prune.gradients import gate_gradients
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -113,22 +115,32 @@ class LatencyProbe:
                 if layer.precision == "int8"
             }
 
+    def dense_ms(self) -> float:
+        """Median milliseconds of one image through the dense network."""
+        (dense_ms,) = self._medians(self._dense_path)
+        self._on_step(f"dense {dense_ms:.3f} ms on {self._place.target}")
+        return dense_ms
+
     def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
         """Median milliseconds of one image: the network's and, in the same rounds, the dense's."""
-        paths = (self._write(checkpoint, "pruned"), self._dense_path)
-        medians = []
-        for attempt in range(SESSIONS):
-            with self._open(paths[0]) as own, self._open(paths[1]) as dense:
-                image = noise(own)
-                timed = interleave(
-                    {"own": lambda: own.run(image), "dense": lambda: dense.run(image)},  # noqa: B023
-                    ROUNDS,
-                    seed=attempt,
-                )
-            medians.append([timed[name].percentile_ms(50) for name in ("own", "dense")])
-        own_ms, dense_ms = np.median(medians, axis=0).tolist()
+        own_ms, dense_ms = self._medians(self._write(checkpoint, "pruned"), self._dense_path)
         self._on_step(f"{own_ms:.3f} ms, dense {dense_ms:.3f} ms on {self._place.target}")
         return own_ms, dense_ms
+
+    def _medians(self, *paths: Path) -> list[float]:
+        """Milliseconds of one image through each model, all in the same rounds."""
+        medians = []
+        for attempt in range(SESSIONS):
+            with ExitStack() as stack:
+                sessions = [stack.enter_context(self._open(path)) for path in paths]
+                runs = {
+                    str(path): partial(session.run, noise(session))
+                    for path, session in zip(paths, sessions, strict=True)
+                }
+                timed = interleave(runs, ROUNDS, seed=attempt)
+            medians.append([latency.percentile_ms(50) for latency in timed.values()])
+        found: list[float] = np.median(medians, axis=0).tolist()
+        return found
 
 
 def noise(session: Session) -> NDArray[np.float32]:

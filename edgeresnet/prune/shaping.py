@@ -117,30 +117,42 @@ class Shaper:
     ) -> tuple[Checkpoint, float, dict[str, Any]]:
         """Cut as little as keeps the latency budget, by measuring whole networks."""
         options = self._options
-        limit_ms = options.latency_ms
-        dense_ms = probe.measure(current)[1]
-        dense_load = 1 / options.latency if options.latency else dense_ms / (limit_ms or dense_ms)
-        if dense_load <= 1:
-            raise InputError(
-                f"the dense network takes {dense_ms:.3f} ms in INT8 on {options.target}, which "
-                f"keeps the budget of {limit_ms:g} ms: there is nothing to prune",
-                f"give a budget below {dense_ms:.3g} ms.",
-            )
         figures: dict[float, tuple[float, float]] = {}
 
         def load_of(share: float, cut: Checkpoint) -> float:
             own, dense = figures[share] = probe.measure(cut)
-            return own / dense / options.latency if options.latency else own / (limit_ms or own)
+            return _latency_load(options, own, dense)
 
         cut, share, trials = fit_latency(
             lambda share: self.at_share(current, evidence, options.criterion, share),
             load_of,
-            dense_load,
+            self._dense_load(probe),
             self._smallest_share,
         )
         own_ms, dense_ms = figures[share]
         found = {"latency_ms": own_ms, "latency_dense_ms": dense_ms, "measurements": len(trials)}
         return cut, share, found
+
+    def _dense_load(self, probe: LatencyProbe) -> float:
+        """The dense network's latency as a share of the budget, above 1."""
+        options = self._options
+        dense_ms = probe.dense_ms()
+        load = _latency_load(options, dense_ms, dense_ms)
+        if load <= 1:
+            raise InputError(
+                f"the dense network takes {dense_ms:.3f} ms in INT8 on {options.target}, which "
+                f"keeps the budget of {options.latency_ms:g} ms: there is nothing to prune",
+                f"give a budget below {dense_ms:.3g} ms.",
+            )
+        return load
+
+
+def _latency_load(options: PruneOptions, own_ms: float, dense_ms: float) -> float:
+    """A latency as a share of the budget."""
+    if options.latency_ms is not None:
+        return own_ms / options.latency_ms
+    assert options.latency is not None
+    return own_ms / dense_ms / options.latency
 
 
 def _cost(groups: Mapping[str, Group], terms: Sequence[Term]) -> float:

@@ -15,7 +15,7 @@ from edgeresnet.checkpoint import (
     save_checkpoint,
     weights_digest,
 )
-from edgeresnet.dataset import Dataset, check_classes, fingerprint, open_dataset
+from edgeresnet.dataset import Dataset, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import InputError
 from edgeresnet.model import LayerInfo, count_layers
@@ -24,6 +24,7 @@ from edgeresnet.prune.bench import Bench, weights_of
 from edgeresnet.prune.criteria import CRITERIA
 from edgeresnet.prune.shaping import Shape, Shaper
 from edgeresnet.sparsity import PATTERN, apply_masks, pattern_masks
+from edgeresnet.splits import open_splits_for
 from edgeresnet.train import fit
 
 
@@ -65,11 +66,9 @@ def prune_checkpoint(
             f"the checkpoint is quantized ({checkpoint.precision}), and pruning comes first",
             "give the float checkpoint that it was made of, and quantize afterwards.",
         )
-    train_set = open_dataset(data, "train", limit=limit, skip_broken=skip_broken)
-    val_set = open_dataset(data, "val", limit=limit, skip_broken=skip_broken)
-    check_classes(train_set, checkpoint.classes)
-    if checkpoint.data is None:
-        checkpoint = replace(checkpoint, classes=tuple(train_set.classes), data=data)
+    checkpoint, train_set, val_set = open_splits_for(
+        checkpoint, data, limit=limit, skip_broken=skip_broken
+    )
     bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
     on_step(f"measuring the dense network on {len(val_set)} images")
     work = _Work(checkpoint, bench, val_set, options, work_dir, progress, on_step)

@@ -13,21 +13,16 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from edgeresnet.checkpoint import Checkpoint
-from edgeresnet.dataset import (
-    Dataset,
-    balanced_subset,
-    batches,
-    check_classes,
-    fingerprint,
-    open_dataset,
-)
+from edgeresnet.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.loop import EvaluationSet, evaluate, training_device
+from edgeresnet.evaluation import EvaluationSet, evaluate
+from edgeresnet.loop import training_device
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import apply_masks, is_sparse, masks_of
+from edgeresnet.splits import open_splits_for
 from edgeresnet.train import fit
 
 CALIBRATION_BATCH = 32
@@ -98,11 +93,9 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
-    train_set = open_dataset(data, "train", limit=limit, skip_broken=skip_broken)
-    val_set = open_dataset(data, "val", limit=limit, skip_broken=skip_broken)
-    check_classes(train_set, checkpoint.classes)
-    if checkpoint.data is None:
-        checkpoint = replace(checkpoint, classes=tuple(train_set.classes))
+    checkpoint, train_set, val_set = open_splits_for(
+        checkpoint, data, limit=limit, skip_broken=skip_broken
+    )
     on_step(f"measuring the float network on {len(val_set)} images")
     reference = _reference(checkpoint, val_set)
     model, figures = _ladder(
@@ -127,7 +120,6 @@ def quantize_checkpoint(
         state_dict=state_dict,
         precision="int8",
         quantization=figures,
-        data=checkpoint.data or data,
     )
     return quantized, figures
 

@@ -1,0 +1,74 @@
+"""Does a bundle answer here as it did where it was exported?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeresnet.bundle import Bundle
+from edgeresnet.dataset import normalize
+from edgeresnet.errors import CheckError
+from edgeresnet.padding import run_padded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeresnet.targets.protocol import Session
+
+
+def relative_difference(logits: NDArray[np.float32], golden: NDArray[np.float32]) -> float:
+    """Largest absolute difference as a share of the range of ``golden``; inf for NaN."""
+    spread = float(golden.max() - golden.min()) or 1.0
+    worst = float(np.abs(logits.astype(np.float64) - golden).max()) / spread
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str) -> float | None:
+    """Once for each bundle, device and machine: do the golden images give the golden logits?
+
+    Args:
+        bundle: gives images, logits and tolerance.
+        session: the bundle, opened on the device.
+        device: its name.
+        fingerprint: of this machine and its runtimes.
+
+    Returns:
+        The difference as a share of the logits' range; None if it was checked before.
+
+    Raises:
+        CheckError: the difference is larger than the manifest allows.
+    """
+    marker = _marker_path(bundle, device, fingerprint)
+    if marker.is_file():
+        return None
+    images, golden = bundle.golden()
+    inputs = (
+        images
+        if bundle.manifest.embed_preprocess
+        else normalize(images, bundle.manifest.input_spec)
+    )
+    difference = relative_difference(run_padded(session, inputs), golden)
+    if difference > bundle.manifest.golden_tolerance:
+        raise CheckError(
+            f"{bundle.path} on {device} gives logits {difference:.3f} of their range away from "
+            f"the golden ones; {bundle.manifest.golden_tolerance} is allowed",
+            "update the runtime or its driver on this device; if that does not help, the bundle "
+            "must not be used here.",
+        )
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(f"{difference}\n", encoding="utf-8")
+    except OSError:
+        # A read-only home costs a second check next time, nothing else.
+        return difference
+    return difference
+
+
+def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    key = "\n".join([*sorted(bundle.manifest.files.values()), device, fingerprint])
+    return cache / "edgeresnet" / "golden" / hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -1,0 +1,103 @@
+"""What a bundle says about itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeresnet.dataset import InputSpec
+from edgeresnet.errors import InputError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BatchRange:
+    """Which batch sizes a model takes, and which it is best at."""
+
+    smallest: int
+    best: int
+    largest: int
+
+    @classmethod
+    def parse(cls, text: str | int) -> BatchRange:
+        """``"1"`` for one size, ``"1:8:32"`` for smallest, best and largest."""
+        try:
+            numbers = [int(part) for part in str(text).split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1:
+            numbers *= 3
+        if len(numbers) != 3 or not 1 <= numbers[0] <= numbers[1] <= numbers[2]:
+            raise InputError(
+                f"batch {text} is not a size or a range",
+                "give --batch 1, or smallest:best:largest such as --batch 1:8:32.",
+            )
+        return cls(*numbers)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the batch dimension stays open."""
+        return self.smallest != self.largest
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says about itself; `manifest.json` in the same order.
+
+    Attributes:
+        golden_tolerance: largest logit difference, as a share of the golden logits' range.
+        layers: {name, op, out_channels, macs, parameters, precision} each.
+        proof: what the export saw: fused kernels, difference from PyTorch.
+        files: sha256 of every other file.
+    """
+
+    target: str
+    precision: str
+    arch: str
+    stem: str
+    classes: tuple[str, ...]
+    input_spec: InputSpec
+    embed_preprocess: bool
+    batch: BatchRange
+    model: str
+    parameters: int
+    macs: int
+    golden_tolerance: float
+    data: str | None
+    proof: dict[str, Any]
+    provenance: dict[str, Any]
+    widths: dict[str, Any]
+    layers: tuple[dict[str, Any], ...]
+    files: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """Indented for a reader."""
+        values = {"format_version": self.format_version, **vars(self)}
+        values["input_spec"] = self.input_spec.to_dict()
+        values["batch"] = vars(self.batch)
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def description(self) -> dict[str, Any]:
+        """The JSON contract of ``inspect``."""
+        keys = ("arch", "stem", "parameters", "macs", "target", "precision", "data", "proof")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "classes": list(self.classes),
+            "image_size": self.input_spec.image_size,
+            "widths": self.widths,
+            "pruning": self.provenance.get("pruning"),
+            "layers": list(self.layers),
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""
+        values = json.loads(text)
+        values["classes"] = tuple(values["classes"])
+        values["layers"] = tuple(values["layers"])
+        values["input_spec"] = InputSpec.from_dict(values["input_spec"])
+        values["batch"] = BatchRange(**values["batch"])
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet import __version__, cli_measure, cli_train
+from edgeresnet import __version__, cli_compare, cli_devices, cli_measure, cli_train
 from edgeresnet.cli_options import (
     Arch,
     ImageSize,
@@ -35,7 +35,9 @@ app = typer.Typer(
     epilog="Begin with: edgeresnet run recipes/quickstart.yaml",
 )
 cli_train.register(app)
+cli_devices.register(app)
 cli_measure.register(app)
+cli_compare.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -155,9 +157,9 @@ def run(
 
     run_dir = output or RUNS_DIR / loaded.name
     result = run_recipe(loaded, run_dir, fresh=not resume, progress=not quiet, say=speaker(quiet))
-    cli_measure.show_comparison(result, json, quiet)
+    cli_compare.show_comparison(result, json, quiet)
     speaker(quiet)(f"results: {run_dir / RESULTS}")
-    cli_measure.enforce(result)
+    cli_compare.enforce(result)
 
 
 def _precision(target: str, given: dict[str, bool]) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from edgeresnet.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeresnet.dataset import Dataset
+    from edgeresnet.opening import Opened
 
 # Set while a command runs for another machine, which prints the tables itself.
 SERVING = "EDGERESNET_SERVING"
@@ -27,6 +31,9 @@ MaybeData = Annotated[
         "trained on.",
         metavar="SPEC",
     ),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.")
 ]
 Arch = Annotated[
     Optional[str], typer.Option("--arch", help="resnet18, 34, 50, 101 or 152, e.g. resnet18.")
@@ -77,6 +84,26 @@ def known_data(given: str | None, remembered: str | None, checkpoint: str) -> st
             f"{checkpoint} does not say what it was trained on", "give --data, e.g. --data photos."
         )
     return data
+
+
+def measured_data(
+    data: str | None, models: list[Opened], limit: int | None, *, skip_broken: bool
+) -> Dataset:
+    """The validation images, of classes that fit every model."""
+    from edgeresnet.dataset import check_classes, open_dataset
+
+    spec = data or next((m.data for m in models if m.data), None)
+    if spec is None:
+        raise InputError(
+            f"{models[0].name} does not say what it was trained on", "give --data, e.g. a folder."
+        )
+    dataset = open_dataset(spec, "val", limit=limit, skip_broken=skip_broken)
+    if dataset.skipped:
+        say(f"left out {len(dataset.skipped)} unreadable images")
+    for model in models:
+        if model.classes is not None:
+            check_classes(dataset, model.classes)
+    return dataset
 
 
 def say(text: str) -> None:

@@ -82,6 +82,7 @@ def compare(
         "schema": SCHEMA,
         "baseline": names[0],
         "rows": rows,
+        "agreements": [[agreement(a, b) for b in predictions] for a in predictions],
         "budgets": checked,
         "verdict": "pass" if all(b["met"] for b in checked) else "fail",
         "data": dataset.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from edgeresnet.bundle import Bundle
 from edgeresnet.dataset import normalize
 from edgeresnet.errors import CheckError
 from edgeresnet.padding import run_padded
+from edgeresnet.places import cache_dir
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,5 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
 
 
 def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = "\n".join([*sorted(bundle.manifest.files.values()), device, fingerprint])
-    return cache / "edgeresnet" / "golden" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    return cache_dir() / "golden" / hashlib.sha256(key.encode()).hexdigest()[:32]

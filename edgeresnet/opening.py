@@ -103,12 +103,17 @@ def _open(path: Path, device: str | None, options: RunOptions, image_size: int |
         )
     if path.suffix in MODEL_SUFFIXES:
         return _open_bare(path, device, options)
-    if path.suffix in CHECKPOINT_SUFFIXES or text.startswith("torchvision:"):
+    if is_checkpoint(path):
         return _open_checkpoint(path, device or "cpu", options, image_size)
     raise InputError(
         f"{path} is nothing that can be measured",
         "give a bundle folder, an .onnx, .xml or .engine file, or a checkpoint.",
     )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the name is that of a checkpoint, of which PyTorch makes the session."""
+    return path.suffix in CHECKPOINT_SUFFIXES or str(path).startswith("torchvision:")
 
 
 def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:

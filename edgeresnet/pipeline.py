@@ -87,11 +87,26 @@ def run_recipe(
         if quantized := [p for p in recipe.export.precisions if is_quantized(p)]:
             sources = dict.fromkeys(quantized, quantize_stage(run, variant))
         for target in recipe.export.targets:
-            for precision in recipe.export.precisions:
+            for precision in _precisions_of(run, target):
                 name = f"{target}-{variant.name}{precision}"
                 source = sources.get(precision, variant.source)
                 bundles[name] = export_stage(run, name, target, precision, source)
     return _compare(run, bundles)
+
+
+def _precisions_of(run: Run, target: str) -> list[str]:
+    """Those of the recipe that the target has; the others are spoken of, if any is left."""
+    from edgeresnet.export.precisions import WRITTEN
+
+    wanted = run.recipe.export.precisions
+    found = [precision for precision in wanted if precision in WRITTEN[target]]
+    if not found:
+        # The export itself says what is wrong with the first.
+        return [*wanted]
+    for precision in wanted:
+        if precision not in found:
+            run.say(f"target {target} has no {precision}: left out")
+    return found
 
 
 def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:

@@ -40,14 +40,14 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """Bundles to make: every target in every precision.
+    """Bundles to make: every target in every precision that it has.
 
     Attributes:
         batch: one size, or smallest:best:largest.
         embed_preprocess: uint8 NHWC input, normalization in the graph.
     """
 
-    targets: tuple[Literal["onnx", "openvino", "tensorrt"], ...] = ("onnx", "openvino")
+    targets: tuple[Literal["onnx", "openvino", "tensorrt", "qnn"], ...] = ("onnx", "openvino")
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     batch: str | int = 1
     embed_preprocess: bool = False

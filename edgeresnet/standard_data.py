@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgeresnet.dataset import VALIDATION_SHARE, Dataset, Split
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.places import cache_dir
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,8 +111,7 @@ def _data_dirs(name: str) -> list[Path]:
 def download_dir() -> Path:
     """Where torchvision puts what it downloads."""
     own = os.environ.get("EDGERESNET_DATA")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(own) if own else cache / "edgeresnet" / "data"
+    return Path(own) if own else cache_dir() / "data"
 
 
 def _fashion_mnist_paths(split: Split) -> list[Path]:

@@ -125,6 +125,16 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def agreement_table(result: Mapping[str, Any]) -> Table:
+    """Share of images with the same top-1 class, for every pair of models."""
+    names = [row["name"] for row in result["rows"]]
+    numbered = [(f"{i}", True) for i in range(1, len(names) + 1)]
+    table = _table(f"Same top-1 class · {result['n']} images", [("model", False), *numbered])
+    for i, (name, row) in enumerate(zip(names, result["agreements"], strict=True), start=1):
+        table.add_row(f"{i} {name}", *(f"{share:.4f}" for share in row))
+    return table
+
+
 def budget_lines(result: Mapping[str, Any]) -> list[str]:
     """One line a budget."""
     return [

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.targets.protocol import Kernel
+
 RECORD = ".json"
 
 
@@ -17,7 +19,7 @@ def write_engine(path: Path, content: bytes, model_path: Path, facts: dict[str, 
         path: of the engine; the record is beside it.
         content: the engine.
         model_path: what it was compiled from.
-        facts: device and versions that it is for.
+        facts: device and versions that it is for; with ``layers``, the kernels in it.
     """
     record_path = path.with_name(path.name + RECORD)
     # Without its record an engine is not loaded, so a broken-off write leaves none that is.
@@ -52,6 +54,12 @@ def engine_fits(path: Path, model_path: Path, facts: dict[str, Any]) -> str | No
     if record.get("engine_sha256") != _sha256(path.read_bytes()):
         return "it is not the file that was built (its sha256 differs)"
     return None
+
+
+def read_kernels(path: Path) -> list[Kernel]:
+    """What the record of a fitting engine says it is made of."""
+    record = json.loads(path.with_name(path.name + RECORD).read_text(encoding="utf-8"))
+    return [Kernel(**{**facts, "layers": tuple(facts["layers"])}) for facts in record["layers"]]
 
 
 def describe_engines(engine_dir: Path) -> list[dict[str, Any]]:

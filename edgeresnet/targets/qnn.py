@@ -13,12 +13,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import CheckError, InputError, MissingError
-from edgeresnet.targets.engine_record import engine_fits, write_engine
+from edgeresnet.targets.engine_record import engine_fits, read_kernels, write_engine
 from edgeresnet.targets.onnx import SUFFIX, OnnxSession, session_options
 from edgeresnet.targets.protocol import (
     Availability,
@@ -83,7 +83,7 @@ class QnnTarget:
                 f"{why}",
                 f"build it: edgeresnet build {model_path.parent} --device {device}.",
             )
-        return QnnSession(engine_path, device, options, source=model_path)
+        return QnnSession(engine_path, device, options, read_kernels(engine_path))
 
     def save_engine(
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
@@ -92,7 +92,7 @@ class QnnTarget:
         if device == NPU:
             raise InputError(
                 "a context binary is for one chip, and npu does not say which",
-                "give --device sm8650, for instance; edgeresnet devices does not need one.",
+                "give --device sm8650, for instance; without an engine npu compiles when it loads.",
             )
         soc = soc_of(device)
         with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
@@ -104,9 +104,12 @@ class QnnTarget:
                 ("ep.context_file_path", str(made)),
             ):
                 settings.add_session_config_entry(name, value)
-            _Opener(RunOptions(), soc)(model_path, device, settings)
+            opener = _Opener(RunOptions(), soc)
+            opener(model_path, device, settings)
             content = made.read_bytes()
-        return write_engine(engine_path_of(engine_dir, soc), content, model_path, _facts(soc))
+        # In the engine all layers are one node: what was assigned is known only now.
+        facts = _facts(soc) | {"layers": [asdict(kernel) for kernel in opener.placed]}
+        return write_engine(engine_path_of(engine_dir, soc), content, model_path, facts)
 
 
 def emulates() -> bool:
@@ -203,11 +206,11 @@ class _Opener:
         }
         nodes = dict.fromkeys(UNSUPPORTED.findall(log))
         if nodes:
-            named = [f"{name} ({causes.get(name, op)})" for name, op in nodes]
+            unknown = "not an operator of its, with these types"
+            named = [f"{name} ({op}: {refused.get(name, unknown)})" for name, op in nodes]
             more = f" and {len(named) - 5} more" if len(named) > 5 else ""
             return CheckError(
-                f"Hexagon does not run {len(named)} nodes of {model_path}: "
-                f"{', '.join(named[:5])}{more}",
+                f"Hexagon does not run all of {model_path}: {', '.join(named[:5])}{more}",
                 "export the checkpoint with --target qnn; --allow-fallback runs them on the CPU.",
             )
         what = f"target qnn cannot load {model_path} on {device}: {error}"
@@ -244,25 +247,24 @@ class QnnSession(OnnxSession):
         model_path: ``.onnx``, or a context binary.
         device: ``npu``, or the chip that it was compiled for.
         options: how it runs.
-        source: the model that a context binary was compiled from, for `kernels`.
+        compiled: what a context binary was made of; None: ONNX Runtime tells.
     """
 
     def __init__(
-        self, model_path: Path, device: str, options: RunOptions, source: Path | None = None
+        self,
+        model_path: Path,
+        device: str,
+        options: RunOptions,
+        compiled: list[Kernel] | None = None,
     ) -> None:
         self.emulated = emulates()
-        self._opener = _Opener(options, None if device == NPU else soc_of(device))
-        self._source = source
-        super().__init__(model_path, device, options, self._opener)
+        opener = _Opener(options, None if device == NPU else soc_of(device))
+        super().__init__(model_path, device, options, opener)
+        self._kernels = compiled or opener.placed
 
     def kernels(self) -> list[Kernel]:
         """Every node and who runs it."""
-        if self._source is None:
-            return self._opener.placed
-        # A context binary is one node; what is in it was assigned when it was compiled.
-        opener = _Opener(self._opener.options, self._opener.soc)
-        opener(self._source, self._device, session_options(self._options))
-        return opener.placed
+        return self._kernels
 
     def layers(self) -> list[LayerProfile]:
         """The NPU runs the network as one; an emulator's times say nothing."""

@@ -201,13 +201,13 @@ class _Opener:
     def _refusal(
         self, model_path: Path, device: str, error: Exception, log: str
     ) -> CheckError | InputError:
-        causes = {
-            name: f"{op} refused with error {code}" for name, op, code in REFUSED.findall(log)
-        }
-        nodes = dict.fromkeys(UNSUPPORTED.findall(log))
-        if nodes:
-            unknown = "not an operator of its, with these types"
-            named = [f"{name} ({op}: {refused.get(name, unknown)})" for name, op in nodes]
+        codes = {name: f"refused with error {code}" for name, _, code in REFUSED.findall(log)}
+        unknown = "not an operator of its, with these types"
+        named = [
+            f"{name} ({op}: {codes.get(name, unknown)})"
+            for name, op in dict.fromkeys(UNSUPPORTED.findall(log))
+        ]
+        if named:
             more = f" and {len(named) - 5} more" if len(named) > 5 else ""
             return CheckError(
                 f"Hexagon does not run all of {model_path}: {', '.join(named[:5])}{more}",

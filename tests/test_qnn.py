@@ -52,13 +52,13 @@ def learned(
     )  # fmt: skip
     save_checkpoint(start, folder / "start.pt")
     trained, _ = train_checkpoint(
-        data="digits", arch=None, stem=None, image_size=size, weights=str(folder / "start.pt"),
+        data="digits", arch=arch, stem=None, image_size=size, weights=str(folder / "start.pt"),
         options=TrainOptions(epochs=epochs, batch_size=64, lr=0.05, augment="none", workers=0),
         limit=None, skip_broken=False, resume_path=None, progress=False,
     )  # fmt: skip
     quantized, _ = quantize_checkpoint(
         trained, data="digits", progress=False,
-        options=QuantizeOptions(method="ptq", calibration_images=128, weight_bits=8),
+        options=QuantizeOptions(method="ptq", calibration_images=128),
     )  # fmt: skip
     return trained, quantized
 

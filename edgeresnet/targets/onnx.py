@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 FIX = "pip install 'edgeresnet[onnx]'"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 UNITS = {provider: unit for unit, provider in PROVIDERS.items()}
-# ONNX Runtime appends to the names of nodes that it fuses or moves to another layout.
-SUFFIX = re.compile(r"_token_\d+$|_nchwc$")
+# ONNX Runtime appends to the names of nodes that it fuses; one in its blocked layout it names after
+# its output, with the ReLU that became part of it.
+SUFFIX = re.compile(r"_token_\d+$|(?:\.relu)?\.output_nchwc$")
 INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FIX = "pip install 'edgeresnet[openvino]'"
 PRECISIONS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
 BLOB = ".blob"
+OUTPUT, CLASSIFIER = "logits", "fc"
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
@@ -239,6 +240,9 @@ class OpenVinoSession:
                 # OpenVINO appends to the name of a layer that it rewrites: fc/WithoutBiases/….
                 names = fact("originalLayersNames").split(",")
                 layers = tuple(name.split("/")[0] for name in names if name)
+                if kind == "FullyConnected" and OUTPUT in layers:
+                    # In float OpenVINO names the last layer after the output.
+                    layers = (*layers, CLASSIFIER)
                 precision = PRECISIONS.get(runs_in, runs_in)
                 op = f"{kind} {fact('primitiveType')}".strip()
                 found.append(Kernel(op, precision, self._unit, layers))

@@ -99,7 +99,7 @@ def _precisions_of(run: Run, target: str) -> list[str]:
     from edgeresnet.export.precisions import WRITTEN
 
     wanted = run.recipe.export.precisions
-    found = [precision for precision in wanted if precision in WRITTEN[target]]
+    found: list[str] = [p for p in wanted if p in WRITTEN[target]]
     if not found:
         # The export itself says what is wrong with the first.
         return [*wanted]

@@ -178,10 +178,8 @@ class _Opener:
             "offload_graph_io_quantization": "0",
         }
         if self.soc is not None:
-            provider |= {
-                "soc_model": str(self.soc.soc_model),
-                "htp_arch": str(self.soc.htp_arch),
-            }
+            provider["soc_model"] = str(self.soc.soc_model)
+            provider["htp_arch"] = str(self.soc.htp_arch)
         settings.log_severity_level = 2
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if not self.options.allow_fallback:

@@ -10,6 +10,7 @@ import pytest
 
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.export.proof import tensorrt_kernels
+from edgeresnet.precision import is_quantized
 from edgeresnet.targets.tensorrt_engine import (
     EngineRecord,
     Host,
@@ -193,7 +194,9 @@ def test_kernels_are_integer_when_tensorrt_10_fuses_add_and_convolution(model_pa
     }
     kernels = tensorrt_kernels(model_path, expected)
     assert kernels is not None
-    by_layer = {name: kernel.integer for kernel in kernels for name in kernel.layers}
+    by_layer = {
+        name: is_quantized(kernel.precision) for kernel in kernels for name in kernel.layers
+    }
     assert by_layer == {
         "layer1.0.conv2": True, "layer1.0.add": True, "layer1.1.add": False, "fc": False,
     }  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.export.proof import tensorrt_kernels
 from edgeresnet.precision import is_quantized
+from edgeresnet.targets.engine_record import sha256
 from edgeresnet.targets.tensorrt_engine import (
     EngineRecord,
     Host,
@@ -19,7 +20,6 @@ from edgeresnet.targets.tensorrt_engine import (
     known_cache,
     read_engine,
     read_record,
-    sha256,
     write_engine,
 )
 from edgeresnet.targets.tensorrt_layers import EngineLayer, layers_of_json, layers_of_log

@@ -44,13 +44,8 @@ def encode_unsigned(model: ir.Model, precision: str) -> None:
     canonical one; elsewhere the zero point is 128, which represents the same numbers exactly.
     These runtimes choose the type of floats themselves, so ``precision`` changes nothing.
     """
-    graph = model.graph
-    _pair_up_pools(graph)
-    for quantize in nodes_of(graph, QUANTIZE):
-        _to_unsigned(graph, quantize)
-    for node in nodes_of(graph, "Conv", "Gemm"):
-        _to_int32_bias(graph, node)
-    _tidy(model)
+    _unsigned_grids(model.graph)
+    _integer_biases(model)
 
 
 def encode_hexagon(model: ir.Model, precision: str) -> None:
@@ -61,15 +56,9 @@ def encode_hexagon(model: ir.Model, precision: str) -> None:
     """
     if not is_quantized(precision):
         return
-    graph = model.graph
-    bits = 16 if precision == WIDE else 8
-    _pair_up_pools(graph)
-    for quantize in nodes_of(graph, QUANTIZE):
-        _to_unsigned(graph, quantize, bits)
+    _unsigned_grids(model.graph, 16 if precision == WIDE else 8)
     widen_classifier(model)
-    for node in nodes_of(graph, "Conv", "Gemm"):
-        _to_int32_bias(graph, node)
-    _tidy(model)
+    _integer_biases(model)
     check_quantized_outputs(model)
 
 
@@ -93,7 +82,16 @@ ENCODINGS: dict[str, Callable[[ir.Model, str], None]] = {
 }
 
 
-def _tidy(model: ir.Model) -> None:
+def _unsigned_grids(graph: ir.Graph, bits: int = 8) -> None:
+    _pair_up_pools(graph)
+    for quantize in nodes_of(graph, QUANTIZE):
+        _to_unsigned(graph, quantize, bits)
+
+
+def _integer_biases(model: ir.Model) -> None:
+    """The last step: a bias is on the grid of the input that its layer has by then."""
+    for node in nodes_of(model.graph, "Conv", "Gemm"):
+        _to_int32_bias(model.graph, node)
     cleaning.RemoveUnusedNodesPass()(model)
     cleaning.TopologicalSortPass()(model)
 

@@ -30,8 +30,8 @@ def write_engine(path: Path, content: bytes, model_path: Path, facts: dict[str, 
     record = {
         "schema": 1,
         **facts,
-        "model_sha256": _sha256(model_path.read_bytes()),
-        "engine_sha256": _sha256(content),
+        "model_sha256": sha256(model_path.read_bytes()),
+        "engine_sha256": sha256(content),
         "size_bytes": len(content),
     }
     record_path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -49,9 +49,9 @@ def engine_fits(path: Path, model_path: Path, facts: dict[str, Any]) -> str | No
     for name, wanted in facts.items():
         if record.get(name) != wanted:
             return f"its {name} is {record.get(name)}, and {wanted} is here"
-    if record.get("model_sha256") != _sha256(model_path.read_bytes()):
+    if record.get("model_sha256") != sha256(model_path.read_bytes()):
         return "it was built from another model"
-    if record.get("engine_sha256") != _sha256(path.read_bytes()):
+    if record.get("engine_sha256") != sha256(path.read_bytes()):
         return "it is not the file that was built (its sha256 differs)"
     return None
 
@@ -72,5 +72,6 @@ def describe_engines(engine_dir: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
+    """Hex digest."""
     return hashlib.sha256(content).hexdigest()

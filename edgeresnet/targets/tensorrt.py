@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeresnet.errors import MissingError
 from edgeresnet.targets import trtexec
 from edgeresnet.targets.cuda import find_gpu, need_gpu
+from edgeresnet.targets.engine_record import sha256
 from edgeresnet.targets.protocol import (
     Availability,
     BuildOptions,
@@ -34,7 +35,6 @@ from edgeresnet.targets.tensorrt_engine import (
     known_cache,
     read_engine,
     read_record,
-    sha256,
     write_engine,
 )
 

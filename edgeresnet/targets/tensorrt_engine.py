@@ -6,7 +6,6 @@ only if its bytes are those that its record names, and it was made of this very 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.targets.engine_record import RECORD, sha256
 
-ENGINE, RECORD = ".engine", ".json"
+ENGINE = ".engine"
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,3 @@ def known_cache(engine_dir: Path, cache_path: Path) -> bytes:
     vouched = sha256(content)
     paths = engine_dir.glob(f"*{ENGINE}{RECORD}")
     return content if any(vouched in path.read_text(encoding="utf-8") for path in paths) else b""
-
-
-def sha256(content: bytes) -> str:
-    """Hex digest."""
-    return hashlib.sha256(content).hexdigest()

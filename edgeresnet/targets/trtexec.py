@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.targets.engine_record import sha256
 from edgeresnet.targets.protocol import BuildOptions, RunOptions
 from edgeresnet.targets.tensorrt_build import known_fault
 from edgeresnet.targets.tensorrt_engine import (
@@ -23,7 +24,6 @@ from edgeresnet.targets.tensorrt_engine import (
     Host,
     read_engine,
     read_record,
-    sha256,
     write_engine,
 )
 from edgeresnet.targets.tensorrt_layers import layers_of_json

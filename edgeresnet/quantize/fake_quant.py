@@ -56,10 +56,9 @@ def _(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, low: int, high: i
 
 
 def _round_to_grid(x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> Tensor:
-    zeros = torch.zeros(scale.shape, dtype=torch.int32, device=scale.device)
-    if axis == PER_TENSOR:
-        return torch.fake_quantize_per_tensor_affine(x, scale, zeros, low, high)
-    return torch.fake_quantize_per_channel_affine(x, scale, zeros, axis, low, high)
+    spread = _along(scale, axis, x.ndim)
+    # Four plain passes in place: torch's own fake quantization takes twice their time on a CPU.
+    return (x * spread.reciprocal()).round_().clamp_(low, high).mul_(spread)
 
 
 class _LearnedStep(torch.autograd.Function):
@@ -70,30 +69,30 @@ class _LearnedStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> Tensor:
-        y = _round_to_grid(x, scale, axis, low, high)
-        ctx.save_for_backward(x, scale, y)
+        spread = _along(scale, axis, x.ndim)
+        steps = x * spread.reciprocal()
+        y = steps.round().clamp_(low, high).mul_(spread)
+        ctx.save_for_backward(steps, scale, y)
         ctx.axis, ctx.low, ctx.high = axis, low, high
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (grad,) = grads
-        x, scale, y = ctx.saved_tensors
-        spread = scale if ctx.axis == PER_TENSOR else _along(scale, ctx.axis, x.ndim)
-        inside = (x >= ctx.low * spread) & (x <= ctx.high * spread)
-        grad_x = grad * inside
+        steps, scale, y = ctx.saved_tensors
+        # Passes strictly inside the grid only, in one kernel where masks would take four.
+        grad_x = torch.ops.aten.hardtanh_backward(grad, steps, ctx.low, ctx.high)
         # d y / d scale is (y - x) / scale inside the grid and the clip integer, y / scale, outside.
-        contribution = grad * y - grad_x * x
-        balance = (x.numel() / scale.numel() * ctx.high) ** -0.5
-        if ctx.axis == PER_TENSOR:
-            grad_scale = contribution.sum() / scale * balance
-        else:
-            others = [d for d in range(x.ndim) if d != ctx.axis]
-            grad_scale = contribution.sum(others) / scale * balance
+        others = [d for d in range(steps.ndim) if d != ctx.axis]
+        clipped, passed = (grad * y).sum(others), (grad_x * steps).sum(others)
+        balance = (steps.numel() / scale.numel() * ctx.high) ** -0.5
+        grad_scale = (clipped / scale.flatten() - passed) * balance
         return grad_x, grad_scale.reshape(scale.shape), None, None, None
 
 
 def _along(scale: Tensor, axis: int, ndim: int) -> Tensor:
+    if axis == PER_TENSOR:
+        return scale
     return scale.reshape([-1 if d == axis else 1 for d in range(ndim)])
 
 

@@ -80,8 +80,9 @@ class QuantConv(nn.Module):
             return F.conv2d(x, weight, self.bias, self.stride, self.padding)
         factor = _factor(bn)
         if self.training and not self.frozen:
-            unscaled = F.conv2d(x, weight, None, self.stride, self.padding)
-            normalized: Tensor = bn(unscaled / factor[:, None, None])
+            # On the weights: the output, which is what is to be unscaled, is mostly larger.
+            unscaled = weight * factor.reciprocal()[:, None, None, None]
+            normalized: Tensor = bn(F.conv2d(x, unscaled, None, self.stride, self.padding))
             return normalized
         assert bn.running_mean is not None
         bias = bn.bias - bn.running_mean * factor

@@ -45,6 +45,7 @@ class TrainOptions:
         clip_norm: largest L2 norm of the gradient; None leaves it.
         patience: stop after so many epochs without a better validation top-1, and return the best
             epoch's weights; None trains on and returns the last.
+        validate_every: epochs between validations; the last epoch always has one.
         distill: weight of the teacher's term; the labels' has the rest.
         temperature: softens teacher and student for distillation.
         seed: of everything random.
@@ -66,6 +67,7 @@ class TrainOptions:
     precision: TrainPrecision = "fp32"
     clip_norm: float | None = None
     patience: int | None = None
+    validate_every: int = 1
     distill: float = 0.0
     temperature: float = 2.0
     seed: int = 0
@@ -80,6 +82,7 @@ class TrainOptions:
         # One image has no spread for batch normalization to divide by.
         _at_least("batch_size", self.batch_size, 2)
         _at_least("patience", self.patience, 1)
+        _at_least("validate_every", self.validate_every, 1)
         _at_least("workers", self.workers, 0)
         _at_least("weight_decay", self.weight_decay, 0)
         _at_least("seed", self.seed, 0)

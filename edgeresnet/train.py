@@ -66,7 +66,6 @@ def fit(
     param_groups: ParamGroups | None = None,
     on_epoch: Callable[[nn.Module, float], None] | None = None,
     constrain: Constraint | None = None,
-    validate_every: int = 1,
 ) -> TrainResult:
     """Train ``model`` in place; on a GPU where there is one.
 
@@ -89,7 +88,6 @@ def fit(
         on_epoch: called before every epoch, one gone on with too, with the model and the share of
             epochs done.
         constrain: called after every step with the model, to bring it back to what it must keep.
-        validate_every: epochs between validations; the last epoch always has one.
 
     Raises:
         InputError: options that do not go together, or a broken image.
@@ -119,7 +117,7 @@ def fit(
                 _train_epoch(learner, feed, standing, saver, reporter)
                 last = standing.epoch + 1 == options.epochs
                 found: dict[str, float] = {}
-                if last or (standing.epoch + 1) % validate_every == 0:
+                if last or (standing.epoch + 1) % options.validate_every == 0:
                     found = _validate(learner, validation, standing, options)
                 text = _end_epoch(learner, standing, found)
                 reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")

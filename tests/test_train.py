@@ -250,7 +250,7 @@ def test_fit_calls_on_epoch_with_the_share_done_when_each_epoch_begins() -> None
 
 
 def test_fit_validates_the_last_epoch_too_when_validation_is_rare() -> None:
-    result = trained(replace(SHORT, epochs=5), validate_every=2)
+    result = trained(replace(SHORT, epochs=5, validate_every=2))
     assert [e["epoch"] for e in result.history if "top1" in e] == [2, 4, 5]
 
 
@@ -412,6 +412,7 @@ def test_predict_logits_equals_the_network_when_batches_are_small() -> None:
         ({"ema": 1.0}, "ema 1"),
         ({"warmup": -0.1}, "warmup -0.1"),
         ({"patience": 0}, "patience 0"),
+        ({"validate_every": 0}, "validate_every 0"),
         ({"clip_norm": 0.0}, "clip_norm 0"),
         ({"distill": 1.5}, "distill 1.5"),
         ({"workers": -1}, "workers -1"),

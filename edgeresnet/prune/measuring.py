@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from typing_extensions import Self
 from edgeresnet.bundle import ENGINES
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.export.stage import ExportOptions, write_model
-from edgeresnet.latency import interleave
+from edgeresnet.latency import interleave, measure
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import BuildOptions, RunOptions, target_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeresnet.targets import Session
 
 # Sessions of one model differ by a few percent from where their memory happens to lie.
-SESSIONS, ROUNDS = 3, 40
+SESSIONS, ROUNDS, ALONE_S = 3, 40, 1.0
 PROFILE_RUNS = 10
 SUFFIX = re.compile(r"_token_|/|_myl\d+_\d+$| \+ ")
 
@@ -67,12 +67,18 @@ def int8_model_path(checkpoint: Checkpoint, target: str, device: str, folder: Pa
 
 
 class LatencyProbe:
-    """Measures networks against the dense one in the same rounds; a context manager.
+    """Measures networks against the dense one; a context manager.
+
+    A ratio comes from the same rounds, where a drifting machine cancels out. There each network
+    evicts the other's weights and wakes its threads anew, which can double the time of a small
+    one: milliseconds that must hold on the device are those of a network alone in its process's
+    loop, as `edgeresnet.latency.measure` and ``profile`` have them.
 
     Args:
         dense: the network that all are compared to.
         place: where.
         on_step: told every measurement.
+        alone: measure one network after the other, not both in the same rounds.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class LatencyProbe:
         dense: Checkpoint,
         place: Place,
         on_step: Callable[[str], object] = lambda text: None,
+        *,
+        alone: bool = False,
     ) -> None:
-        self._place, self._on_step = place, on_step
+        self._place, self._on_step, self._alone = place, on_step, alone
         self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
         self._dense_path = self._write(dense, "dense")
 
@@ -122,25 +130,35 @@ class LatencyProbe:
         return dense_ms
 
     def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
-        """Median milliseconds of one image: the network's and, in the same rounds, the dense's."""
+        """Median milliseconds of one image: the network's, and the dense's by the same means."""
         own_ms, dense_ms = self._medians(self._write(checkpoint, "pruned"), self._dense_path)
         self._on_step(f"{own_ms:.3f} ms, dense {dense_ms:.3f} ms on {self._place.target}")
         return own_ms, dense_ms
 
     def _medians(self, *paths: Path) -> list[float]:
-        """Milliseconds of one image through each model, all in the same rounds."""
-        medians = []
-        for attempt in range(SESSIONS):
-            with ExitStack() as stack:
-                sessions = [stack.enter_context(self._open(path)) for path in paths]
-                runs = {
-                    str(path): partial(session.run, noise(session))
-                    for path, session in zip(paths, sessions, strict=True)
-                }
-                timed = interleave(runs, ROUNDS, seed=attempt)
-            medians.append([latency.percentile_ms(50) for latency in timed.values()])
+        """Milliseconds of one image through each model, the middle one of several sessions."""
+        medians = [
+            [self._time_alone(path) for path in paths]
+            if self._alone
+            else self._time_together(paths, attempt)
+            for attempt in range(SESSIONS)
+        ]
         found: list[float] = np.median(medians, axis=0).tolist()
         return found
+
+    def _time_alone(self, path: Path) -> float:
+        with self._open(path) as session:
+            return measure(session, noise(session), min_seconds=ALONE_S).percentile_ms(50)
+
+    def _time_together(self, paths: Sequence[Path], seed: int) -> list[float]:
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(self._open(path)) for path in paths]
+            runs = {
+                str(path): partial(session.run, noise(session))
+                for path, session in zip(paths, sessions, strict=True)
+            }
+            timed = interleave(runs, ROUNDS, seed=seed)
+        return [latency.percentile_ms(50) for latency in timed.values()]
 
 
 def noise(session: Session) -> NDArray[np.float32]:

@@ -71,7 +71,8 @@ class Shaper:
         else:
             on_step(f"measuring the dense network in INT8 on {options.target}")
             place = Place(options.target, options.device, options.threads)
-            self._probe = self._stack.enter_context(LatencyProbe(dense, place, on_step))
+            probe = LatencyProbe(dense, place, on_step, alone=options.latency_ms is not None)
+            self._probe = self._stack.enter_context(probe)
             costs = self._probe.layer_costs()
         self._terms = cost_terms(groups, costs)
         self._dense_cost = _cost(groups, self._terms)

@@ -22,7 +22,8 @@ from typing_extensions import Self
 from edgeresnet.bundle import ENGINES
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.export.stage import ExportOptions, write_model
-from edgeresnet.latency import interleave, measure
+from edgeresnet.fresh import fresh_p50_ms
+from edgeresnet.latency import interleave
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import BuildOptions, RunOptions, target_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from edgeresnet.targets import Session
 
 # Sessions of one model differ by a few percent from where their memory happens to lie.
-SESSIONS, ROUNDS, ALONE_S = 3, 40, 1.0
+SESSIONS, ROUNDS = 3, 40
 PROFILE_RUNS = 10
 SUFFIX = re.compile(r"_token_|/|_myl\d+_\d+$| \+ ")
 
@@ -71,14 +72,14 @@ class LatencyProbe:
 
     A ratio comes from the same rounds, where a drifting machine cancels out. There each network
     evicts the other's weights and wakes its threads anew, which can double the time of a small
-    one: milliseconds that must hold on the device are those of a network alone in its process's
-    loop, as `edgeresnet.latency.measure` and ``profile`` have them.
+    one: milliseconds that must hold on the device are those of a network alone in a fresh process,
+    as ``profile`` has them.
 
     Args:
         dense: the network that all are compared to.
         place: where.
         on_step: told every measurement.
-        alone: measure one network after the other, not both in the same rounds.
+        alone: measure each network in a process of its own, and the dense one once.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class LatencyProbe:
         self._place, self._on_step, self._alone = place, on_step, alone
         self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
         self._dense_path = self._write(dense, "dense")
+        self._dense_ms: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -125,20 +127,24 @@ class LatencyProbe:
 
     def dense_ms(self) -> float:
         """Median milliseconds of one image through the dense network."""
-        (dense_ms,) = self._medians(self._dense_path)
-        self._on_step(f"dense {dense_ms:.3f} ms on {self._place.target}")
-        return dense_ms
+        (self._dense_ms,) = self._medians(self._dense_path)
+        self._on_step(f"dense {self._dense_ms:.3f} ms on {self._place.target}")
+        return self._dense_ms
 
     def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
         """Median milliseconds of one image: the network's, and the dense's by the same means."""
-        own_ms, dense_ms = self._medians(self._write(checkpoint, "pruned"), self._dense_path)
+        path = self._write(checkpoint, "pruned")
+        if self._alone and self._dense_ms is not None:
+            (own_ms,), dense_ms = self._medians(path), self._dense_ms
+        else:
+            own_ms, dense_ms = self._medians(path, self._dense_path)
         self._on_step(f"{own_ms:.3f} ms, dense {dense_ms:.3f} ms on {self._place.target}")
         return own_ms, dense_ms
 
     def _medians(self, *paths: Path) -> list[float]:
         """Milliseconds of one image through each model, the middle one of several sessions."""
         medians = [
-            [self._time_alone(path) for path in paths]
+            [fresh_p50_ms(path, *self._where()) for path in paths]
             if self._alone
             else self._time_together(paths, attempt)
             for attempt in range(SESSIONS)
@@ -146,9 +152,8 @@ class LatencyProbe:
         found: list[float] = np.median(medians, axis=0).tolist()
         return found
 
-    def _time_alone(self, path: Path) -> float:
-        with self._open(path) as session:
-            return measure(session, noise(session), min_seconds=ALONE_S).percentile_ms(50)
+    def _where(self) -> tuple[str, str, int | None]:
+        return self._place.target, self._place.device, self._place.threads
 
     def _time_together(self, paths: Sequence[Path], seed: int) -> list[float]:
         with ExitStack() as stack:

@@ -260,9 +260,7 @@ def _training(
 
 def _beside(output: Path, suffix: str) -> Path:
     """Where an interrupted command keeps what it goes on from."""
-    path = output.with_name(f".{output.name}.{suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return output.with_name(f".{output.name}.{suffix}")
 
 
 def _finish(

@@ -132,7 +132,7 @@ def test_float_checkpoint_is_calibrated_first_when_exported_as_int8(
         (("train", "--arch", "resnet19", "--data", "digits", "-o", "x.pt"), 2, "resnet19"),
         (("run", "recipe.yaml"), 2, "epohcs: unknown key (is epochs meant?)"),
         (("prune", "{files}/float.pt", "-o", "x.pt"), 2, "needs one budget"),
-        (("prune", "{files}/float.pt", "--macs", 1.5, "-o", "x.pt"), 2, "nothing to prune"),
+        (("prune", "{files}/float.pt", "--macs", 1.5, "-o", "new/x.pt"), 2, "nothing to prune"),
         (
             ("prune", "{files}/float.pt", "--latency", 0.5, "--target", "abacus", "-o", "x.pt"),
             2,

@@ -105,6 +105,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     title = f"Before and after · {result['data']} · {result['n']} images · batch {result['batch']}"
     table = _table(title, columns)
+    table.collapse_padding = True  # leaves the names 6 characters more
     for row in result["rows"]:
         difference, faster = row["top1_difference"], row["speedup"]
         margin = (difference["high"] - difference["low"]) / 2

@@ -157,7 +157,9 @@ def profile_begun(
     files: Path, device: Device, on: tuple[str, str], cwd: Path
 ) -> tuple[subprocess.Popen[str], tuple[str, ...]]:
     """A profile that runs on the device now, and words that its process there has."""
-    code = "from edgeresnet.cli import main; main()"
+    # A shell's background jobs ignore interrupts, and so would this process if the tests are one.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from edgeresnet.cli import main; main()"
     bundle = files / "onnx-fp32"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "profile", str(bundle), *on, "--json", "cut.json"],

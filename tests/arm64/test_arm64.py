@@ -1,6 +1,6 @@
 """The device half on arm64: installed there, the same top-1 as on x86.
 
-Takes an hour where the root has to be made first: ``sudo -E pytest -m slow -s tests/arm64``. The root
+Takes an hour where the root must be made first: ``sudo -E pytest -m slow -s tests/arm64``. The root
 folder stays in ``$EDGERESNET_ARM64_ROOT``, if that is set.
 """
 

@@ -363,9 +363,10 @@ def test_networks_run_on_the_npu_as_in_onnx_runtime(
             tuple(tuple(w // 2 for w in block) for block in stage) for stage in widths.inner
         )
         widths = Widths(widths.stem // 2, tuple(w // 2 for w in widths.streams), inner)
-    # The deeper network diverges at the rate of the shallow one, and what has not learned to tell
-    # images apart is not the same in any two runtimes.
-    epochs, lr, images = (12, 0.01, 512) if arch == "resnet50" else (4, 0.05, 128)
+    # Deep and narrow it diverges at the rate of the others; at its rate the dense one is left with
+    # logits that rounding moves by more than the export's proof allows.
+    frail = arch == "resnet50" and pruned
+    epochs, lr, images = (12, 0.01, 512) if frail else (4, 0.05, 128)
     _, quantized = learned(tmp_path, arch, widths, epochs, lr, images)
     out_dir = tmp_path / "bundle"
     export_bundle(quantized, target="qnn", precision="int8", out_dir=out_dir)

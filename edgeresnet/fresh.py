@@ -44,16 +44,13 @@ def fresh_p50_ms(path: Path, target: str, device: str, threads: int | None = Non
 
 def main(path: str, target: str, device: str, threads: str) -> None:
     """Load, measure, print the milliseconds."""
-    import numpy as np
-
-    from edgeresnet.latency import measure
+    from edgeresnet.latency import measure, noise
     from edgeresnet.targets import RunOptions, target_of
 
     options = RunOptions(threads=int(threads) or None, precision="fp32")
     with target_of(target).load(Path(path), device, options) as session:
-        shape = (1, *session.input_shape)
-        image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        print(measure(session, image, min_seconds=MIN_SECONDS).percentile_ms(50))
+        latency = measure(session, noise(session), min_seconds=MIN_SECONDS)
+    print(latency.percentile_ms(50))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,12 @@ class Latency:
         }
 
 
+def noise(session: Session, batch: int = 1) -> NDArray[np.float32]:
+    """Input of noise (batch, *input_shape) float32: a network's time does not depend on values."""
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((batch, *session.input_shape), dtype=np.float32)
+
+
 def time_ms(run: Callable[[], object]) -> float:
     """Milliseconds of one call."""
     start = time.perf_counter_ns()

@@ -13,7 +13,7 @@ from edgeresnet.board import ROOT, board_state, board_warnings
 from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.device import environment
 from edgeresnet.errors import MissingError
-from edgeresnet.latency import measure
+from edgeresnet.latency import measure, noise
 from edgeresnet.meters import find_meter
 from edgeresnet.opening import Opened, open_model
 from edgeresnet.power import measure_energy
@@ -166,9 +166,8 @@ def _stages(session: Session, options: RunOptions) -> dict[str, Any]:
 
 
 def _noise(opened: Opened, batch: int) -> NDArray[Any]:
-    """A batch of noise; a convolution's time does not depend on its values."""
-    generator = np.random.default_rng(0)
+    """A batch of noise in what the model takes: pixels where it normalizes them itself."""
+    if not opened.embed_preprocess:
+        return noise(opened.session, batch)
     shape = (batch, *opened.session.input_shape)
-    if opened.embed_preprocess:
-        return generator.integers(0, 256, shape, dtype=np.uint8)
-    return generator.standard_normal(shape, dtype=np.float32)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -23,14 +23,12 @@ from edgeresnet.bundle import ENGINES
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.export.stage import ExportOptions, write_model
 from edgeresnet.fresh import fresh_p50_ms
-from edgeresnet.latency import interleave
+from edgeresnet.latency import interleave, noise
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import BuildOptions, RunOptions, target_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgeresnet.targets import Session
 
 # Sessions of one model differ by a few percent from where their memory happens to lie.
@@ -93,7 +91,6 @@ class LatencyProbe:
         self._place, self._on_step, self._alone = place, on_step, alone
         self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
         self._dense_path = self._write(dense, "dense")
-        self._dense_ms: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -125,17 +122,18 @@ class LatencyProbe:
                 if layer.precision == "int8"
             }
 
+    @cached_property
     def dense_ms(self) -> float:
-        """Median milliseconds of one image through the dense network."""
-        (self._dense_ms,) = self._medians(self._dense_path)
-        self._on_step(f"dense {self._dense_ms:.3f} ms on {self._place.target}")
-        return self._dense_ms
+        """Median milliseconds of one image through the dense network, measured once."""
+        (dense_ms,) = self._medians(self._dense_path)
+        self._on_step(f"dense {dense_ms:.3f} ms on {self._place.target}")
+        return dense_ms
 
     def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
         """Median milliseconds of one image: the network's, and the dense's by the same means."""
         path = self._write(checkpoint, "pruned")
-        if self._alone and self._dense_ms is not None:
-            (own_ms,), dense_ms = self._medians(path), self._dense_ms
+        if self._alone:
+            (own_ms,), dense_ms = self._medians(path), self.dense_ms
         else:
             own_ms, dense_ms = self._medians(path, self._dense_path)
         self._on_step(f"{own_ms:.3f} ms, dense {dense_ms:.3f} ms on {self._place.target}")
@@ -143,17 +141,15 @@ class LatencyProbe:
 
     def _medians(self, *paths: Path) -> list[float]:
         """Milliseconds of one image through each model, the middle one of several sessions."""
+        place = self._place
         medians = [
-            [fresh_p50_ms(path, *self._where()) for path in paths]
+            [fresh_p50_ms(path, place.target, place.device, place.threads) for path in paths]
             if self._alone
             else self._time_together(paths, attempt)
             for attempt in range(SESSIONS)
         ]
         found: list[float] = np.median(medians, axis=0).tolist()
         return found
-
-    def _where(self) -> tuple[str, str, int | None]:
-        return self._place.target, self._place.device, self._place.threads
 
     def _time_together(self, paths: Sequence[Path], seed: int) -> list[float]:
         with ExitStack() as stack:
@@ -164,9 +160,3 @@ class LatencyProbe:
             }
             timed = interleave(runs, ROUNDS, seed=seed)
         return [latency.percentile_ms(50) for latency in timed.values()]
-
-
-def noise(session: Session) -> NDArray[np.float32]:
-    """One image's input (1, 3, H, W) float32."""
-    generator = np.random.default_rng(0)
-    return generator.standard_normal((1, *session.input_shape), dtype=np.float32)

@@ -137,7 +137,7 @@ class Shaper:
     def _dense_load(self, probe: LatencyProbe) -> float:
         """The dense network's latency as a share of the budget, above 1."""
         options = self._options
-        dense_ms = probe.dense_ms()
+        dense_ms = probe.dense_ms
         load = _latency_load(options, dense_ms, dense_ms)
         if load <= 1:
             raise InputError(

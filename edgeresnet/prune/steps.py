@@ -11,9 +11,9 @@ import torch
 
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import InputSpec
-from edgeresnet.latency import interleave
+from edgeresnet.latency import interleave, noise
 from edgeresnet.model import Widths, build_resnet
-from edgeresnet.prune.measuring import int8_model_path, noise
+from edgeresnet.prune.measuring import int8_model_path
 from edgeresnet.targets import RunOptions, target_of
 
 # Every width is a multiple of its step and not of the next one; 128 stands for 32 and more.

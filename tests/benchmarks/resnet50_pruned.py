@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeresnet.checkpoint import Checkpoint
-from edgeresnet.latency import interleave, speedup
+from edgeresnet.latency import interleave, noise, speedup
 from edgeresnet.model import count_layers
 from edgeresnet.options import PruneOptions
 from edgeresnet.prune.criteria import Evidence
-from edgeresnet.prune.measuring import int8_model_path, noise
+from edgeresnet.prune.measuring import int8_model_path
 from edgeresnet.prune.shaping import Shaper
 from edgeresnet.targets import TARGETS, RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint

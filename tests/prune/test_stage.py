@@ -15,6 +15,7 @@ from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import export_bundle
 from edgeresnet.options import PruneOptions, QuantizeOptions, TrainOptions
 from edgeresnet.prune import prune_checkpoint, shaping
+from edgeresnet.prune.measuring import SESSIONS
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.sparsity import is_sparse, keeps_pattern, masks_of, pattern_masks
 from edgeresnet.training import train_checkpoint
@@ -235,3 +236,20 @@ def test_latency_budget_is_measured_on_the_target(
     assert figures["latency_ms"] <= 0.7 * figures["latency_dense_ms"]
     assert figures["measurements"] >= 1
     assert figures["macs_after"] < figures["macs_before"]
+
+
+def test_latency_in_milliseconds_is_measured_in_fresh_processes(
+    trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def as_large_as_the_file(path: Path, target: str, device: str, threads: int | None) -> float:
+        asked.append(path.parent.name)
+        return path.stat().st_size / 1e6
+
+    monkeypatch.setattr("edgeresnet.prune.measuring.fresh_p50_ms", as_large_as_the_file)
+    budget_ms = 6.0
+    _, figures = prune(trained, tmp_path / "w", latency_ms=budget_ms, target="onnx", step=16)
+    assert figures["latency_dense_ms"] > budget_ms >= figures["latency_ms"] > 0.85 * budget_ms
+    assert asked.count("dense") == SESSIONS
+    assert asked.count("pruned") == SESSIONS * figures["measurements"]

@@ -50,8 +50,15 @@ def compare(
     min_speedup: Annotated[
         Optional[float], typer.Option("--min-speedup", help="Budget: times the baseline's speed.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="Timed runs of each.", min=2)] = 200,
-    batch: Annotated[int, typer.Option("--batch", help="Images in a timed run.", min=1)] = 1,
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="Timed runs of each, or more.", min=2)
+    ] = 200,
+    batch: Annotated[
+        Optional[int],
+        typer.Option(
+            "--batch", help="Images in a timed run; left out: the smallest that all take.", min=1
+        ),
+    ] = None,
     limit: Limit = None,
     threads: Threads = None,
     seed: Seed = 0,
@@ -68,7 +75,7 @@ def compare(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Accuracy and latency before and after, in one interleaved run; exit 1 over a budget."""
+    """Accuracy and latency before and after, measured by turns; exit 1 over a budget."""
     paths = [baseline, *candidates]
     if on:
         result = result_from(on, context, paths, data=data, needs_data=True, quiet=quiet)
@@ -82,7 +89,7 @@ def compare(
     from edgeresnet.progress import images_progress
     from edgeresnet.targets.protocol import RunOptions
 
-    options = RunOptions(threads=threads, allow_fallback=allow_fallback)
+    options = RunOptions(threads=threads, batch=batch, allow_fallback=allow_fallback)
     with ExitStack() as stack:
         models = []
         for path in paths:
@@ -111,13 +118,21 @@ def show_comparison(
 ) -> None:
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.results import write_json
-    from edgeresnet.report.tables import agreement_table, budget_lines, compare_table
+    from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
     if json:
         write_json(result, json)
     note = [result["note"]] if result["note"] else []
     pairs = [agreement_table(result)] if pairwise else []
-    show(compare_table(result), *pairs, *note, *budget_lines(result), quiet=quiet, json=json)
+    show(
+        compare_table(result),
+        *cold_lines(result["rows"]),
+        *pairs,
+        *note,
+        *budget_lines(result),
+        quiet=quiet,
+        json=json,
+    )
 
 
 def enforce(result: dict[str, Any]) -> None:

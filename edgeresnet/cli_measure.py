@@ -60,7 +60,13 @@ def profile(
 ) -> None:
     """Latency, throughput, memory and energy of a model on a device."""
     from edgeresnet.placement import share_lines
-    from edgeresnet.report.tables import energy_table, layers_table, profile_table, stage_lines
+    from edgeresnet.report.tables import (
+        cold_lines,
+        energy_table,
+        layers_table,
+        profile_table,
+        stage_lines,
+    )
     from edgeresnet.targets.protocol import LayerProfile
 
     sizes = _sizes(batch)
@@ -81,7 +87,8 @@ def profile(
 
         write_json(result, json)
     measured = result["batches"]
-    tables: list[object] = [profile_table(measured), *stage_lines(measured)]
+    tables: list[object] = [profile_table(measured), *cold_lines(measured)]
+    tables += stage_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
     if layers:

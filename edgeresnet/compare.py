@@ -1,22 +1,22 @@
-"""Before and after: accuracy paired on the same images, latency interleaved in the same minutes."""
+"""Before and after: accuracy paired on the same images, latency by turns in the same minutes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeresnet.accuracy import Predictions, accuracy, agreement, paired_difference, predict
-from edgeresnet.dataset import batches, normalize
 from edgeresnet.device import environment, integer_speed_note
 from edgeresnet.errors import InputError
-from edgeresnet.latency import Latency, interleave, speedup
+from edgeresnet.fresh import FreshModel
+from edgeresnet.interleaving import Here, speedup, take_turns
+from edgeresnet.latency import COLD_RUNS, Latency, noise
 from edgeresnet.options import Budgets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgeresnet.dataset import Dataset
     from edgeresnet.opening import Opened
 
@@ -29,29 +29,36 @@ def compare(
     budgets: Budgets,
     *,
     rounds: int = 100,
-    batch: int = 1,
+    batch: int | None = None,
     seed: int = 0,
     references: Sequence[int] | None = None,
     on_images: Callable[[int], object] | None = None,
-    on_round: Callable[[], object] | None = None,
+    on_block: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same images and in the same rounds.
+
+    Each is timed in a process of its own, so that neither its peak memory nor its threads are
+    mixed with another's.
 
     Args:
         models: the baseline first.
         dataset: labelled images; each model preprocesses them by its own input spec.
         budgets: apply to all but the baseline.
-        rounds: timed runs of each model.
-        batch: inputs in a timed run.
+        rounds: timed runs of each model, at least.
+        batch: inputs in a timed run, of every model; None: the smallest that all take.
         seed: of the order within rounds, and of the bootstrap.
         references: for each model the index of the one its speed-up is against; None: the
             baseline.
         on_images: called with the number of images that one model has done.
-        on_round: called after each round.
+        on_block: called after each block of timed runs.
 
     Returns:
         The JSON contract of ``compare``; see README.
+
+    Raises:
+        InputError: there is no batch size that all models take, or one does not take ``batch``.
     """
+    size = common_batch(models, batch)
     predictions = [
         predict(
             m.session,
@@ -62,20 +69,11 @@ def compare(
         )
         for m in models
     ]
-    inputs = [_input_batch(m, dataset, batch) for m in models]
-    # An emulator's times say nothing, so it takes no part in the timed rounds.
-    runs = {
-        str(i): (lambda m=m, x=x: m.session.run(x))
-        for i, (m, x) in enumerate(zip(models, inputs, strict=True))
-        if not m.emulated
-    }
-    timed = interleave(runs, rounds, batch=batch, seed=seed, on_round=on_round) if runs else {}
-    latencies = [timed.get(str(i)) for i in range(len(models))]
+    timed = _time(models, rounds, size, seed, on_block)
     references = references or [0] * len(models)
     names = unique_names([m.name for m in models])
     rows = [
-        _row(i, names, models, predictions, latencies, references[i], seed)
-        for i in range(len(models))
+        _row(i, names, models, predictions, timed, references[i], seed) for i in range(len(models))
     ]
     checked = check_budgets(rows, budgets)
     return {
@@ -88,10 +86,36 @@ def compare(
         "data": dataset.name,
         "n": len(dataset),
         "rounds": rounds,
-        "batch": batch,
+        "batch": size,
         "note": integer_speed_note(),
         "environment": environment(),
     }
+
+
+def common_batch(models: Sequence[Opened], wanted: int | None) -> int:
+    """The batch size that all models are timed at.
+
+    Args:
+        models: opened.
+        wanted: asked for; None: the smallest that all take.
+
+    Raises:
+        InputError: names the models that do not take it, and what they take.
+    """
+    ranges = [m.session.batch_sizes for m in models]
+    size = wanted or max(smallest for smallest, _ in ranges)
+    unfit = [
+        f"{m.name} takes {low}" + (f" to {high}" if high != low else "")
+        for m, (low, high) in zip(models, ranges, strict=True)
+        if not low <= size <= high
+    ]
+    if unfit:
+        raise InputError(
+            f"these models cannot be timed at one batch size, {size}: {', '.join(unfit)}",
+            "give a --batch that all of them take, or export them with a range, such as "
+            "--batch 1:8:32.",
+        )
+    return size
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -102,13 +126,42 @@ def unique_names(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _input_batch(model: Opened, dataset: Dataset, batch: int) -> NDArray[Any]:
-    """The first images, as a batch that the model's session takes."""
-    smallest, largest = model.session.batch_sizes
-    size = min(max(batch, smallest), largest)
-    pixels, _ = next(iter(batches(dataset, model.input_spec, size, raw=True)))
-    pixels = np.resize(pixels, (size, *pixels.shape[1:]))
-    return pixels if model.embed_preprocess else normalize(pixels, model.input_spec)
+@dataclass(frozen=True)
+class _Timed:
+    """What timing one model gave."""
+
+    latency: Latency
+    load_ms: float | None
+    first_ms: float | None
+
+
+def _time(
+    models: Sequence[Opened],
+    rounds: int,
+    batch: int,
+    seed: int,
+    on_block: Callable[[], object] | None,
+) -> list[_Timed | None]:
+    """For each model what was timed; None for one on an emulator, whose times say nothing."""
+    with ExitStack() as stack:
+        contenders: dict[str, FreshModel | Here] = {}
+        for index, model in enumerate(models):
+            if model.emulated:
+                continue
+            if model.source is not None:
+                contenders[str(index)] = stack.enter_context(FreshModel(model.source, batch))
+            else:
+                images = noise(model.session, batch, pixels=model.embed_preprocess)
+                contenders[str(index)] = Here(partial(model.session.run, images))
+        latencies = take_turns(
+            contenders, rounds, batch=batch, seed=seed, cold_runs=COLD_RUNS, on_block=on_block
+        )
+        timed: list[_Timed | None] = [None] * len(models)
+        for place, one in contenders.items():
+            # A model's own process has loaded it without another's libraries being there already.
+            own = one if isinstance(one, FreshModel) else models[int(place)]
+            timed[int(place)] = _Timed(latencies[place], own.load_ms, own.first_ms)
+        return timed
 
 
 def _row(
@@ -116,15 +169,11 @@ def _row(
     names: Sequence[str],
     models: Sequence[Opened],
     predictions: Sequence[Predictions],
-    latencies: Sequence[Latency | None],
+    timed: Sequence[_Timed | None],
     reference: int,
     seed: int,
 ) -> dict[str, Any]:
-    model, own, latency = models[index], predictions[index], latencies[index]
-    baseline, before = predictions[0], latencies[reference]
-    faster = None
-    if latency is not None and before is not None:
-        faster = speedup(before.samples_ms, latency.samples_ms, seed=seed).to_dict()
+    model, own, baseline = models[index], predictions[index], predictions[0]
     return {
         "name": names[index],
         "target": model.target,
@@ -133,13 +182,25 @@ def _row(
         **accuracy(own).to_dict(),
         "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
         "agreement": agreement(baseline, own),
-        **(latency.to_dict() if latency else dict.fromkeys(("p50_ms", "p99_ms"))),
+        **_timing(timed[index], timed[reference], seed),
         "emulated": model.emulated,
-        "load_ms": model.load_ms,
         "preprocess_ms": own.preprocess_ms,
-        "speedup": faster,
         "speedup_against": names[reference],
     }
+
+
+def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str, Any]:
+    """A row's figures of time; all None for an emulator."""
+    if own is None:
+        keys = ("p50_ms", "p99_ms", "cold_p50_ms", "runs", "load_ms", "first_ms", "speedup")
+        return dict.fromkeys(keys)
+    figures = own.latency.to_dict()
+    # In a comparison ``n`` is the number of images, as in `evaluate`.
+    figures["runs"] = figures.pop("n")
+    faster = None
+    if reference is not None:
+        faster = speedup(reference.latency, own.latency, seed=seed).to_dict()
+    return {**figures, "load_ms": own.load_ms, "first_ms": own.first_ms, "speedup": faster}
 
 
 def check_budgets(rows: Sequence[dict[str, Any]], budgets: Budgets) -> list[dict[str, Any]]:

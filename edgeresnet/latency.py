@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.interval import Interval
+from edgeresnet.board import ROOT, read_text
+from edgeresnet.device import usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 MIN_WARMUP_RUNS, WINDOW = 5, 5
 STABLE_WITHIN = 0.05
-RESAMPLES = 2000
+COLD_RUNS = 20
+# More than the last-level cache of any processor that a ResNet is likely to meet at the edge.
+EVICTED_MIB = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +34,19 @@ class Latency:
     Attributes:
         samples_ms: (n,) one run each, in order.
         batch: inputs in a run.
-        first_ms: the very first run after loading.
         warmup_runs: runs before the first sample.
-        peak_memory_mib: of the whole process so far.
+        peak_memory_mib: of the process that ran the model, so far; None on Windows.
+        block_runs: neighbouring samples that were taken in one turn; ``n`` is a multiple of it.
+        cold_ms: (m,) runs each of which found the processor's caches full of something else; None
+            where that was not measured.
     """
 
     samples_ms: NDArray[np.float64]
     batch: int
-    first_ms: float
     warmup_runs: int
-    peak_memory_mib: float
+    peak_memory_mib: float | None
+    block_runs: int = 1
+    cold_ms: NDArray[np.float64] | None = None
 
     def percentile_ms(self, q: float) -> float:
         """The q-th percentile, 0 to 100."""
@@ -48,23 +55,36 @@ class Latency:
     def to_dict(self) -> dict[str, Any]:
         """The figures of the JSON contract."""
         mean = float(self.samples_ms.mean())
+        cold = self.cold_ms
         return {
             "batch": self.batch,
-            "first_ms": self.first_ms,
             **{f"p{q}_ms": self.percentile_ms(q) for q in (50, 90, 95, 99)},
             "mean_ms": mean,
             "std_ms": float(self.samples_ms.std(ddof=1)) if len(self.samples_ms) > 1 else 0.0,
             "throughput_ips": self.batch / mean * 1e3,
             "n": len(self.samples_ms),
             "warmup_runs": self.warmup_runs,
+            "cold_p50_ms": None if cold is None else float(np.median(cold)),
             "peak_memory_mib": self.peak_memory_mib,
         }
 
 
-def noise(session: Session, batch: int = 1) -> NDArray[np.float32]:
-    """Input of noise (batch, *input_shape) float32: a network's time does not depend on values."""
+def noise(session: Session, batch: int = 1, *, pixels: bool = False) -> NDArray[Any]:
+    """A batch of noise: a network's time does not depend on values.
+
+    Args:
+        session: gives the shape of one input.
+        batch: inputs.
+        pixels: the session normalizes by itself and takes uint8.
+
+    Returns:
+        (batch, 3, H, W) float32, or (batch, H, W, 3) uint8 for ``pixels``.
+    """
     generator = np.random.default_rng(0)
-    return generator.standard_normal((batch, *session.input_shape), dtype=np.float32)
+    shape = (batch, *session.input_shape)
+    if pixels:
+        return generator.integers(0, 256, shape, dtype=np.uint8)
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
 def time_ms(run: Callable[[], object]) -> float:
@@ -74,11 +94,11 @@ def time_ms(run: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def warm_up(run: Callable[[], object], max_seconds: float = 10.0) -> tuple[float, int]:
+def warm_up(run: Callable[[], object], max_seconds: float = 10.0) -> list[float]:
     """Run until two windows in a row have the same median, or time is up.
 
     Returns:
-        (milliseconds of the first run, number of runs).
+        Milliseconds of each run.
     """
     samples = [time_ms(run)]
     deadline = time.perf_counter() + max_seconds
@@ -89,7 +109,7 @@ def warm_up(run: Callable[[], object], max_seconds: float = 10.0) -> tuple[float
         before, now = np.median(samples[-2 * WINDOW : -WINDOW]), np.median(samples[-WINDOW:])
         if abs(now - before) <= STABLE_WITHIN * before:
             break
-    return samples[0], len(samples)
+    return samples
 
 
 def measure(
@@ -99,6 +119,7 @@ def measure(
     min_runs: int = 50,
     min_seconds: float = 2.0,
     max_seconds: float = 60.0,
+    cold_runs: int = 0,
     on_run: Callable[[], object] | None = None,
 ) -> Latency:
     """Time a session on one batch.
@@ -109,78 +130,54 @@ def measure(
         min_runs: samples to take at least, time permitting.
         min_seconds: go on sampling for so long.
         max_seconds: stop then, whatever was reached (but after one sample).
+        cold_runs: further runs, each with cold caches; see `cold_ms`.
         on_run: called between samples, for progress.
     """
-    first_ms, warmup_runs = warm_up(lambda: session.run(batch), max_seconds / 4)
+
+    def run() -> object:
+        return session.run(batch)
+
+    warm = warm_up(run, max_seconds / 4)
     samples: list[float] = []
     start = time.perf_counter()
     while True:
-        samples.append(time_ms(lambda: session.run(batch)))
+        samples.append(time_ms(run))
         if on_run is not None:
             on_run()
         elapsed = time.perf_counter() - start
         if elapsed >= max_seconds or (len(samples) >= min_runs and elapsed >= min_seconds):
             break
-    return Latency(np.array(samples), len(batch), first_ms, warmup_runs, peak_memory_mib())
-
-
-def interleave(
-    runs: Mapping[str, Callable[[], object]],
-    rounds: int,
-    *,
-    batch: int = 1,
-    seed: int = 0,
-    on_round: Callable[[], object] | None = None,
-) -> dict[str, Latency]:
-    """Time several candidates in turn, so that a drifting machine hits all of them alike.
-
-    Each round runs every candidate once, in an order drawn with ``seed``; a run takes ``batch``
-    inputs.
-
-    Returns:
-        For each name its samples; sample i of all names is from the same round.
-    """
-    warm = {name: warm_up(run) for name, run in runs.items()}
-    generator = np.random.default_rng(seed)
-    names = list(runs)
-    samples = np.empty((len(names), rounds))
-    for i in range(rounds):
-        for j in generator.permutation(len(names)):
-            samples[j, i] = time_ms(runs[names[j]])
-        if on_round is not None:
-            on_round()
+    cold = cold_ms(run, cold_runs) if cold_runs else None
     memory = peak_memory_mib()
-    return {
-        name: Latency(samples[j], batch, warm[name][0], warm[name][1], memory)
-        for j, name in enumerate(names)
-    }
+    return Latency(np.array(samples), len(batch), len(warm), memory, cold_ms=cold)
 
 
-def speedup(
-    baseline_ms: Sequence[float] | NDArray[np.float64],
-    candidate_ms: Sequence[float] | NDArray[np.float64],
-    *,
-    seed: int = 0,
-) -> Interval:
-    """How many times faster the candidate's median run is, with a 95 % interval.
+def cold_ms(run: Callable[[], object], runs: int) -> NDArray[np.float64]:
+    """(runs,) milliseconds of calls that find the caches full of something else.
 
-    Percentile bootstrap over rounds, pairs kept together (Efron and Tibshirani, "An Introduction
-    to the Bootstrap", 1993, chapter 13).
-
-    Args:
-        baseline_ms: (n,) samples; sample i in the same round as the candidate's.
-        candidate_ms: (n,) samples.
-        seed: of the resampling.
+    That is what a device sees that does other work between two images. Every core copies through
+    a buffer of its own before each call.
     """
-    baseline, candidate = np.asarray(baseline_ms), np.asarray(candidate_ms)
-    rounds = len(baseline)
-    drawn = np.random.default_rng(seed).integers(rounds, size=(RESAMPLES, rounds))
-    ratios = np.median(baseline[drawn], axis=1) / np.median(candidate[drawn], axis=1)
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    return Interval(float(np.median(baseline) / np.median(candidate)), float(low), float(high))
+    cores = usable_cores()
+    size = EVICTED_MIB * 2**20 // 2
+    buffers = [(np.ones(size, np.uint8), np.zeros(size, np.uint8)) for _ in range(cores)]
+    samples = []
+    with ThreadPoolExecutor(cores) as pool:
+        for _ in range(runs):
+            list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), buffers))
+            samples.append(time_ms(run))
+    return np.array(samples)
 
 
-def peak_memory_mib() -> float:
-    """Largest resident memory of this process so far."""
+def peak_memory_mib() -> float | None:
+    """Largest resident memory of this process so far; None on Windows."""
+    # Linux hands ru_maxrss down from the process that started this one, which may be a training.
+    status = read_text(ROOT / "proc/self/status")
+    if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.M):
+        return int(found[1]) / 2**10
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.golden import check_golden
+from edgeresnet.latency import noise, time_ms
 from edgeresnet.placement import check_fallback, shares
 from edgeresnet.precision import float_precision
 from edgeresnet.targets import target_of
@@ -30,6 +31,26 @@ INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'ele
 
 
 @dataclass(frozen=True)
+class ModelSource:
+    """How a model is opened.
+
+    Attributes:
+        path: what `open_model` takes.
+        device: where it runs; None: where its target usually does.
+        options: how it runs.
+        image_size: of a foreign checkpoint.
+        target: open ``path`` as a plain model file of this target, without bundle or golden check;
+            for `edgeresnet.fresh`.
+    """
+
+    path: Path
+    device: str | None = None
+    options: RunOptions = field(default_factory=RunOptions)
+    image_size: int | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
 class Opened:
     """A session and what is known about its model.
 
@@ -37,6 +58,8 @@ class Opened:
         name: for tables; unique among what is compared only if the paths differ.
         classes: None for a bare model file, which has no names.
         load_ms: reading and compiling.
+        first_ms: the first run after that; None on an emulator, whose times say nothing.
+        source: how to open it again; None for what no file stands for.
         layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
     """
 
@@ -50,7 +73,9 @@ class Opened:
     classes: tuple[str, ...] | None
     data: str | None
     load_ms: float
+    first_ms: float | None = None
     layers: tuple[dict[str, Any], ...] = ()
+    source: ModelSource | None = None
 
     @property
     def emulated(self) -> bool:
@@ -87,9 +112,10 @@ def open_model(
         MissingError: its runtime or device is not here.
         CheckError: the golden logits differ.
     """
-    opened = _open(path, device, options or RunOptions(), image_size)
+    source = ModelSource(path, device, options or RunOptions(), image_size)
+    opened = _open(path, device, source.options, image_size)
     with opened.session:
-        yield opened
+        yield replace(opened, source=source)
 
 
 def _open(path: Path, device: str | None, options: RunOptions, image_size: int | None) -> Opened:
@@ -128,6 +154,7 @@ def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     load_ms = (time.perf_counter() - start) * 1e3
     if options.batch is not None:
         _check_batch(options.batch, session, f"bundle {path}")
+    first_ms = _first_ms(session, options.batch, pixels=manifest.embed_preprocess)
     check_golden(bundle, session, device, fingerprint())
     return Opened(
         path.resolve().name,
@@ -140,8 +167,17 @@ def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         manifest.classes,
         manifest.data,
         load_ms,
+        first_ms,
         manifest.layers,
     )
+
+
+def _first_ms(session: Session, batch: int | None, *, pixels: bool) -> float | None:
+    """Milliseconds of the first run, which nothing else may precede."""
+    if session.emulated:
+        return None
+    images = noise(session, batch or session.batch_sizes[0], pixels=pixels)
+    return time_ms(lambda: session.run(images))
 
 
 def _check_batch(batch: int, session: Session, what: str) -> None:
@@ -165,9 +201,10 @@ def _open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
     shape = session.input_shape
     embedded = shape[-1] == 3 and shape[0] != 3
     precision = _bare_precision(path)
+    first_ms = _first_ms(session, options.batch, pixels=embedded)
     return Opened(
         path.name, name, device, precision, session, InputSpec(shape[1]), embedded, None, None,
-        load_ms,
+        load_ms, first_ms,
     )  # fmt: skip
 
 
@@ -206,4 +243,5 @@ def _open_checkpoint(
         checkpoint.classes,
         checkpoint.data,
         load_ms,
+        _first_ms(session, options.batch, pixels=False),
     )

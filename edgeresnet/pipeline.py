@@ -122,7 +122,8 @@ def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
         write_json(nothing, run.path / RESULTS)
         return nothing
     with ExitStack() as stack:
-        options = RunOptions(threads=settings.threads)
+        batch = BatchRange.parse(run.recipe.export.batch).best
+        options = RunOptions(threads=settings.threads, batch=batch)
         models = [
             stack.enter_context(open_model(path, device=settings.device, options=options))
             for path in bundles.values()
@@ -134,7 +135,7 @@ def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
             dataset,
             run.recipe.budgets,
             rounds=settings.rounds,
-            batch=BatchRange.parse(run.recipe.export.batch).best,
+            batch=batch,
             seed=run.recipe.seed,
             references=_references([*bundles]),
             on_images=advance,

@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgeresnet.board import ROOT, board_state, board_warnings
+from edgeresnet.board import ROOT, BoardState, board_state, board_warnings
 from edgeresnet.bundle import MANIFEST, load_bundle
 from edgeresnet.device import environment
 from edgeresnet.errors import MissingError
-from edgeresnet.latency import measure, noise
+from edgeresnet.latency import COLD_RUNS, measure, noise
 from edgeresnet.meters import find_meter
 from edgeresnet.opening import Opened, open_model
 from edgeresnet.power import measure_energy
@@ -24,7 +22,9 @@ from edgeresnet.targets.tensorrt_bindings import FIX, find_bindings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LAYER_RUNS = 20
+LAYER_WARMUP, LAYER_RUNS = 10, 20
+# Whose gpu is an NVIDIA one, with a power meter of its own.
+NVIDIA_TARGETS = ("onnx", "tensorrt")
 
 
 def profile_model(
@@ -58,15 +58,16 @@ def profile_model(
         One row of the JSON contract of ``profile`` for each size, and the layers at the first.
 
     Raises:
+        InputError: a model does not take a batch size.
         MissingError: the device is only emulated here.
         CheckError: the CPU runs a part that was meant for another device.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     sizes: list[int | None] = [*batches] if batches else [None]
     base = RunOptions(
         threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait, allow_fallback=allow_fallback
     )
-    if (outside := _by_trtexec(path, device, sizes, base, layers=layers)) is not None:
+    if (outside := _by_trtexec(path, device, sizes, base, root, layers=layers)) is not None:
         return outside, []
     for batch in sizes:
         options = replace(base, batch=batch)
@@ -76,10 +77,11 @@ def profile_model(
                     f"{opened.device} is emulated here, and the time of an emulator is no latency",
                     "profile on the device (--on ssh://USER@HOST); evaluate and compare work here.",
                 )
-            size = batch or opened.session.batch_sizes[0]
-            images = _noise(opened, size)
+            images = _noise(opened, batch)
             before = board_state(root)
-            latency = measure(opened.session, images)
+            # The processor's caches say nothing about another device.
+            cold_runs = COLD_RUNS if opened.device == "cpu" else 0
+            latency = measure(opened.session, images, cold_runs=cold_runs)
             after = board_state(root)
             energy, missed = _energy(opened, images, root)
             rows.append(
@@ -89,13 +91,12 @@ def profile_model(
                     "precision": opened.precision,
                     "threads": threads,
                     "load_ms": opened.load_ms,
+                    "first_ms": opened.first_ms,
                     **latency.to_dict(),
                     **_stages(opened.session, options),
                     **energy,
                     "placement": opened.placement(allow_fallback=allow_fallback),
-                    "environment": environment(root),
-                    "board": {"before": before.to_dict(), "after": after.to_dict()},
-                    "warnings": [*board_warnings(before, after), *missed],
+                    **_surroundings(before, after, root, missed),
                 }
             )
     found: list[LayerProfile] = []
@@ -103,16 +104,16 @@ def profile_model(
         first = batches[0] if batches else None
         options = replace(base, batch=first, profile_layers=True)
         with open_model(path, device=device, options=options, image_size=image_size) as opened:
-            images = _noise(opened, first or opened.session.batch_sizes[0])
-            for _ in range(LAYER_RUNS):
+            images = _noise(opened, first)
+            for _ in range(LAYER_WARMUP + LAYER_RUNS):
                 opened.session.run(images)
-            found = opened.session.layers()
+            found = opened.session.layers(LAYER_RUNS)
     return rows, found
 
 
 def _energy(opened: Opened, images: NDArray[Any], root: Path) -> tuple[dict[str, Any], list[str]]:
     """Figures of `Energy` where a sensor tells them, and why one that is there does not."""
-    nvidia_gpu = opened.target.startswith("tensorrt") and opened.device.startswith("gpu")
+    nvidia_gpu = opened.target in NVIDIA_TARGETS and opened.device.startswith("gpu")
     meter, reason = find_meter(root, nvidia_gpu=nvidia_gpu)
     if meter is None:
         return {}, [reason] if reason else []
@@ -128,6 +129,7 @@ def _by_trtexec(
     device: str | None,
     sizes: Sequence[int | None],
     options: RunOptions,
+    root: Path,
     *,
     layers: bool,
 ) -> list[dict[str, Any]] | None:
@@ -144,17 +146,33 @@ def _by_trtexec(
     device = device or target_of(manifest.target).default_device
     size = manifest.input_spec.image_size
     shape = f"{size}x{size}x3" if manifest.embed_preprocess else f"3x{size}x{size}"
-    return [
-        {
-            "target": manifest.target,
-            "device": device,
-            "precision": manifest.precision,
-            "threads": None,
-            **trtexec.measure(tool, bundle.model_path, device, batch, options, shape),
-            "environment": environment(),
-        }
-        for batch in sizes
-    ]
+    rows = []
+    for batch in sizes:
+        before = board_state(root)
+        figures = trtexec.measure(tool, bundle.model_path, device, batch, options, shape)
+        after = board_state(root)
+        rows.append(
+            {
+                "target": manifest.target,
+                "device": device,
+                "precision": manifest.precision,
+                "threads": None,
+                **figures,
+                **_surroundings(before, after, root),
+            }
+        )
+    return rows
+
+
+def _surroundings(
+    before: BoardState, after: BoardState, root: Path, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a reader asks of the machine that gave a number, whatever measured it."""
+    return {
+        "environment": environment(root),
+        "board": {"before": before.to_dict(), "after": after.to_dict()},
+        "warnings": [*board_warnings(before, after), *warnings],
+    }
 
 
 def _stages(session: Session, options: RunOptions) -> dict[str, Any]:
@@ -165,9 +183,7 @@ def _stages(session: Session, options: RunOptions) -> dict[str, Any]:
     return {**session.stage_times_ms(), **settings}
 
 
-def _noise(opened: Opened, batch: int) -> NDArray[Any]:
-    """A batch of noise in what the model takes: pixels where it normalizes them itself."""
-    if not opened.embed_preprocess:
-        return noise(opened.session, batch)
-    shape = (batch, *opened.session.input_shape)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+def _noise(opened: Opened, batch: int | None) -> NDArray[Any]:
+    """A batch of noise, of the model's smallest size where none is given."""
+    size = batch or opened.session.batch_sizes[0]
+    return noise(opened.session, size, pixels=opened.embed_preprocess)

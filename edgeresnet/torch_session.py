@@ -40,7 +40,7 @@ class TorchSession:
             logits: NDArray[np.float32] = self._model(images).numpy()
         return logits
 
-    def layers(self) -> list[LayerProfile]:
+    def layers(self, runs: int) -> list[LayerProfile]:
         """PyTorch's layers are not timed."""
         raise InputError(
             "a checkpoint has no layer profile", "export it, and profile the bundle with --layers."

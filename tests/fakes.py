@@ -42,7 +42,7 @@ class FakeSession:
     def kernels(self) -> list[Kernel]:
         return [Kernel("Conv", "fp32", "cpu", ("conv1",))]
 
-    def layers(self) -> list[LayerProfile]:
+    def layers(self, runs: int) -> list[LayerProfile]:
         return [LayerProfile("conv1", "Conv", "fp32", "cpu", 1.0)]
 
     def __enter__(self) -> FakeSession:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from edgeresnet.accuracy import Predictions, accuracy, paired_difference, predict, wilson
 from edgeresnet.compare import compare
-from edgeresnet.dataset import InputSpec
-from edgeresnet.errors import CheckError
-from edgeresnet.latency import interleave, measure, speedup
+from edgeresnet.dataset import InputSpec, open_dataset
+from edgeresnet.errors import CheckError, InputError
+from edgeresnet.interleaving import (
+    DROPPED_RUNS,
+    LONGEST_BLOCK,
+    Here,
+    interleave,
+    speedup,
+    take_turns,
+)
+from edgeresnet.latency import Latency, measure
+from edgeresnet.opening import open_model
 from edgeresnet.options import Budgets
+from edgeresnet.targets.protocol import RunOptions
 from tests.fakes import FakeDataset, FakeSession, opened, read_brightness
 
 SPEC = InputSpec(8)
@@ -67,21 +81,52 @@ def test_measure_takes_every_sample_when_the_session_is_slow() -> None:
     assert figures["throughput_ips"] == pytest.approx(3e3 / figures["mean_ms"])
 
 
-def test_interleave_runs_each_candidate_once_a_round() -> None:
+class Turns(Here):
+    """A contender that writes down whose turn it is."""
+
+    def __init__(self, name: str, order: list[str], seconds: float = 0.0) -> None:
+        super().__init__(lambda: time.sleep(seconds))
+        self._name, self._order = name, order
+
+    def block(self, runs: int) -> list[float]:
+        self._order.append(self._name)
+        return super().block(runs)
+
+
+def test_take_turns_gives_each_model_a_block_in_every_round() -> None:
     order: list[str] = []
-    runs = {name: (lambda name=name: order.append(name)) for name in "abc"}
-    found = interleave(runs, 10, seed=1)
-    timed = [order[i : i + 3] for i in range(len(order) - 30, len(order), 3)]
-    assert all(sorted(part) == ["a", "b", "c"] for part in timed)
-    assert len({tuple(part) for part in timed}) > 1
-    assert {len(latency.samples_ms) for latency in found.values()} == {10}
+    found = take_turns({name: Turns(name, order) for name in "abc"}, 4, seed=1)
+    rounds = [order[i : i + 3] for i in range(0, len(order), 3)]
+    assert len(rounds) == 4
+    assert all(sorted(part) == ["a", "b", "c"] for part in rounds)
+    assert len({tuple(part) for part in rounds}) > 1
+    # A model that takes no time has the longest blocks.
+    assert {latency.block_runs for latency in found.values()} == {LONGEST_BLOCK}
+    assert {len(latency.samples_ms) for latency in found.values()} == {4 * LONGEST_BLOCK}
+
+
+def test_take_turns_drops_the_first_runs_of_a_block_when_they_are_cold() -> None:
+    """What a model finds after another's turn is not what it does alone."""
+    state = {"last": "", "warm": 0}
+
+    def run(name: str) -> None:
+        state["warm"] = state["warm"] + 1 if state["last"] == name else 0
+        state["last"] = name
+        time.sleep(0.001 if state["warm"] >= DROPPED_RUNS else 0.01)
+
+    found = interleave({name: (lambda name=name: run(name)) for name in "ab"}, 10)
+    for latency in found.values():
+        assert latency.percentile_ms(99) < 9
 
 
 def test_speedup_is_unmoved_when_the_machine_drifts() -> None:
     generator = np.random.default_rng(0)
     drift = np.linspace(1, 3, 400)
-    slow, fast = 10 * drift * generator.lognormal(0, 0.05, 400), 5 * drift
-    found = speedup(slow, fast * generator.lognormal(0, 0.05, 400))
+    slow, fast = (
+        Latency(ms * drift * generator.lognormal(0, 0.05, 400), 1, 0, 0.0, block_runs=10)
+        for ms in (10, 5)
+    )
+    found = speedup(slow, fast)
     assert found.value == pytest.approx(2.0, rel=0.05)
     assert found.low < 2.0 < found.high
 
@@ -100,3 +145,37 @@ def test_compare_reports_drop_agreement_and_budgets_when_one_answer_in_ten_is_wr
     met = {budget["name"]: budget["met"] for budget in result["budgets"]}
     assert met == {"max_drop": False, "min_speedup": True}
     assert result["verdict"] == "fail"
+
+
+def test_compare_keeps_the_number_of_images_and_of_runs_apart() -> None:
+    session = FakeSession(read_brightness(SPEC), seconds=0.002)
+    (row,) = compare([opened("m", session, SPEC)], DATA, Budgets(), rounds=4)["rows"]
+    assert row["n"] == len(DATA)
+    assert row["runs"] >= 4
+    assert row["cold_p50_ms"] >= 2
+
+
+def test_compare_refuses_when_models_do_not_take_one_batch() -> None:
+    one = opened("one", FakeSession(read_brightness(SPEC), batch_sizes=(1, 1)), SPEC)
+    four = opened("four", FakeSession(read_brightness(SPEC), batch_sizes=(4, 16)), SPEC)
+    open_batch = opened("open", FakeSession(read_brightness(SPEC)), SPEC)
+    with pytest.raises(InputError, match="one batch size, 8: one takes 1"):
+        compare([open_batch, one], DATA, Budgets(), rounds=2, batch=8)
+    with pytest.raises(InputError, match="one takes 1"):
+        compare([one, four], DATA, Budgets(), rounds=2)
+    result = compare([open_batch, four], DATA, Budgets(), rounds=2)
+    assert result["batch"] == 4
+    assert {row["batch"] for row in result["rows"]} == {4}
+
+
+def test_compare_gives_each_model_its_own_memory_and_first_run(files: Path) -> None:
+    with ExitStack() as stack:
+        options = RunOptions(threads=1)
+        models = [
+            stack.enter_context(open_model(files / name, options=options))
+            for name in ("onnx-int8", "float.pt")
+        ]
+        dataset = open_dataset("digits", "val", limit=20)
+        rows = compare(models, dataset, Budgets(), rounds=2)["rows"]
+    assert rows[1]["peak_memory_mib"] > rows[0]["peak_memory_mib"] + 50
+    assert all(row["first_ms"] > 0 for row in rows)

@@ -204,7 +204,7 @@ def test_layers_of_int8_bundle_are_int8_when_profiled(files: Path, target: str) 
     with TARGETS[target].load(bundle.model_path, "cpu", options) as session:
         for _ in range(3):
             session.run(np.zeros((1, 3, 16, 16), np.float32))
-        layers = session.layers()
+        layers = session.layers(2)
     convolutions = [layer for layer in layers if "Conv" in layer.op]
     assert len(convolutions) == 20
     assert {layer.precision for layer in convolutions} == {"int8"}

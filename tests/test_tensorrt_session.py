@@ -103,13 +103,13 @@ def test_layers_are_timed_and_named_only_when_profiled(device: FakeCuda) -> None
     session, _ = opened(device, RunOptions(profile_layers=True))
     with session:
         session.run(images(1))
-        (layer,) = session.layers()
+        (layer,) = session.layers(2)
     assert (layer.name, layer.op, layer.precision, layer.unit) == ("conv1", "conv", "int8", "gpu")
     assert layer.time_ms == 0.5
     assert "graph" not in device.calls
     session, _ = opened(device)
     with session, pytest.raises(InputError, match="layers were not timed"):
-        session.layers()
+        session.layers(2)
 
 
 @pytest.mark.parametrize(

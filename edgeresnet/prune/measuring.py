@@ -23,7 +23,8 @@ from edgeresnet.bundle import ENGINES
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.export.stage import ExportOptions, write_model
 from edgeresnet.fresh import fresh_p50_ms
-from edgeresnet.latency import interleave, noise
+from edgeresnet.interleaving import interleave
+from edgeresnet.latency import noise
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import BuildOptions, RunOptions, target_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 # Sessions of one model differ by a few percent from where their memory happens to lie.
 SESSIONS, ROUNDS = 3, 40
-PROFILE_RUNS = 10
+PROFILE_WARMUP, PROFILE_RUNS = 10, 20
 SUFFIX = re.compile(r"_token_|/|_myl\d+_\d+$| \+ ")
 
 
@@ -112,13 +113,14 @@ class LatencyProbe:
     def layer_costs(self) -> dict[str, float]:
         """Milliseconds of every layer of the dense network, as the runtime's profiler has it."""
         with self._open(self._dense_path, profile_layers=True) as session:
-            for _ in range(PROFILE_RUNS):
-                session.run(noise(session))
+            image = noise(session)
+            for _ in range(PROFILE_WARMUP + PROFILE_RUNS):
+                session.run(image)
             # Runtimes append to the name of a layer that they fuse: conv1_token_3, fc/….,
             # conv1_myl0_3, conv1 + conv1.relu.
             return {
                 SUFFIX.split(layer.name, maxsplit=1)[0]: layer.time_ms
-                for layer in session.layers()
+                for layer in session.layers(PROFILE_RUNS)
                 if layer.precision == "int8"
             }
 

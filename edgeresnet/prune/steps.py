@@ -11,7 +11,8 @@ import torch
 
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import InputSpec
-from edgeresnet.latency import interleave, noise
+from edgeresnet.interleaving import interleave
+from edgeresnet.latency import noise
 from edgeresnet.model import Widths, build_resnet
 from edgeresnet.prune.measuring import int8_model_path
 from edgeresnet.targets import RunOptions, target_of

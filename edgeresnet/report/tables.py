@@ -126,6 +126,16 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def cold_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line on runs with cold caches, which a device sees that does other work in between."""
+    figures = [
+        f"{row.get('name') or 'batch ' + str(row['batch'])} {row['cold_p50_ms']:.2f}"
+        for row in rows
+        if row.get("cold_p50_ms") is not None
+    ]
+    return [f"p50 in ms with cold caches: {', '.join(figures)}"] if figures else []
+
+
 def agreement_table(result: Mapping[str, Any]) -> Table:
     """Share of images with the same top-1 class, for every pair of models."""
     names = [row["name"] for row in result["rows"]]

@@ -27,6 +27,7 @@ from edgeresnet.targets.protocol import (
     Missing,
     RunOptions,
     Session,
+    layer_profiles,
 )
 
 if TYPE_CHECKING:
@@ -184,15 +185,12 @@ class OnnxSession:
         logits: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0]
         return logits
 
-    def layers(self) -> list[LayerProfile]:
-        """Mean time of each kernel so far; ends the profiling."""
-        times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Median time of each kernel in the last runs; ends the profiling."""
+        times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
         for name, op, unit, elapsed_ms in self._executed():
-            times[name, op, unit].append(elapsed_ms)
-        return [
-            LayerProfile(name, op, _precision(op), unit, sum(t) / len(t))
-            for (name, op, unit), t in times.items()
-        ]
+            times[name, op, _precision(op), unit].append(elapsed_ms)
+        return layer_profiles(times, runs)
 
     def kernels(self) -> list[Kernel]:
         """What the profiler sees of one run, in a session of its own."""

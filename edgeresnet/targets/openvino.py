@@ -25,6 +25,7 @@ from edgeresnet.targets.protocol import (
     Missing,
     RunOptions,
     Session,
+    layer_profiles,
 )
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class OpenVinoSession:
         self._request = self._compiled.create_infer_request()
         self._unit = device
         self._profiled = options.profile_layers
-        self._times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
 
     @property
     def batch_sizes(self) -> tuple[int, int]:
@@ -213,18 +214,16 @@ class OpenVinoSession:
         if self._profiled:
             for info in self._request.profiling_info:
                 if str(info.status).endswith("EXECUTED"):
-                    key = (info.node_name, info.node_type, info.exec_type)
+                    precision = _precision(info.exec_type)
+                    key = (info.node_name, info.node_type, precision, self._unit)
                     self._times[key].append(info.real_time.total_seconds() * 1e3)
         return logits
 
-    def layers(self) -> list[LayerProfile]:
-        """Mean time of each kernel so far."""
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Median time of each kernel in the last runs."""
         if not self._profiled:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        return [
-            LayerProfile(name, op, _precision(kernel), self._unit, sum(times) / len(times))
-            for (name, op, kernel), times in self._times.items()
-        ]
+        return layer_profiles(self._times, runs)
 
     def kernels(self) -> list[Kernel]:
         """The operations of OpenVINO's runtime model."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +73,20 @@ class LayerProfile:
     precision: str
     unit: str
     time_ms: float
+
+
+def layer_profiles(
+    times_ms: Mapping[tuple[str, str, str, str], Sequence[float]], runs: int
+) -> list[LayerProfile]:
+    """What a session has to tell of its layers.
+
+    Args:
+        times_ms: for name, operator, precision and unit of a layer the time of each run, in order.
+        runs: how many of the last ones count.
+    """
+    return [
+        LayerProfile(*layer, statistics.median(times[-runs:])) for layer, times in times_ms.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -148,8 +164,12 @@ class Session(Protocol):
         """
         ...
 
-    def layers(self) -> list[LayerProfile]:
-        """Mean time of each layer so far; needs ``RunOptions(profile_layers=True)``."""
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Each layer's median time in the last ``runs`` runs; may be called once.
+
+        Needs ``RunOptions(profile_layers=True)``. Runs before the last ones, the cold first one
+        and those of a golden check, are left out.
+        """
         ...
 
     def kernels(self) -> list[Kernel]:

@@ -11,9 +11,10 @@ import platform
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -264,15 +265,17 @@ class QnnSession(OnnxSession):
         """Every node and who runs it."""
         return self._kernels
 
-    def layers(self) -> list[LayerProfile]:
+    def layers(self, runs: int) -> list[LayerProfile]:
         """The NPU runs the network as one; an emulator's times say nothing."""
         if self.emulated:
             raise MissingError(
                 "the emulator of the NPU has no times of layers", "profile on the Snapdragon."
             )
+        known = {name: kernel.precision for kernel in self._kernels for name in kernel.layers}
+        usual = Counter(kernel.precision for kernel in self._kernels).most_common(1)[0][0]
         return [
-            LayerProfile(layer.name, layer.op, "int8", NPU, layer.time_ms)
-            for layer in super().layers()
+            replace(layer, precision=known.get(SUFFIX.sub("", layer.name), usual), unit=NPU)
+            for layer in super().layers(runs)
         ]
 
 

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.targets.cuda import Buffer, Events, check, runtime
-from edgeresnet.targets.protocol import Kernel, LayerProfile, RunOptions
+from edgeresnet.targets.protocol import Kernel, LayerProfile, RunOptions, layer_profiles
 from edgeresnet.targets.tensorrt_bindings import Bindings, log_of
 from edgeresnet.targets.tensorrt_layers import EngineLayer, layers_of_json
 
@@ -216,18 +216,18 @@ class TensorRtSession:
             check(self._cuda.cudaGraphExecDestroy(self._graph))
             self._graph = None
 
-    def layers(self) -> list[LayerProfile]:
-        """Mean time of each layer so far."""
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Median time of each layer in the last runs."""
         if self._profiler is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
         known = {layer.name: layer for layer in self._inspected()}
-        found = []
+        found = {}
         for name, times in self._profiler.times.items():
             layer = known.get(name)
             op, precision = (layer.op, layer.precision) if layer else ("", "")
             unit = layer.unit if layer and layer.unit == "dla" else self._unit
-            found.append(LayerProfile(name, op, precision, unit, sum(times) / len(times)))
-        return found
+            found[name, op, precision, unit] = times
+        return layer_profiles(found, runs)
 
     def kernels(self) -> list[Kernel]:
         """What the engine's inspector lists; pointwise parts of a layer are not named after it."""

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeresnet.export import export_bundle
-from edgeresnet.latency import interleave, speedup
+from edgeresnet.interleaving import interleave, speedup
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.targets import TARGETS
@@ -96,13 +96,13 @@ def main() -> None:
     table = Table("model", "p50 ms", "against fp32", box=None)
     for key, latency in timed.items():
         baseline = timed[f"{models[key][0]} fp32"]
-        ratio = speedup(baseline.samples_ms, latency.samples_ms)
+        ratio = speedup(baseline, latency)
         interval = f"{ratio.value:.2f}x ({ratio.low:.2f}-{ratio.high:.2f})"
         table.add_row(key, f"{latency.percentile_ms(50):.1f}", interval)
     console = Console()
     console.print(table)
     ours, theirs = timed["openvino int8"], timed["openvino int8, NNCF's PTQ"]
-    ratio = speedup(ours.samples_ms, theirs.samples_ms)
+    ratio = speedup(ours, theirs)
     console.print(f"ours / NNCF's PTQ: {ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})")
     console.print(f"ONNX Runtime's kernels: {dict(kernels)}")
 

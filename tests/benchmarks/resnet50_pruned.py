@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeresnet.checkpoint import Checkpoint
-from edgeresnet.latency import interleave, noise, speedup
+from edgeresnet.interleaving import interleave, speedup
+from edgeresnet.latency import noise
 from edgeresnet.model import count_layers
 from edgeresnet.options import PruneOptions
 from edgeresnet.prune.criteria import Evidence
@@ -67,7 +68,7 @@ def main(rounds: int) -> None:
     for target in CPU_TARGETS:
         for share in SHARES:
             own = timed[f"{target} {share}"]
-            ratio = speedup(timed[f"{target} 1.0"].samples_ms, own.samples_ms)
+            ratio = speedup(timed[f"{target} 1.0"], own)
             table.add_row(
                 target,
                 f"{macs[share] / macs[1.0]:.3f}",

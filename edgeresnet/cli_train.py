@@ -80,7 +80,8 @@ def train(
         Optional[float], typer.Option("--clip-norm", help="Largest gradient norm.")
     ] = None,
     patience: Annotated[
-        Optional[int], typer.Option("--patience", help="Stop after N epochs without progress.")
+        Optional[int],
+        typer.Option("--patience", help="Stop N epochs after the best validation, and keep it."),
     ] = None,
     image_size: ImageSize = None,
     limit: Limit = None,

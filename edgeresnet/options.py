@@ -43,8 +43,9 @@ class TrainOptions:
         ema: decay of the weights' moving average, which is then what is returned; 0 for none.
         precision: of the forward pass; weights stay fp32.
         clip_norm: largest L2 norm of the gradient; None leaves it.
-        patience: stop after so many epochs without a better validation top-1, and return the best
-            epoch's weights; None trains on and returns the last.
+        patience: stop where the best validated epoch is so many epochs ago, and return its weights;
+            looked at right after each validation, so below ``validate_every`` the first validation
+            without progress stops. None trains on and returns the last.
         validate_every: epochs between validations; the last epoch always has one.
         distill: weight of the teacher's term; the labels' has the rest.
         temperature: softens teacher and student for distillation.

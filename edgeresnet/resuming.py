@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class Standing:
     epoch_s: float = 0.0
     total_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
-    top1: float = 0.0
+    top1: float = math.nan  # until there was a validation
     best_top1: float = -1.0
     best_epoch: int = 0
     best: dict[str, Tensor] | None = None

@@ -130,8 +130,10 @@ def fit(
 
 
 def _is_over(standing: Standing, options: TrainOptions) -> bool:
-    patience = options.patience
-    return patience is not None and standing.epoch - standing.best_epoch >= patience
+    """Whether patience has run out; only a validation can tell, so it is asked right after one."""
+    if options.patience is None or not standing.history or "top1" not in standing.history[-1]:
+        return False
+    return standing.epoch - standing.best_epoch >= options.patience
 
 
 def _train_epoch(

@@ -221,6 +221,24 @@ def test_fit_validates_the_last_epoch_too_when_validation_is_rare() -> None:
     assert [e["epoch"] for e in result.history if "top1" in e] == [2, 4, 5]
 
 
+@pytest.mark.parametrize("patience", [1, 3])
+def test_fit_stops_only_behind_a_validation_when_patience_is_below_validate_every(
+    patience: int,
+) -> None:
+    options = replace(SHORT, epochs=10, patience=patience, validate_every=4, augment="none")
+    result = trained(options, on_epoch=spoil_from(5))
+    top1s = {entry["epoch"]: entry["top1"] for entry in result.history if "top1" in entry}
+    assert result.epochs_run == 8
+    assert (list(top1s), result.top1) == ([4, 8], top1s[4])
+    assert top1s[4] > top1s[8]
+
+
+def test_fit_validates_once_when_validation_is_rarer_than_there_are_epochs() -> None:
+    result = trained(replace(SHORT, epochs=3, patience=1, validate_every=50))
+    assert result.epochs_run == 3
+    assert result.top1 == result.history[-1]["top1"] > 0
+
+
 def test_fit_uses_the_given_groups_when_param_groups_is_set() -> None:
     def only_classifier(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
         return [{"params": list(model.get_submodule("6").parameters()), "lr": 0.02}]

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from edgeresnet.checkpoint import save_atomically
-from edgeresnet.dataset import Dataset, InputSpec, fingerprint
+from edgeresnet.content_hashes import content_fingerprint
+from edgeresnet.dataset import Dataset, InputSpec
 from edgeresnet.loop import Learner
 
-RESUME_VERSION = 1
+# 2: the key has the images' contents in it, and not only their names.
+RESUME_VERSION = 2
 
 
 @dataclass
@@ -90,7 +92,7 @@ def training_key(
     # Where the images are decoded changes no result.
     settings = {k: v for k, v in learner.options.to_dict().items() if k != "workers"}
     shapes = {name: list(t.shape) for name, t in learner.model.state_dict().items()}
-    data = [fingerprint(train_set), fingerprint(val_set)]
+    data = [content_fingerprint(train_set), content_fingerprint(val_set)]
     parts = [RESUME_VERSION, settings, shapes, learner.groups(), data, spec.to_dict(), extra]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

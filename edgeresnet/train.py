@@ -105,7 +105,9 @@ def fit(
         param_groups=param_groups,
         constrain=constrain,
     )
-    key = training_key(learner, train_set, val_set, spec, resume_key)
+    # Nobody compares the key where there is no file, and it takes reading all images.
+    known = resume_path is not None
+    key = training_key(learner, train_set, val_set, spec, resume_key) if known else ""
     saver = Saver(resume_path, key)
     validation = EvaluationSet(val_set, spec)
     with TrainProgress(options.epochs, feed.images, enabled=progress) as reporter:

@@ -239,6 +239,18 @@ def test_fit_validates_once_when_validation_is_rarer_than_there_are_epochs() -> 
     assert result.top1 == result.history[-1]["top1"] > 0
 
 
+def test_fit_starts_afresh_when_the_images_changed_under_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    trained(SHORT, resume_path=resume_path)
+    other, val_set = blobs("train", seed=1), blobs("val")
+    expected = fit(network(), other, val_set, SPEC, SHORT, progress=False)
+    result = fit(network(), other, val_set, SPEC, SHORT, resume_path=resume_path)
+    assert "resume.pt is of other settings" in capsys.readouterr().err
+    assert_equal_weights(result.state_dict, expected.state_dict)
+
+
 def test_fit_uses_the_given_groups_when_param_groups_is_set() -> None:
     def only_classifier(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
         return [{"params": list(model.get_submodule("6").parameters()), "lr": 0.02}]

@@ -15,6 +15,7 @@ from edgeresnet.checkpoint import (
     save_checkpoint,
     weights_digest,
 )
+from edgeresnet.content_hashes import content_fingerprint
 from edgeresnet.dataset import Dataset, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import InputError
@@ -124,7 +125,10 @@ class _Work:
         """The network after this iteration's cut, made once and then kept."""
         options, bench = self.options, self.bench
         path = self.work_dir / f"cut-{iteration}.pt"
-        key = f"{self._key(iteration)} {fingerprint(bench.train_set)}"
+        # The network that is cut, too: from the second iteration on it is not the dense one.
+        source = weights_digest(current.state_dict)
+        data = [content_fingerprint(d) for d in (bench.train_set, self.val_set)]
+        key = f"{self._key(iteration)} {source} {current.input_spec.to_dict()} {data}"
         if path.is_file():
             kept = load_checkpoint(path)
             if kept.provenance.get("cut_key") == key:
@@ -193,7 +197,7 @@ class _Work:
             train,
             teacher=self.dense.build() if train.distill > 0 else None,
             resume_path=self.work_dir / f"recover-{iteration}.pt",
-            resume_key=self._key(iteration),
+            resume_key=f"{self._key(iteration)} {weights_digest(cut.state_dict)}",
             progress=self.progress,
             constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )

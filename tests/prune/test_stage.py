@@ -8,17 +8,23 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
 from edgeresnet.bundle import load_bundle
 from edgeresnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeresnet.dataset import InputSpec
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import export_bundle
 from edgeresnet.options import PruneOptions, QuantizeOptions, TrainOptions
-from edgeresnet.prune import prune_checkpoint, shaping
+from edgeresnet.prune import prune_checkpoint, shaping, stage
 from edgeresnet.prune.measuring import SESSIONS
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.sparsity import is_sparse, keeps_pattern, masks_of, pattern_masks
+from edgeresnet.train import TrainResult
 from edgeresnet.training import train_checkpoint
+from tests.test_cli import image_folder
+from tests.test_training import narrow_weights
 
 BRIEF = TrainOptions(epochs=1, batch_size=32, lr=0.02, augment="none", distill=0.5)
 LIMIT = 120
@@ -253,3 +259,36 @@ def test_latency_in_milliseconds_is_measured_in_fresh_processes(
     assert figures["latency_dense_ms"] > budget_ms >= figures["latency_ms"] > 0.85 * budget_ms
     assert asked.count("dense") == SESSIONS
     assert asked.count("pruned") == SESSIONS * figures["measurements"]
+
+
+def test_a_cut_is_made_anew_when_data_or_input_changed_and_work_is_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    def untrained(model: nn.Module, *more: Any, resume_key: str, **others: Any) -> TrainResult:
+        keys.append(resume_key)
+        return TrainResult(dict(model.state_dict()), 0.5, 1, [], 0.0)
+
+    monkeypatch.setattr(stage, "fit", untrained)
+    source = replace(narrow_weights(tmp_path / "w.pt", classes=2), classes=("a", "b"))
+    data = image_folder(tmp_path / "photos", ["a", "b"], images=24, size=8)
+    said: list[str] = []
+
+    def cut(checkpoint: Checkpoint) -> bool:
+        said.clear()
+        prune_checkpoint(
+            checkpoint, data=str(data), work_dir=tmp_path / "work", progress=False,
+            options=PruneOptions(macs=0.7, images=16, step=2, train=BRIEF), on_step=said.append,
+        )  # fmt: skip
+        return not any("was made before" in line for line in said)
+
+    assert cut(source)
+    assert not cut(source)
+    assert cut(replace(source, input_spec=InputSpec(16)))
+    assert not cut(replace(source, input_spec=InputSpec(16)))
+    # Recovery goes on only from the very weights that were cut.
+    assert len(set(keys)) == 2
+    for path in data.rglob("*.png"):
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(path)
+    assert cut(replace(source, input_spec=InputSpec(16)))

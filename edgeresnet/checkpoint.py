@@ -22,6 +22,7 @@ from edgeresnet.origins import (
     read_tensors,
     strip_wrappers,
 )
+from edgeresnet.places import from_home
 
 FORMAT, VERSION = "edgeresnet-checkpoint", 1
 
@@ -120,7 +121,7 @@ def load_checkpoint(
         content, names = fetch_torchvision(text, arch)
         classes = classes or names
     else:
-        content = read_tensors(Path(text).expanduser())
+        content = read_tensors(from_home(text))
     if content.get("format") == FORMAT:
         return _read_own(content, text, image_size)
     tensors = strip_wrappers(content, text)

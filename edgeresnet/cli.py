@@ -17,6 +17,7 @@ from edgeresnet.cli_options import (
     MaybeData,
     Quiet,
     SkipBroken,
+    expanded,
     known_data,
     show,
     speaker,
@@ -65,7 +66,8 @@ def export(
         str, typer.Option("--target", help="onnx, openvino, tensorrt or qnn.")
     ] = "onnx",
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Bundle folder to write.")
+        Optional[Path],
+        typer.Option("--output", "-o", help="Bundle folder to write.", callback=expanded),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Integer kernels throughout.")] = False,
     fp16: Annotated[
@@ -134,12 +136,16 @@ def export(
     epilog="Example: edgeresnet run recipes/quickstart.yaml --set train.epochs=2 -o runs/short"
 )
 def run(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file; see recipes/.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="YAML file; see recipes/.", callback=expanded),
+    ],
     settings: Annotated[
         Optional[list[str]], typer.Option("--set", help="key=value over the recipe's, repeatable.")
     ] = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Run folder; default runs/NAME.")
+        Optional[Path],
+        typer.Option("--output", "-o", help="Run folder; default runs/NAME.", callback=expanded),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Keep finished stages, or run all again.")

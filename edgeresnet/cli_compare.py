@@ -21,6 +21,7 @@ from edgeresnet.cli_options import (
     Threads,
     measured_data,
     say,
+    expanded,
     show,
 )
 from edgeresnet.cli_remote import result_from
@@ -37,8 +38,13 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     context: typer.Context,
-    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="Measured against.")],
-    candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="One or more.")],
+    baseline: Annotated[
+        Path, typer.Argument(metavar="BASELINE", help="Measured against.", callback=expanded)
+    ],
+    candidates: Annotated[
+        list[Path],
+        typer.Argument(metavar="CANDIDATE...", help="One or more.", callback=expanded),
+    ],
     data: MaybeData = None,
     device: DeviceName = None,
     max_drop: Annotated[

@@ -7,7 +7,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli_options import DeviceName, Json, Model, On, Quiet, Threads, show, speaker
+from edgeresnet.cli_options import (
+    DeviceName,
+    Json,
+    Model,
+    On,
+    Quiet,
+    Threads,
+    expanded,
+    show,
+    speaker,
+)
 from edgeresnet.cli_remote import result_from
 from edgeresnet.errors import MissingError
 
@@ -21,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def build(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.", callback=expanded)
+    ],
     device: DeviceName = None,
     workspace_mib: Annotated[
         Optional[int], typer.Option("--workspace-mib", help="tensorrt: memory of kernels.", min=1)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from edgeresnet.errors import InputError
+from edgeresnet.places import from_home
 
 if TYPE_CHECKING:
     from edgeresnet.dataset import Dataset
     from edgeresnet.opening import Opened
+
+
+def expanded(value: Any) -> Any:
+    """A path, or several, with ``~`` as the home folder: a shell leaves it alone in ``-o=~/x``."""
+    if isinstance(value, (list, tuple)):
+        return [from_home(path) for path in value]
+    return value and from_home(value)
+
 
 # Set while a command runs for another machine, which prints the tables itself.
 SERVING = "EDGERESNET_SERVING"
@@ -33,7 +42,10 @@ MaybeData = Annotated[
     ),
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.", callback=expanded
+    ),
 ]
 Arch = Annotated[
     Optional[str], typer.Option("--arch", help="resnet18, 34, 50, 101 or 152, e.g. resnet18.")

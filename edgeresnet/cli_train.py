@@ -24,6 +24,7 @@ from edgeresnet.cli_options import (
     checked_output,
     known_data,
     show,
+    expanded,
     speaker,
 )
 from edgeresnet.options import (
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 Source = Annotated[
     str, typer.Argument(metavar="CKPT", help="Checkpoint file, or torchvision:ARCH:WEIGHTS.")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Checkpoint to write.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Checkpoint to write.", callback=expanded)
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Images in a training step.", min=2)]
 Augment = Annotated[str, typer.Option("--augment", help="none, flip, shift, light or standard.")]
 

@@ -21,6 +21,7 @@ from edgeresnet.dataset import open_dataset
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.image_folders import FolderDataset
 from edgeresnet.opening import MODEL_SUFFIXES
+from edgeresnet.places import from_home
 from edgeresnet.sources import SOURCES
 from edgeresnet.standard_data import standard_files
 
@@ -112,7 +113,7 @@ def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
         # Each class needs an image there to be a class.
         dataset = open_dataset(spec, "val")
     assert isinstance(dataset, FolderDataset)
-    root = Path(spec).expanduser()
+    root = from_home(spec)
     name = root.resolve().name
     files = {f"{name}/{path.relative_to(root).as_posix()}": path for path in dataset.paths}
     # Class folders without their images show that there is a training part with these classes.

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from edgeresnet.dataset import Dataset, Split
 from edgeresnet.errors import InputError
 from edgeresnet.image_folders import FolderDataset, open_folder
+from edgeresnet.places import from_home
 from edgeresnet.standard_data import cifar10, digits, fashion_mnist
 
 SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
@@ -24,7 +24,7 @@ def open_source(spec: str, split: Split, seed: int) -> Dataset:
     """The whole split of a DATA SPEC; see `edgeresnet.dataset.open_dataset`."""
     if spec in SOURCES:
         return SOURCES[spec](split, seed)
-    path = Path(spec).expanduser()
+    path = from_home(spec)
     if path.is_dir():
         return open_folder(spec, path, split, seed)
     known = ", ".join(SOURCES)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edgeresnet.dataset import VALIDATION_SHARE, Dataset, Split
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.places import cache_dir
+from edgeresnet.places import cache_dir, from_home
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,14 +104,19 @@ def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 def _data_dirs(name: str) -> list[Path]:
+    own = _own_dir()
+    return [own / name, own] if own else []
+
+
+def _own_dir() -> Path | None:
+    """The folder in $EDGERESNET_DATA."""
     own = os.environ.get("EDGERESNET_DATA")
-    return [Path(own) / name, Path(own)] if own else []
+    return from_home(own) if own else None
 
 
 def download_dir() -> Path:
     """Where torchvision puts what it downloads."""
-    own = os.environ.get("EDGERESNET_DATA")
-    return Path(own) if own else cache_dir() / "data"
+    return _own_dir() or cache_dir() / "data"
 
 
 def _fashion_mnist_paths(split: Split) -> list[Path]:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import InputError
+from edgeresnet.places import from_home
 
 
 def write_json(result: dict[str, Any], target: str | Path) -> None:
-    """Write the result whole or not at all; ``-`` is stdout."""
+    """Write the result whole or not at all; ``-`` is stdout, and ``~`` the home folder."""
     text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     if str(target) == "-":
         sys.stdout.write(text)
         return
-    path = Path(target)
+    path = from_home(target)
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

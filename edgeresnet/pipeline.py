@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.compare import SCHEMA, compare
-from edgeresnet.dataset import fingerprint, open_dataset
+from edgeresnet.content_hashes import content_fingerprint
+from edgeresnet.dataset import open_dataset
 from edgeresnet.device import environment
 from edgeresnet.errors import InputError
 from edgeresnet.manifest import BatchRange
@@ -23,6 +24,7 @@ from edgeresnet.stages import (
     Say,
     Stage,
     Variant,
+    discard_finished,
     export_stage,
     prune_stage,
     quantize_stage,
@@ -62,14 +64,11 @@ def run_recipe(
         raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
     # What is not there or not usable should be known before hours of work.
     train_set = open_dataset(recipe.data, "train", limit=recipe.limit)
-    val_set = open_dataset(recipe.data, "val", limit=recipe.compare.limit)
-    data_key = [recipe.data, fingerprint(train_set), fingerprint(val_set)]
+    val_set = open_dataset(recipe.data, "val", limit=recipe.limit)
+    data_key = [content_fingerprint(d, say) for d in (train_set, val_set)]
     (run_dir / RECORDS).mkdir(parents=True, exist_ok=True)
     if fresh:
-        for record in (run_dir / RECORDS).iterdir():
-            record.unlink()
-        for resume in run_dir.glob("*/resume.pt"):
-            resume.unlink()
+        discard_finished(run_dir)
     run = Run(run_dir, recipe, progress, say)
     dense = train_stage(run, data_key)
     variants = [Variant("", dense, recipe.quantize)]

@@ -1,8 +1,9 @@
 """The stages of a run: each reads the file of the stage before and writes its own, once.
 
 A stage's outputs are written whole or not at all, and then its record, ``.stages/NAME.json``,
-with a key made of its settings, its data and the key of the stage before. A stage whose record
-has the right key is not run again; a changed recipe so reruns what it touches, and what follows.
+with a key made of its settings, the contents of its data and weights, and the key of the stage
+before. A stage whose record has the right key is not run again; a changed recipe so reruns what it
+touches, and what follows. No path is in a key: files may move.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet import __version__
+from edgeresnet.errors import InputError
 from edgeresnet.manifest import BatchRange
 from edgeresnet.options import PruneOptions, QuantizeOptions
+from edgeresnet.places import from_home
 from edgeresnet.progress import duration
 from edgeresnet.recipe import Recipe
 from edgeresnet.report.results import write_json
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from edgeresnet.checkpoint import Checkpoint
 
 RECORDS = ".stages"
+REPORT = "report.json"
+RESUME, WORK = "resume.pt", "work"
+# Raise a stage's number when the same settings, data and weights give another result than before,
+# so that an upgrade brings the new one: a mended fault, another default inside, another format.
+# All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
+STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
 Say = Callable[[str], object]
 
 
@@ -44,14 +52,16 @@ class Run:
 
         Args:
             name: of the stage; its record's too.
-            settings: all that decides the outcome, the key of the stage before included.
+            settings: all that decides the outcome, the key of the stage before included; plain
+                values, and contents instead of paths.
             output: what must exist for the stage to stand.
             work: writes ``output``.
 
         Returns:
             The stage's key.
         """
-        text = json.dumps([name, __version__, settings], sort_keys=True, default=str)
+        version = next(v for stage, v in STAGE_VERSIONS.items() if name.startswith(stage))
+        text = json.dumps([name, version, settings], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
         record_path = self.path / RECORDS / f"{name}.json"
         if output.exists() and _recorded_key(record_path) == key:
@@ -91,20 +101,14 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
     recipe = run.recipe
     path = run.path / "01-train" / "checkpoint.pt"
     weights = recipe.model.weights
-    weights_key = None
-    if weights is not None and Path(weights).is_file():
-        from edgeresnet.checkpoint import sha256_file
-
-        weights_key = sha256_file(Path(weights))
     settings = {
-        "model": asdict(recipe.model),
-        "weights": weights_key,
+        "model": {**asdict(recipe.model), "weights": weights and _weights_key(weights)},
         "train": recipe.train and recipe.train.to_dict(),
         "image_size": recipe.image_size,
         "limit": recipe.limit,
         "data": data_key,
     }
-    resume_path = path.with_name("resume.pt")
+    resume_path = path.with_name(RESUME)
 
     def work() -> None:
         from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
@@ -139,7 +143,7 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
     """02-prune: a narrower float checkpoint, recovered."""
     recipe = run.recipe
     path = run.path / "02-prune" / "checkpoint.pt"
-    work_dir = path.with_name("work")
+    work_dir = path.with_name(WORK)
 
     def work() -> None:
         from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
@@ -156,7 +160,7 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
             on_step=run.say,
         )
         save_checkpoint(checkpoint, path)
-        write_json(figures, path.with_name("report.json"))
+        write_json(figures, path.with_name(REPORT))
         shutil.rmtree(work_dir, ignore_errors=True)
 
     settings = {"before": before.key, "prune": asdict(options)}
@@ -166,9 +170,9 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
 def quantize_stage(run: Run, variant: Variant) -> Stage:
     """03-quantize: a fake-quantized checkpoint."""
     recipe = run.recipe
-    name = f"03-quantize{'-dense' if variant.name else ''}"
-    path = run.path / name / "checkpoint.pt"
-    resume_path = path.with_name("resume.pt")
+    path = _quantized_path(run, variant)
+    name = path.parent.name
+    resume_path = path.with_name(RESUME)
 
     def work() -> None:
         from edgeresnet.checkpoint import load_checkpoint, save_checkpoint
@@ -186,7 +190,7 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
             on_step=run.say,
         )
         save_checkpoint(checkpoint, path)
-        write_json(figures, path.with_name("report.json"))
+        write_json(figures, path.with_name(REPORT))
         resume_path.unlink(missing_ok=True)
 
     settings = {"before": variant.source.key, "quantize": asdict(variant.quantize)}
@@ -217,6 +221,32 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
     settings = {"before": source.key, "export": asdict(recipe.export), "of": [target, precision]}
     run.stage(f"04-export-{name}", settings, out_dir, work)
     return out_dir
+
+
+def discard_finished(run_dir: Path) -> None:
+    """Remove the records of a run, and all from which a stage would go on."""
+    for record in (run_dir / RECORDS).iterdir():
+        record.unlink()
+    for resume_path in run_dir.glob(f"*/{RESUME}"):
+        resume_path.unlink()
+    for work_dir in run_dir.glob(f"*/{WORK}"):
+        shutil.rmtree(work_dir)
+
+
+def _quantized_path(run: Run, variant: Variant) -> Path:
+    return run.path / f"03-quantize{'-dense' if variant.name else ''}" / "checkpoint.pt"
+
+
+def _weights_key(weights: str) -> str:
+    """What is in the weights: a file's hash; torchvision's do not change under their name."""
+    if weights.startswith("torchvision:"):
+        return weights
+    from edgeresnet.checkpoint import sha256_file
+
+    path = from_home(weights)
+    if not path.is_file():
+        raise InputError(f"weights {weights} do not exist", "check the recipe's model.weights.")
+    return sha256_file(path)
 
 
 def _recorded_key(path: Path) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.fake_quant import RANGES, FakeQuant
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.quantize.observers import make_observer
+from tests.test_training import narrow_weights
 
 
 @pytest.mark.parametrize("kind", list(RANGES))
@@ -156,3 +160,21 @@ def test_step_size_gradient_goes_down_the_error_when_followed() -> None:
         optimizer.step()
         errors.append(loss.item())
     assert errors[-1] < 0.5 * errors[0]
+
+
+def test_old_weights_do_not_come_back_when_a_resume_file_is_left_over(tmp_path: Path) -> None:
+    training = TrainOptions(epochs=1, batch_size=16, augment="none", workers=0)
+    options = QuantizeOptions(method="qat", calibration_images=16, train=training)
+
+    def quantized(source: Checkpoint, resume_path: Path | None = None) -> Checkpoint:
+        return quantize_checkpoint(
+            source, data="digits", options=options, limit=32, resume_path=resume_path,
+            progress=False,
+        )[0]  # fmt: skip
+
+    old = replace(narrow_weights(tmp_path / "w.pt"), classes=tuple("0123456789"))
+    new = replace(old, state_dict={name: t + t.abs() / 2 for name, t in old.state_dict.items()})
+    quantized(old, tmp_path / "resume.pt")
+    expected, found = quantized(new), quantized(new, tmp_path / "resume.pt")
+    for name, tensor in expected.state_dict.items():
+        assert torch.equal(found.state_dict[name], tensor), name

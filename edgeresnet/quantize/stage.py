@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
-from edgeresnet.checkpoint import Checkpoint
+from edgeresnet.checkpoint import Checkpoint, weights_digest
 from edgeresnet.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device import versions
 from edgeresnet.errors import CheckError, InputError
@@ -175,7 +175,7 @@ def _ladder(
         options.train,
         teacher=reference.model if options.train.distill > 0 else None,
         resume_path=resume_path,
-        resume_key=f"qat {options}",
+        resume_key=f"qat {options} {weights_digest(checkpoint.state_dict)}",
         progress=progress,
         on_epoch=before_epoch,
         constrain=None if masks is None else lambda network: apply_masks(network, masks),

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeresnet.bundle import ENGINES, build_options, load_bundle, record_engines
 from edgeresnet.errors import InputError
-from edgeresnet.targets import target_of
+from edgeresnet.targets import check_device_name, target_of
 
 
 def build_result(path: Path, device: str | None, engine: Path | None) -> dict[str, Any]:
@@ -52,6 +52,8 @@ def build_bundle(
     bundle = load_bundle(path, check_engines=False)
     manifest = bundle.manifest
     target = target_of(manifest.target)
+    device = device or target.default_device
+    check_device_name(device, target)
     plain = build_options(
         manifest.input_spec,
         manifest.batch,
@@ -72,9 +74,7 @@ def build_bundle(
         )
     engine_dir = bundle.path / ENGINES
     engine_dir.mkdir(exist_ok=True)
-    engine = target.save_engine(
-        bundle.model_path, device or target.default_device, engine_dir, options
-    )
+    engine = target.save_engine(bundle.model_path, device, engine_dir, options)
     if engine is not None:
         record_engines(bundle)
     return engine

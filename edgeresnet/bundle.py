@@ -126,16 +126,11 @@ def record_engines(bundle: Bundle) -> Bundle:
     return Bundle(bundle.path, manifest)
 
 
-def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
-    """Read a bundle and check every file against its hash.
-
-    Args:
-        path: the bundle's folder.
-        check_engines: False where they are about to be built anew. One that has been removed
-            is never missed.
+def read_manifest(path: Path) -> Manifest:
+    """What a bundle says about itself; its other files are not looked at.
 
     Raises:
-        InputError: not there, not a bundle, of a newer format, incomplete or altered.
+        InputError: not there, not a bundle, or of a newer format.
     """
     if not path.is_dir():
         raise InputError(f"bundle {path} does not exist", "check the path, or export it first.")
@@ -153,11 +148,25 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
                 f"{path} has bundle format {version}; this edgeresnet reads up to {FORMAT_VERSION}",
                 "install a newer edgeresnet here, or export with this one.",
             )
-        manifest = Manifest.from_json(text)
+        return Manifest.from_json(text)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{manifest_path} is damaged: {error!r}", "copy the bundle again."
         ) from error
+
+
+def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
+    """Read a bundle and check every file against its hash.
+
+    Args:
+        path: the bundle's folder.
+        check_engines: False where they are about to be built anew. One that has been removed
+            is never missed.
+
+    Raises:
+        InputError: not there, not a bundle, of a newer format, incomplete or altered.
+    """
+    manifest = read_manifest(path)
     for name, expected in manifest.files.items():
         file_path = path / name
         is_engine = name.startswith(f"{ENGINES}/")

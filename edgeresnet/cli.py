@@ -97,10 +97,14 @@ def export(
     precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
     from edgeresnet.bundle import check_replaceable
     from edgeresnet.manifest import BatchRange
-    from edgeresnet.targets import target_of
+    from edgeresnet.targets.export_support import check_export
 
     batches = BatchRange.parse(batch)
-    target_of(target)
+    check_export(target, precision, batches, embed_preprocess=embed_preprocess)
+    if data is not None:
+        from edgeresnet.dataset import open_dataset
+
+        open_dataset(data, "val", limit=1)
     source = checkpoint or str(_newest_checkpoint(precision))
     out_dir = output or Path(f"{Path(source).stem.replace(':', '-')}-{target}-{precision}")
     check_replaceable(out_dir)
@@ -165,7 +169,9 @@ def run(
     result = run_recipe(loaded, run_dir, fresh=not resume, progress=not quiet, say=speaker(quiet))
     cli_compare.show_comparison(result, json, quiet)
     speaker(quiet)(f"results: {run_dir / RESULTS}")
+    cli_compare.show_unmeasured(result, quiet)
     cli_compare.enforce(result)
+    cli_compare.enforce_measured(result, loaded.budgets.given())
 
 
 def _precision(target: str, given: dict[str, bool]) -> str:

@@ -88,13 +88,15 @@ def compare(
         show_comparison(result, json, quiet, pairwise=pairwise)
         enforce(result)
         return
+    budgets = Budgets(max_drop, max_p99_ms, min_speedup)
     from contextlib import ExitStack
 
     from edgeresnet.compare import compare as compare_models
-    from edgeresnet.opening import is_checkpoint, open_model
+    from edgeresnet.opening import check_devices, is_checkpoint, open_model
     from edgeresnet.progress import images_progress
     from edgeresnet.targets.protocol import RunOptions
 
+    check_devices(paths, device)
     options = RunOptions(threads=threads, batch=batch, allow_fallback=allow_fallback)
     with ExitStack() as stack:
         models = []
@@ -112,8 +114,7 @@ def compare(
         total = len(models) * len(dataset)
         advance = stack.enter_context(images_progress("evaluating", total, enabled=not quiet))
         result = compare_models(
-            models, dataset, Budgets(max_drop, max_p99_ms, min_speedup), rounds=rounds,
-            batch=batch, seed=seed, on_images=advance,
+            models, dataset, budgets, rounds=rounds, batch=batch, seed=seed, on_images=advance,
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise)
     enforce(result)
@@ -148,4 +149,22 @@ def enforce(result: dict[str, Any]) -> None:
         raise CheckError(
             f"budget missed: {', '.join(missed)}",
             "raise the budget, or quantize with --method qat and more --epochs.",
+        )
+
+
+def show_unmeasured(result: dict[str, Any], quiet: bool) -> None:
+    """What a run has made for another device, and the commands to measure it there; on stderr."""
+    if result["unmeasured"] and not quiet:
+        say(f"not measured here: {', '.join(result['unmeasured'])}. To measure on the device:")
+        for command in result["device_commands"]:
+            say(f"  {command}")
+        say("or build and compare from here, over ssh, with --on ssh://USER@HOST.")
+
+
+def enforce_measured(result: dict[str, Any], budgets: list[str]) -> None:
+    """Exit 3 if budgets are set and a bundle was made that this machine cannot measure."""
+    if result["unmeasured"] and budgets:
+        raise MissingError(
+            f"not checked for {', '.join(result['unmeasured'])}: {', '.join(budgets)}",
+            "run the device_commands of results.json, which check it on the device.",
         )

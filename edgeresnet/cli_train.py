@@ -180,6 +180,9 @@ def prune(
         remove_blocks=remove_blocks, iterations=iterations, compare_criteria=compare_criteria,
         train=training, seed=seed,
     )  # fmt: skip
+    from edgeresnet.preflight import check_prune
+
+    check_prune(options)
     from edgeresnet.checkpoint import load_checkpoint
     from edgeresnet.prune import prune_checkpoint
 

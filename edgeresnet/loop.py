@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeresnet.convolution import MatmulWeightGradients
-from edgeresnet.errors import InputError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.options import TrainOptions
 
 Constraint = Callable[[nn.Module], None]
@@ -227,7 +227,7 @@ def _scheduler_state(scheduler: LambdaLR) -> dict[str, Any]:
 
 def _check(options: TrainOptions, device: torch.device, teacher: nn.Module | None) -> None:
     if options.precision == "fp16" and device.type != "cuda":
-        raise InputError(
+        raise MissingError(
             "precision fp16 needs an NVIDIA GPU to train on, and there is none here",
             "train with precision bf16 or fp32.",
         )

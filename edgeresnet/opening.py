@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.bundle import MANIFEST, load_bundle
+from edgeresnet.bundle import MANIFEST, load_bundle, read_manifest
 from edgeresnet.dataset import InputSpec
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
@@ -17,7 +17,7 @@ from edgeresnet.golden import check_golden
 from edgeresnet.latency import noise, time_ms
 from edgeresnet.placement import check_fallback, shares
 from edgeresnet.precision import float_precision
-from edgeresnet.targets import target_of
+from edgeresnet.targets import check_device_name, target_of
 from edgeresnet.targets.protocol import RunOptions
 from edgeresnet.targets.tensorrt_engine import ENGINE, read_record
 
@@ -118,7 +118,24 @@ def open_model(
         yield replace(opened, source=source)
 
 
+def check_devices(paths: Sequence[Path], device: str | None) -> None:
+    """Refuse a device that the target of one of these models has not, before any is loaded.
+
+    Raises:
+        InputError: the device is not known, or not to that target.
+    """
+    if device is None:
+        return
+    check_device_name(device)
+    for path in paths:
+        if (path / MANIFEST).is_file():
+            check_device_name(device, target_of(read_manifest(path).target))
+        elif path.suffix in MODEL_SUFFIXES:
+            check_device_name(device, target_of(MODEL_SUFFIXES[path.suffix]))
+
+
 def _open(path: Path, device: str | None, options: RunOptions, image_size: int | None) -> Opened:
+    check_devices([path], device)
     if (path / MANIFEST).is_file() or path.is_dir():
         return _open_bundle(path, device, options)
     text = str(path)

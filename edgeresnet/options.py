@@ -137,7 +137,7 @@ class PruneOptions:
         latency_ms: INT8 latency of one image, measured.
         pattern: ``2:4``: no channel goes, but two of every four weights become zero.
         target: whose kernels decide on widths and latency.
-        device: the hardware it runs on.
+        device: the hardware it runs on; None: the target's usual one.
         threads: of the target; None leaves the choice to it.
         criterion: what a channel is worth; for ``pattern`` taylor or l1.
         images: of the training data, that channels are scored on.
@@ -156,7 +156,7 @@ class PruneOptions:
     latency_ms: float | None = None
     pattern: Pattern | None = None
     target: str = "onnx"
-    device: str = "cpu"
+    device: str | None = None
     threads: int | None = None
     criterion: CriterionName = "taylor"
     images: int = 1024
@@ -173,6 +173,7 @@ class PruneOptions:
         for name in ("images", "iterations"):
             _at_least(name, getattr(self, name), 1)
         _at_least("step", self.step, 1)
+        _at_least("threads", self.threads, 1)
         if not 0 <= self.floor <= 1:
             raise InputError(f"floor {self.floor} is not in [0, 1]", "give floor from 0 to 1.")
         budget = self.budget()
@@ -259,3 +260,18 @@ class Budgets:
     max_drop: float | None = None
     max_p99_ms: float | None = None
     min_speedup: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
+            raise InputError(
+                f"max_drop {self.max_drop:g} is not in [0, 1]", "give max_drop from 0 to 1."
+            )
+        for name in ("max_p99_ms", "min_speedup"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 < limit < float("inf"):
+                raise InputError(f"{name} {limit:g} is not positive", f"give {name} above 0.")
+
+    def given(self) -> list[str]:
+        """Names of the limits that are set."""
+        names = ("max_drop", "max_p99_ms", "min_speedup")
+        return [name for name in names if getattr(self, name) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from edgeresnet.compare import SCHEMA, compare
 from edgeresnet.content_hashes import content_fingerprint
 from edgeresnet.dataset import open_dataset
 from edgeresnet.device import environment
-from edgeresnet.errors import InputError
+from edgeresnet.device_commands import device_commands, target_name
 from edgeresnet.manifest import BatchRange
 from edgeresnet.opening import open_model
 from edgeresnet.precision import is_quantized
+from edgeresnet.preflight import check_run
 from edgeresnet.progress import images_progress
 from edgeresnet.recipe import Recipe
 from edgeresnet.report.results import write_json
@@ -31,6 +33,7 @@ from edgeresnet.stages import (
     train_stage,
 )
 from edgeresnet.targets import target_of
+from edgeresnet.targets.export_support import WRITTEN
 from edgeresnet.targets.protocol import RunOptions
 
 RESULTS = "results.json"
@@ -58,14 +61,18 @@ def run_recipe(
         ``results.json``.
 
     Raises:
-        InputError: the recipe's data or weights are not usable, or the folder is something else.
+        InputError: a setting, the data or the weights are not usable, or the folder is something
+            else; nothing was run.
+        MissingError: what the run needs is not here; nothing was run.
     """
-    if run_dir.exists() and not (run_dir / RECORDS).is_dir() and any(run_dir.iterdir()):
-        raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
-    # What is not there or not usable should be known before hours of work.
-    train_set = open_dataset(recipe.data, "train", limit=recipe.limit)
-    val_set = open_dataset(recipe.data, "val", limit=recipe.limit)
-    data_key = [content_fingerprint(d, say) for d in (train_set, val_set)]
+    checked = check_run(recipe, run_dir, RECORDS)
+    for name, why in checked.elsewhere.items():
+        device = recipe.compare.device or target_of(name).default_device
+        say(
+            f"{name}'s {device} is not here ({why}): its bundles are proven and not measured; the "
+            "run ends with the commands for the device"
+        )
+    data_key = [content_fingerprint(d, say) for d in (checked.train_set, checked.val_set)]
     (run_dir / RECORDS).mkdir(parents=True, exist_ok=True)
     if fresh:
         discard_finished(run_dir)
@@ -90,34 +97,33 @@ def run_recipe(
                 name = f"{target}-{variant.name}{precision}"
                 source = sources.get(precision, variant.source)
                 bundles[name] = export_stage(run, name, target, precision, source)
-    return _compare(run, bundles)
+    return _compare(run, bundles, checked.elsewhere)
 
 
 def _precisions_of(run: Run, target: str) -> list[str]:
     """Those of the recipe that the target has; the others are spoken of, if any is left."""
-    from edgeresnet.export.precisions import WRITTEN
-
     wanted = run.recipe.export.precisions
     found: list[str] = [p for p in wanted if p in WRITTEN[target]]
-    if not found:
-        # The export itself says what is wrong with the first.
-        return [*wanted]
     for precision in wanted:
         if precision not in found:
             run.say(f"target {target} has no {precision}: left out")
     return found
 
 
-def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
+def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -> dict[str, Any]:
     """Measured anew in every run: the machine may have changed."""
     settings = run.recipe.compare
     run.say("05-compare: running")
-    bundles = _measurable(run, bundles)
+    further = {
+        "unmeasured": [name for name in bundles if target_name(name) in elsewhere],
+        "device_commands": device_commands(run.recipe, bundles, elsewhere),
+    }
+    bundles = {name: bundles[name] for name in bundles if name not in further["unmeasured"]}
     dataset = open_dataset(
         run.recipe.data, "val", limit=settings.limit, skip_broken=run.recipe.skip_broken
     )
     if not bundles:
-        nothing = _unmeasured(run.recipe, dataset.name, len(dataset))
+        nothing = {**_unmeasured(run.recipe, dataset.name, len(dataset)), **further}
         write_json(nothing, run.path / RESULTS)
         return nothing
     with ExitStack() as stack:
@@ -139,26 +145,9 @@ def _compare(run: Run, bundles: dict[str, Path]) -> dict[str, Any]:
             references=_references([*bundles]),
             on_images=advance,
         )
-    result = {**result, "recipe": run.recipe.name}
+    result = {**result, "recipe": run.recipe.name, **further}
     write_json(result, run.path / RESULTS)
     return result
-
-
-def _measurable(run: Run, bundles: dict[str, Path]) -> dict[str, Path]:
-    """Those that run here, if no device is named; the others are spoken of and left out."""
-    if run.recipe.compare.device is not None:
-        return bundles
-    here = {}
-    for name, path in bundles.items():
-        target = target_of(name.split("-")[0])
-        if target.default_device in [device.name for device in target.devices()]:
-            here[name] = path
-        else:
-            run.say(
-                f"{path} is proven and not measured: {target.name}'s {target.default_device} is "
-                "not here. Copy it to the device and compare it there."
-            )
-    return here
 
 
 def _unmeasured(recipe: Recipe, data: str, images: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edgeresnet.device import environment
 from edgeresnet.errors import MissingError
 from edgeresnet.latency import COLD_RUNS, measure, noise
 from edgeresnet.meters import find_meter
-from edgeresnet.opening import Opened, open_model
+from edgeresnet.opening import Opened, check_devices, open_model
 from edgeresnet.power import measure_energy
 from edgeresnet.targets import target_of, trtexec
 from edgeresnet.targets.protocol import LayerProfile, RunOptions, Session, StageTimes
@@ -62,6 +62,7 @@ def profile_model(
         MissingError: the device is only emulated here.
         CheckError: the CPU runs a part that was meant for another device.
     """
+    check_devices([path], device)
     rows: list[dict[str, Any]] = []
     sizes: list[int | None] = [*batches] if batches else [None]
     base = RunOptions(

@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import Field
 
 from edgeresnet.errors import InputError
 from edgeresnet.options import (
@@ -19,6 +21,7 @@ from edgeresnet.options import (
 )
 from edgeresnet.precision import Precision
 
+Count = Annotated[int, Field(ge=1)]
 # What a recipe leaves unsaid about a training depends on what the training is for.
 SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
 
@@ -47,8 +50,10 @@ class ExportSettings:
         embed_preprocess: uint8 NHWC input, normalization in the graph.
     """
 
-    targets: tuple[Literal["onnx", "openvino", "tensorrt", "qnn"], ...] = ("onnx", "openvino")
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    targets: Annotated[
+        tuple[Literal["onnx", "openvino", "tensorrt", "qnn"], ...], Field(min_length=1)
+    ] = ("onnx", "openvino")
+    precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32", "int8")
     batch: str | int = 1
     embed_preprocess: bool = False
 
@@ -65,9 +70,9 @@ class CompareSettings:
     """
 
     device: str | None = None
-    threads: int | None = None
-    rounds: int = 200
-    limit: int | None = None
+    threads: Count | None = None
+    rounds: Annotated[int, Field(ge=2)] = 200
+    limit: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,11 @@ class Recipe:
         prune: None: every channel stays.
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     data: str
-    image_size: int | None = None
-    seed: int = 0
-    limit: int | None = None
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    limit: Count | None = None
     skip_broken: bool = False
     model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainOptions | None = None
@@ -114,9 +119,14 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(values, override, faults)
     recipe: Recipe | None = _build(Recipe, values, "", faults)
-    if recipe is not None and recipe.train is None and recipe.model.weights is None:
+    if recipe is not None and _has_no_network(recipe, values):
         faults.append("train: missing, and model.weights gives nothing to quantize either")
     if faults or recipe is None:
+        if recipe is not None:
+            # Whoever mends these should not meet the next ones only then.
+            from edgeresnet.preflight import faults_of
+
+            faults += faults_of(recipe).lines()
         listed = "\n".join(f"  {fault}" for fault in faults)
         raise InputError(f"recipe {path} has {len(faults)} fault(s):\n{listed}", "mend these keys.")
     train = None if recipe.train is None else replace(recipe.train, seed=recipe.seed)
@@ -124,6 +134,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     quantize = replace(recipe.quantize, seed=recipe.seed, train=qat)
     prune = None if recipe.prune is None else replace(recipe.prune, seed=recipe.seed)
     return replace(recipe, train=train, prune=prune, quantize=quantize)
+
+
+def _has_no_network(recipe: Recipe, values: Mapping[str, Any]) -> bool:
+    """Whether there is neither a training nor a checkpoint: in the file, not through a fault."""
+    model = values.get("model")
+    given = isinstance(model, Mapping) and model.get("weights") is not None
+    return values.get("train") is None and recipe.model.weights is None and not given
 
 
 def _parse(text: str) -> Any:
@@ -183,33 +200,64 @@ def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
 
 
 def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
-    """A dataclass of plain values, or None with the reasons added to ``faults``."""
+    """A dataclass of plain values; what is wrong is added to ``faults`` and keeps its default.
+
+    None if nothing can be made of the values.
+    """
     if not isinstance(values, Mapping):
         faults.append(f"{where or 'recipe'}: give keys and values, not {values!r}")
         return None
     prefix = f"{where}." if where else ""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     known = [f.name for f in fields(kind)]
     required = [f.name for f in fields(kind) if f.default is MISSING is f.default_factory]
     arguments: dict[str, Any] = {}
-    before = len(faults)
     for key, value in values.items():
+        before = len(faults)
         if key not in known:
             faults.append(f"{prefix}{key}: unknown key{_nearest(str(key), known)}")
-        elif section := _section(hints[key]):
-            if value is not None:
-                arguments[key] = _build(section, value, f"{prefix}{key}", faults)
+            continue
+        if section := _section(hints[key]):
+            built = None if value is None else _build(section, value, f"{prefix}{key}", faults)
+            if built is None:
+                continue
         else:
-            arguments[key] = _convert(hints[key], value, f"{prefix}{key}", faults)
+            built = _convert(hints[key], value, f"{prefix}{key}", faults)
+        if len(faults) == before or section:
+            arguments[key] = built
     faults.extend(f"{prefix}{name}: missing" for name in required if name not in values)
-    if where in SECTION_DEFAULTS:
-        arguments = {**SECTION_DEFAULTS[where].to_dict(), **arguments}
-    if len(faults) > before:
+    if any(name not in arguments for name in required):
         return None
+    base = SECTION_DEFAULTS[where].to_dict() if where in SECTION_DEFAULTS else {}
+    return _construct(kind, base, arguments, where, faults)
+
+
+def _construct(
+    kind: type[Any],
+    base: dict[str, Any],
+    arguments: dict[str, Any],
+    where: str,
+    faults: list[str],
+) -> Any:
+    """The dataclass, or None; each value that is refused by itself is named by its key."""
     try:
-        return kind(**arguments)
+        return kind(**{**base, **arguments})
     except InputError as error:
-        faults.append(f"{where}: {error.cause}; {error.fix}")
+        together = error
+    alone = {key: _refusal(kind, {**base, key: value}) for key, value in arguments.items()}
+    refused = {key: error for key, error in alone.items() if error is not None}
+    if not refused or _refusal(kind, base) is not None:
+        faults.append(f"{where}: {together.cause}; {together.fix}")
+    else:
+        faults.extend(f"{where}.{key}: {e.cause}; {e.fix}" for key, e in refused.items())
+    return None
+
+
+def _refusal(kind: type[Any], arguments: dict[str, Any]) -> InputError | None:
+    try:
+        kind(**arguments)
+    except InputError as error:
+        return error
     return None
 
 

@@ -248,7 +248,8 @@ def test_device_without_packages_gets_them_once(
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("profile", "{files}/onnx-int8", "--device", "npu"), 3, "device: missing: "),
+        (("profile", "{files}/onnx-int8", "--device", "npu"), 2, "device: error: "),
+        (("profile", "{files}/openvino-int8", "--device", "gpu.7"), 3, "device: missing: "),
         (("profile", "{files}/onnx-int8", "--batch", "4", "--quiet"), 2, "device: error: "),
         (("profile", "{files}/float.pt"), 2, "export it to a bundle first"),
         (("evaluate", "{files}/onnx-int8", "--data", "nowhere"), 2, "nowhere does not exist"),

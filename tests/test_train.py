@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgeresnet import train
 from edgeresnet.dataset import normalize
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.evaluation import predict_logits
 from edgeresnet.loop import Learner
 from edgeresnet.options import TrainOptions
@@ -278,7 +278,7 @@ def test_fit_blames_the_weights_when_the_first_loss_is_nan() -> None:
 
 def test_fit_refuses_when_fp16_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="fp16 needs an NVIDIA GPU"):
+    with pytest.raises(MissingError, match="fp16 needs an NVIDIA GPU"):
         trained(replace(SHORT, precision="fp16"))
 
 

@@ -20,7 +20,7 @@ from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.lint import check_canonical, check_pattern
-from edgeresnet.export.precisions import check_precision, prover_of
+from edgeresnet.export.precisions import check_precision
 from edgeresnet.export.preprocess import embed_preprocess
 from edgeresnet.export.proof import expected_layers, prove_integer, tensorrt_kernels
 from edgeresnet.golden import relative_difference
@@ -31,6 +31,7 @@ from edgeresnet.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import PATTERN, is_sparse
 from edgeresnet.targets import target_of
+from edgeresnet.targets.export_support import check_inputs, prover_of
 from edgeresnet.targets.protocol import Kernel, RunOptions
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def export_bundle(
     options = options or ExportOptions()
     check_replaceable(out_dir)
     check_precision(checkpoint, target, precision)
-    _check_inputs(target, options)
+    check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
     on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     model = _folded(checkpoint)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
@@ -121,17 +122,6 @@ def export_bundle(
             proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
         manifest = _manifest(checkpoint, target, precision, options, model_path.name, proof, model)
         return write_bundle(out_dir, manifest, files, images, logits)
-
-
-def _check_inputs(target: str, options: ExportOptions) -> None:
-    """Refuse what Qualcomm's NPU does not take."""
-    if target == "qnn" and options.batch.dynamic:
-        raise InputError("target qnn takes one batch size", "give --batch 1, or another number.")
-    if target == "qnn" and options.embed_preprocess:
-        raise InputError(
-            "target qnn has no operators for the normalization of pixels",
-            "leave --embed-preprocess out; the input is float32 NCHW.",
-        )
 
 
 def write_model(

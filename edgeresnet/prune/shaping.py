@@ -20,6 +20,7 @@ from edgeresnet.prune.measuring import LatencyProbe, Place
 from edgeresnet.prune.planner import Limits, narrowest_share, plan_widths
 from edgeresnet.prune.surgery import slice_weights
 from edgeresnet.prune.topology import Group, groups_of, has_downsample
+from edgeresnet.targets import target_of
 from edgeresnet.width_steps import width_step
 
 
@@ -53,7 +54,8 @@ class Shaper:
         self._stack = ExitStack()
         self._probe: LatencyProbe | None = None
         self._share: float | None = None
-        self.step = options.step or width_step(options.target, options.device)
+        device = options.device or target_of(options.target).default_device
+        self.step = options.step or width_step(options.target, device)
         groups = groups_of(dense.arch, dense.widths)
         removable = {g.block for g in groups.values() if g.block} if options.remove_blocks else ()
         self._limits = Limits.of(
@@ -70,7 +72,7 @@ class Shaper:
             costs = {layer.name: float(getattr(layer, kind)) for layer in counted}
         else:
             on_step(f"measuring the dense network in INT8 on {options.target}")
-            place = Place(options.target, options.device, options.threads)
+            place = Place(options.target, device, options.threads)
             probe = LatencyProbe(dense, place, on_step, alone=options.latency_ms is not None)
             self._probe = self._stack.enter_context(probe)
             costs = self._probe.layer_costs()

@@ -47,6 +47,11 @@ class OnnxTarget:
 
     name = "onnx"
     default_device = "cpu"
+    device_names = tuple(PROVIDERS)
+
+    def knows_device(self, name: str) -> bool:
+        """The CPU, and NVIDIA's GPUs."""
+        return name in self.device_names
 
     def available(self) -> Availability:
         """Whether onnxruntime can be imported."""

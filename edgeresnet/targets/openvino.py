@@ -43,6 +43,12 @@ class OpenVinoTarget:
 
     name = "openvino"
     default_device = "cpu"
+    device_names = ("cpu", "gpu", "npu")
+
+    def knows_device(self, name: str) -> bool:
+        """Each of Intel's kinds; where there are several of one, as ``gpu.1``."""
+        kind, dot, number = name.partition(".")
+        return kind in self.device_names and (number.isdigit() if dot else True)
 
     def available(self) -> Availability:
         """Whether openvino can be imported."""

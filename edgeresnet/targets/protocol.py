@@ -206,6 +206,15 @@ class Target(Protocol):
         """The device that is meant where none is named."""
         ...
 
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Every device that it can run on, on this machine or another; for messages."""
+        ...
+
+    def knows_device(self, name: str) -> bool:
+        """Whether there is such a device on any machine."""
+        ...
+
     def available(self) -> Availability:
         """Usable here? If not: why, and what mends it."""
         ...

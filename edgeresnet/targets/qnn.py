@@ -31,7 +31,7 @@ from edgeresnet.targets.protocol import (
     RunOptions,
     Session,
 )
-from edgeresnet.targets.snapdragon import Soc, soc_of
+from edgeresnet.targets.snapdragon import SOCS, Soc, soc_of
 
 FIX = "pip install 'edgeresnet[qnn]'; it has x86-64 Linux and Arm64 Windows, Python 3.11 or later"
 PROVIDER = "QNNExecutionProvider"
@@ -49,6 +49,14 @@ class QnnTarget:
 
     name = "qnn"
     default_device = NPU
+    device_names = (NPU, *SOCS, "SOC_MODEL:HTP_ARCH")
+
+    def knows_device(self, name: str) -> bool:
+        """The NPU of this machine, or a chip."""
+        try:
+            return name == NPU or bool(soc_of(name))
+        except InputError:
+            return False
 
     def available(self) -> Availability:
         """Whether onnxruntime-qnn can be imported."""

@@ -47,6 +47,11 @@ class TensorRtTarget:
 
     name = "tensorrt"
     default_device = "gpu"
+    device_names = ("gpu", "dla0", "dla1")
+
+    def knows_device(self, name: str) -> bool:
+        """The GPU, and the numbered DLAs beside it."""
+        return name == "gpu" or (name.startswith("dla") and name[3:].isdigit())
 
     def available(self) -> Availability:
         """Whether TensorRT can build here; running needs a GPU too, see `devices`."""

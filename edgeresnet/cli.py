@@ -17,6 +17,7 @@ from edgeresnet.cli_options import (
     MaybeData,
     Quiet,
     SkipBroken,
+    Strict,
     expanded,
     known_data,
     show,
@@ -155,6 +156,7 @@ def run(
         bool, typer.Option("--resume/--fresh", help="Keep finished stages, or run all again.")
     ] = True,
     device: Annotated[Optional[str], typer.Option("--device", help="To measure on.")] = None,
+    strict: Strict = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -162,6 +164,7 @@ def run(
     from edgeresnet.recipe import load_recipe
 
     overrides = [*(settings or []), *([f"compare.device={device}"] if device else [])]
+    overrides += ["budgets.strict=true"] if strict else []
     loaded = load_recipe(recipe, overrides)
     from edgeresnet.pipeline import RESULTS, run_recipe
 

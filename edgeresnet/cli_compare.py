@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edgeresnet import budgets
 from edgeresnet.cli_options import (
     AllowFallback,
     DeviceName,
@@ -18,14 +19,15 @@ from edgeresnet.cli_options import (
     Quiet,
     Seed,
     SkipBroken,
+    Strict,
     Threads,
+    expanded,
     measured_data,
     say,
-    expanded,
     show,
 )
 from edgeresnet.cli_remote import result_from
-from edgeresnet.errors import CheckError, MissingError
+from edgeresnet.errors import MissingError
 from edgeresnet.options import Budgets
 
 
@@ -56,6 +58,7 @@ def compare(
     min_speedup: Annotated[
         Optional[float], typer.Option("--min-speedup", help="Budget: times the baseline's speed.")
     ] = None,
+    strict: Strict = False,
     rounds: Annotated[
         int, typer.Option("--rounds", help="Timed runs of each, or more.", min=2)
     ] = 200,
@@ -88,7 +91,7 @@ def compare(
         show_comparison(result, json, quiet, pairwise=pairwise)
         enforce(result)
         return
-    budgets = Budgets(max_drop, max_p99_ms, min_speedup)
+    limits = Budgets(max_drop, max_p99_ms, min_speedup, strict)
     from contextlib import ExitStack
 
     from edgeresnet.compare import compare as compare_models
@@ -114,7 +117,7 @@ def compare(
         total = len(models) * len(dataset)
         advance = stack.enter_context(images_progress("evaluating", total, enabled=not quiet))
         result = compare_models(
-            models, dataset, budgets, rounds=rounds, batch=batch, seed=seed, on_images=advance,
+            models, dataset, limits, rounds=rounds, batch=batch, seed=seed, on_images=advance,
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise)
     enforce(result)
@@ -144,12 +147,7 @@ def show_comparison(
 
 def enforce(result: dict[str, Any]) -> None:
     """Exit 1 if a budget was missed."""
-    missed = [b["name"] for b in result["budgets"] if not b["met"]]
-    if missed:
-        raise CheckError(
-            f"budget missed: {', '.join(missed)}",
-            "raise the budget, or quantize with --method qat and more --epochs.",
-        )
+    budgets.enforce(result["budgets"], strict=result.get("strict", False))
 
 
 def show_unmeasured(result: dict[str, Any], quiet: bool) -> None:
@@ -161,10 +159,10 @@ def show_unmeasured(result: dict[str, Any], quiet: bool) -> None:
         say("or build and compare from here, over ssh, with --on ssh://USER@HOST.")
 
 
-def enforce_measured(result: dict[str, Any], budgets: list[str]) -> None:
+def enforce_measured(result: dict[str, Any], limits: list[str]) -> None:
     """Exit 3 if budgets are set and a bundle was made that this machine cannot measure."""
-    if result["unmeasured"] and budgets:
+    if result["unmeasured"] and limits:
         raise MissingError(
-            f"not checked for {', '.join(result['unmeasured'])}: {', '.join(budgets)}",
+            f"not checked for {', '.join(result['unmeasured'])}: {', '.join(limits)}",
             "run the device_commands of results.json, which check it on the device.",
         )

@@ -82,6 +82,10 @@ On = Annotated[
         metavar="ssh://[USER@]HOST[:PORT]",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="A budget that its interval leaves undecided counts as missed."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave unreadable images out, and say how many.")

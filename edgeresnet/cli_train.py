@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeresnet.budgets import enforce_quantized
 from edgeresnet.cli_options import (
     Arch,
     Data,
@@ -20,11 +21,12 @@ from edgeresnet.cli_options import (
     Quiet,
     Seed,
     SkipBroken,
+    Strict,
     Threads,
     checked_output,
+    expanded,
     known_data,
     show,
-    expanded,
     speaker,
 )
 from edgeresnet.options import (
@@ -208,8 +210,10 @@ def quantize(
         str, typer.Option("--method", help="ptq, qat, or auto: qat only where ptq loses too much.")
     ] = "auto",
     max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Top-1 that auto may lose, absolute.")
-    ] = 0.005,
+        Optional[float],
+        typer.Option("--max-drop", help="Budget: top-1 lost, absolute; auto has 0.005 by itself."),
+    ] = None,
+    strict: Strict = False,
     observer: Annotated[str, typer.Option("--observer", help="mse, percentile or ema.")] = "mse",
     calibration_images: Annotated[
         int, typer.Option("--calibration-images", help="Of the training data.", min=1)
@@ -229,7 +233,7 @@ def quantize(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a fake-quantized INT8 checkpoint of a float one."""
+    """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
     checked_output(output)
     training = _training(QAT_DEFAULTS, epochs, batch_size, lr, augment, seed)
     options = QuantizeOptions(
@@ -240,19 +244,22 @@ def quantize(
     )  # fmt: skip
     from edgeresnet.checkpoint import load_checkpoint
     from edgeresnet.quantize import quantize_checkpoint
+    from edgeresnet.report.tables import budget_lines
 
     source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
     resume_path = _beside(output, "resume")
     result, figures = quantize_checkpoint(
         source, data=known_data(data, source.data, checkpoint), options=options, limit=limit,
-        skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
+        skip_broken=skip_broken, resume_path=resume_path, strict=strict, progress=not quiet,
         on_step=speaker(quiet),
     )  # fmt: skip
-    line = (
+    line = "\n".join([
         f"{figures['method']}: top-1 {figures['top1_float']:.4f} -> {figures['top1_int8']:.4f} "
-        f"(agreement {figures['agreement']:.4f}); {output}"
-    )
+        f"(agreement {figures['agreement']:.4f}); {output}",
+        *budget_lines(figures),
+    ])  # fmt: skip
     _finish(result, output, line, unfinished=resume_path, figures=figures, json=json, quiet=quiet)
+    enforce_quantized(figures, output)
 
 
 def _training(

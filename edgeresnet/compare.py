@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgeresnet.accuracy import Predictions, accuracy, agreement, paired_difference, predict
+from edgeresnet.budgets import check_budgets, verdict_of
 from edgeresnet.device import environment, integer_speed_note
 from edgeresnet.errors import InputError
 from edgeresnet.fresh import FreshModel
@@ -82,7 +83,7 @@ def compare(
         "rows": rows,
         "agreements": [[agreement(a, b) for b in predictions] for a in predictions],
         "budgets": checked,
-        "verdict": "pass" if all(b["met"] for b in checked) else "fail",
+        **verdict_of(checked, strict=budgets.strict),
         "data": dataset.name,
         "n": len(dataset),
         "rounds": rounds,
@@ -201,41 +202,3 @@ def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str
     if reference is not None:
         faster = speedup(reference.latency, own.latency, seed=seed).to_dict()
     return {**figures, "load_ms": own.load_ms, "first_ms": own.first_ms, "speedup": faster}
-
-
-def check_budgets(rows: Sequence[dict[str, Any]], budgets: Budgets) -> list[dict[str, Any]]:
-    """Each budget with the worst candidate's value; a lone baseline is its own candidate."""
-    candidates = rows[1:] or rows
-    checked = []
-    if budgets.max_p99_ms is not None or budgets.min_speedup is not None:
-        _check_timed(candidates)
-    if budgets.max_drop is not None:
-        value = max(-row["top1_difference"]["value"] for row in candidates)
-        checked.append(_budget("max_drop", budgets.max_drop, value, value <= budgets.max_drop))
-    if budgets.max_p99_ms is not None:
-        value = max(row["p99_ms"] for row in candidates)
-        checked.append(
-            _budget("max_p99_ms", budgets.max_p99_ms, value, value <= budgets.max_p99_ms)
-        )
-    if budgets.min_speedup is not None:
-        # A float row is the reference of its own target: it cannot be faster than itself.
-        faster = [r for r in candidates if r["speedup_against"] != r["name"]] or candidates
-        value = min(row["speedup"]["value"] for row in faster)
-        checked.append(
-            _budget("min_speedup", budgets.min_speedup, value, value >= budgets.min_speedup)
-        )
-    return checked
-
-
-def _check_timed(rows: Sequence[dict[str, Any]]) -> None:
-    untimed = [row["name"] for row in rows if row["speedup"] is None]
-    if untimed:
-        raise InputError(
-            f"a budget of time cannot be checked for {', '.join(untimed)}: an emulator ran it, or "
-            "what it is compared to",
-            "leave the budget out here, and compare on the device (--on ssh://USER@HOST).",
-        )
-
-
-def _budget(name: str, limit: float, value: float, met: bool) -> dict[str, Any]:
-    return {"name": name, "limit": limit, "value": value, "met": met}

@@ -86,9 +86,10 @@ def _measuring(recipe: Recipe) -> list[str]:
         "batch": None if batch == BATCH else batch,
         **{name: getattr(budgets, name) for name in budgets.given()},
     }
-    return [
+    parts = [
         part
         for name, value in values.items()
         if value is not None
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
+    return [*parts, *(["--strict"] if budgets.strict else [])]

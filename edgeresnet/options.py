@@ -14,6 +14,8 @@ Method = Literal["ptq", "qat", "auto"]
 CriterionName = Literal["taylor", "l1", "l2", "bn_scale", "fpgm", "random"]
 Pattern = Literal["2:4"]
 ObserverName = Literal["mse", "percentile", "ema"]
+# Top-1 that method auto may lose where nobody says how much.
+AUTO_MAX_DROP = 0.005
 
 
 def _one_of(name: str, value: str, choices: Any) -> None:
@@ -214,10 +216,11 @@ class QuantizeOptions:
 
     Attributes:
         method: ``ptq`` calibrates; ``qat`` calibrates, then trains with fake quantization;
-            ``auto`` does the second only if the first loses more than ``max_drop``.
+            ``auto`` does the second only if the first does not keep the budget.
         observer: what makes a step size of the values seen in calibration.
         calibration_images: of the training data, as many of each class.
-        max_drop: top-1 that ``auto`` may lose, absolute, in [0, 1].
+        max_drop: budget of any method: top-1 that may be lost, absolute, in [0, 1]. None is no
+            budget, but for ``auto``, which needs one and then has 0.005.
         freeze_bn: share of QAT's epochs with live batch normalization; 0 folds it from the
             start, which needs a learning rate ten times smaller.
         train: QAT's own training settings.
@@ -229,7 +232,7 @@ class QuantizeOptions:
     method: Method = "auto"
     observer: ObserverName = "mse"
     calibration_images: int = 512
-    max_drop: float = 0.005
+    max_drop: float | None = None
     freeze_bn: float = 0.5
     train: TrainOptions = field(default=QAT_DEFAULTS)
     weight_bits: int = 7
@@ -243,8 +246,14 @@ class QuantizeOptions:
             raise InputError(f"weight_bits {self.weight_bits} is neither 7 nor 8", "give 7 or 8.")
         for name in ("max_drop", "freeze_bn"):
             value = getattr(self, name)
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name} {value} is not in [0, 1]", f"give {name} from 0 to 1.")
+
+    @property
+    def drop_limit(self) -> float | None:
+        """The budget that binds: what was given, else what ``auto`` has by itself."""
+        default = AUTO_MAX_DROP if self.method == "auto" else None
+        return default if self.max_drop is None else self.max_drop
 
 
 @dataclass(frozen=True)
@@ -255,11 +264,13 @@ class Budgets:
         max_drop: top-1 that may be lost against the baseline, absolute, in [0, 1].
         max_p99_ms: 99th percentile of latency.
         min_speedup: times faster than the row's own reference.
+        strict: a budget that its interval leaves undecided counts as missed.
     """
 
     max_drop: float | None = None
     max_p99_ms: float | None = None
     min_speedup: float | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.max_drop is not None and not 0 <= self.max_drop <= 1:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeresnet.budgets import Budget, drop_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.manifest import BatchRange
 from edgeresnet.options import PruneOptions, QuantizeOptions
@@ -186,6 +187,7 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
             limit=recipe.limit,
             skip_broken=recipe.skip_broken,
             resume_path=resume_path,
+            strict=recipe.budgets.strict,
             progress=run.progress,
             on_step=run.say,
         )
@@ -193,8 +195,29 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
         write_json(figures, path.with_name(REPORT))
         resume_path.unlink(missing_ok=True)
 
-    settings = {"before": variant.source.key, "quantize": asdict(variant.quantize)}
+    options = asdict(variant.quantize)
+    # Only auto looks at the budget while it works; of the others a finished network stays as it is.
+    options.pop("max_drop")
+    if variant.quantize.method == "auto":
+        options["budget"] = [variant.quantize.drop_limit, recipe.budgets.strict]
+    settings = {"before": variant.source.key, "quantize": options}
     return Stage(path, run.stage(name, settings, path, work))
+
+
+def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
+    """The recipe's ``quantize.max_drop``, decided on what 03-quantize reported."""
+    limit = variant.quantize.drop_limit
+    if limit is None:
+        return []
+    path = _quantized_path(run, variant).with_name(REPORT)
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        return drop_budgets(figures, limit, "quantize.max_drop")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say what quantizing cost: {error!r}",
+            f"remove {path.parent}, then repeat: the stage is run again.",
+        ) from error
 
 
 def export_stage(run: Run, name: str, target: str, precision: str, source: Stage) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
+from edgeresnet.accuracy import paired_difference
+from edgeresnet.budgets import drop_budgets, drop_of, fails, verdict_of
 from edgeresnet.checkpoint import Checkpoint, weights_digest
 from edgeresnet.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device import versions
@@ -36,8 +38,8 @@ class _Reference:
     images: EvaluationSet
     answers: np.ndarray[Any, np.dtype[np.int64]]
 
-    def figures(self, model: QuantResNet) -> dict[str, float]:
-        """Top-1 of a quantized network, and how often it answers as the float one."""
+    def figures(self, model: QuantResNet) -> dict[str, Any]:
+        """Top-1 of a quantized network, what it lost, and how often it answers as the float one."""
         device = training_device()
         logits = evaluate(model.to(device), self.images, device)
         model.cpu()
@@ -46,9 +48,12 @@ class _Reference:
                 "the quantized network gives NaN or infinite logits",
                 "check the checkpoint's weights, or calibrate with --observer percentile.",
             )
-        answers = logits.argmax(1)
+        answers, labels = logits.argmax(1), self.images.labels
+        lost = drop_of(paired_difference(self.answers == labels, answers == labels))
         return {
-            "top1_int8": float((answers == self.images.labels).mean()),
+            "top1_int8": float((answers == labels).mean()),
+            "drop": lost.value,
+            "drop_interval": [lost.low, lost.high],
             "agreement": float((answers == self.answers).mean()),
         }
 
@@ -65,10 +70,14 @@ def quantize_checkpoint(
     limit: int | None = None,
     skip_broken: bool = False,
     resume_path: Path | None = None,
+    strict: bool = False,
     progress: bool = True,
     on_step: Callable[[str], object] = lambda text: None,
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """Quantize a float checkpoint on its data.
+
+    A missed budget is no error here: the best network that was reached is returned, and ``verdict``
+    among its figures says ``fail``.
 
     Args:
         checkpoint: of any origin, precision fp32.
@@ -77,12 +86,15 @@ def quantize_checkpoint(
         limit: images of each split.
         skip_broken: leave unreadable images out.
         resume_path: of the quantization-aware training; see `edgeresnet.train.fit`.
+        strict: a budget that its interval leaves undecided counts as missed; ``auto`` then trains.
         progress: report training on stderr.
         on_step: told what is being done.
 
     Returns:
         The int8 checkpoint, normalization folded, and its figures: ``method``, ``top1_float``,
-        ``top1_int8``, ``drop``, ``agreement`` with the float network, and more.
+        ``top1_int8``, ``drop`` and ``drop_interval`` (paired, 95 %), ``agreement`` with the float
+        network, ``rungs`` (the same figures of each method that was tried), ``budgets``,
+        ``verdict`` and ``verdict_text``, and more.
 
     Raises:
         InputError: the checkpoint is quantized already, or data and checkpoint do not fit.
@@ -98,16 +110,19 @@ def quantize_checkpoint(
     )
     on_step(f"measuring the float network on {len(val_set)} images")
     reference = _reference(checkpoint, val_set)
-    model, figures = _ladder(
-        checkpoint, reference, train_set, val_set, options, resume_path, progress, on_step
-    )
+    work = _Work(checkpoint, reference, train_set, val_set, options, resume_path, progress, on_step)
+    model, rungs = work.climb(strict=strict)
+    best = best_rung(rungs, options.drop_limit, strict=strict)
+    checked = drop_budgets(best, options.drop_limit)
     figures = {
-        "method": figures.pop("method"),
+        "method": best["method"],
         "observer": options.observer,
         "weight_bits": options.weight_bits,
         "top1_float": reference.top1,
-        **figures,
-        "drop": reference.top1 - figures["top1_int8"],
+        **best,
+        "rungs": rungs,
+        "budgets": checked,
+        **verdict_of(checked, strict=strict),
         "calibration_images": min(options.calibration_images, len(train_set)),
         "data": data,
         "data_fingerprint": fingerprint(train_set),
@@ -137,71 +152,114 @@ def _reference(checkpoint: Checkpoint, val_set: Dataset) -> _Reference:
     return _Reference(model, images, logits.argmax(1))
 
 
-def _ladder(
-    checkpoint: Checkpoint,
-    reference: _Reference,
-    train_set: Dataset,
-    val_set: Dataset,
-    options: QuantizeOptions,
-    resume_path: Path | None,
-    progress: bool,
-    on_step: Callable[[str], object],
-) -> tuple[QuantResNet, dict[str, Any]]:
-    """The cheapest method that keeps the budget, or the one that was asked for."""
-    found: dict[str, Any] = {}
-    if options.method in ("ptq", "auto"):
-        model = _calibrated(checkpoint, reference.model, train_set, options, on_step, live=False)
-        found = {"method": "ptq", **reference.figures(model)}
-        drop = reference.top1 - found["top1_int8"]
-        if options.method == "ptq" or drop <= options.max_drop:
-            model.fold()
-            return model, found
-        on_step(f"calibration alone loses {drop:.4f} top-1, more than {options.max_drop}: training")
-    live = options.freeze_bn > 0
-    model = _calibrated(checkpoint, reference.model, train_set, options, on_step, live=live)
-    found |= {"top1_calibrated": reference.figures(model)["top1_int8"]}
-
-    masks = masks_of(checkpoint.state_dict) if is_sparse(checkpoint) else None
-
-    def before_epoch(network: nn.Module, done: float) -> None:
-        if done >= options.freeze_bn:
-            cast(QuantResNet, network).freeze_bn()
-
-    result = fit(
-        model,
-        train_set,
-        val_set,
-        checkpoint.input_spec,
-        options.train,
-        teacher=reference.model if options.train.distill > 0 else None,
-        resume_path=resume_path,
-        resume_key=f"qat {options} {weights_digest(checkpoint.state_dict)}",
-        progress=progress,
-        on_epoch=before_epoch,
-        constrain=None if masks is None else lambda network: apply_masks(network, masks),
-    )
-    model.fold()
-    found |= {"method": "qat", **reference.figures(model), "epochs_run": result.epochs_run}
-    return model, found
+def _keeps(rung: Mapping[str, Any], max_drop: float | None, *, strict: bool) -> bool:
+    return not any(fails(b, strict=strict) for b in drop_budgets(rung, max_drop))
 
 
-def _calibrated(
-    checkpoint: Checkpoint,
-    float_model: ResNet,
-    train_set: Dataset,
-    options: QuantizeOptions,
-    on_step: Callable[[str], object],
-    *,
-    live: bool,
-) -> QuantResNet:
-    chosen = balanced_subset(train_set, options.calibration_images, options.seed)
-    on_step(f"calibrating on {len(chosen)} images ({options.observer})")
-    device = training_device()
-    model = QuantResNet(float_model, live_bn=live, weight_bits=options.weight_bits).to(device)
+def best_rung(
+    rungs: Sequence[dict[str, Any]], max_drop: float | None, *, strict: bool = False
+) -> dict[str, Any]:
+    """The first rung that keeps the budget, else the one with the highest top-1."""
+    keeping = (rung for rung in rungs if _keeps(rung, max_drop, strict=strict))
+    return next(keeping, max(rungs, key=lambda rung: float(rung["top1_int8"])))
 
-    def images() -> Iterator[Tensor]:
-        for inputs, _ in batches(chosen, checkpoint.input_spec, CALIBRATION_BATCH):
-            yield torch.from_numpy(inputs).to(device)
 
-    calibrate(model, images(), options.observer)
-    return model.cpu()
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One quantization under way."""
+
+    checkpoint: Checkpoint
+    reference: _Reference
+    train_set: Dataset
+    val_set: Dataset
+    options: QuantizeOptions
+    resume_path: Path | None
+    progress: bool
+    on_step: Callable[[str], object]
+
+    def climb(self, *, strict: bool) -> tuple[QuantResNet, list[dict[str, Any]]]:
+        """Try the methods asked for, the cheapest first, until one keeps the budget.
+
+        Returns:
+            The network of `best_rung`, and the figures of each method that was tried.
+        """
+        limit = self.options.drop_limit
+        calibrating, training = self._calibrate_only, self._train
+        methods = {"ptq": [calibrating], "qat": [training], "auto": [calibrating, training]}
+        tried: list[tuple[QuantResNet, dict[str, Any]]] = []
+        for method in methods[self.options.method]:
+            if tried:
+                figures = tried[-1][1]
+                self.on_step(
+                    f"{figures['method']} loses {figures['drop']:.4f} top-1, and {limit} is the "
+                    "limit: training"
+                )
+            tried.append(method())
+            if _keeps(tried[-1][1], limit, strict=strict):
+                break
+        rungs = [figures for _, figures in tried]
+        best = best_rung(rungs, limit, strict=strict)
+        return next(model for model, figures in tried if figures is best), rungs
+
+    def _calibrate_only(self) -> tuple[QuantResNet, dict[str, Any]]:
+        model = self._calibrated(live=False)
+        model.fold()
+        return model, {"method": "ptq", **self.reference.figures(model)}
+
+    def _train(self) -> tuple[QuantResNet, dict[str, Any]]:
+        checkpoint, options = self.checkpoint, self.options
+        model = self._calibrated(live=options.freeze_bn > 0)
+        calibrated = self.reference.figures(model)["top1_int8"]
+        masks = masks_of(checkpoint.state_dict) if is_sparse(checkpoint) else None
+
+        def before_epoch(network: nn.Module, done: float) -> None:
+            if done >= options.freeze_bn:
+                cast(QuantResNet, network).freeze_bn()
+
+        result = fit(
+            model,
+            self.train_set,
+            self.val_set,
+            checkpoint.input_spec,
+            options.train,
+            teacher=self.reference.model if options.train.distill > 0 else None,
+            resume_path=self.resume_path,
+            resume_key=self._resume_key(),
+            progress=self.progress,
+            on_epoch=before_epoch,
+            constrain=None if masks is None else lambda network: apply_masks(network, masks),
+        )
+        model.fold()
+        figures = {
+            "method": "qat",
+            **self.reference.figures(model),
+            "top1_calibrated": calibrated,
+            "epochs_run": result.epochs_run,
+        }
+        return model, figures
+
+    def _resume_key(self) -> str:
+        """What else must be the same for a training to go on: the float weights, above all."""
+        options = self.options
+        # The method and the budget decide whether there is a training, and change nothing in it.
+        settings = [
+            options.observer, options.calibration_images, options.freeze_bn, options.weight_bits,
+            options.seed,
+        ]  # fmt: skip
+        return f"qat {settings} {weights_digest(self.checkpoint.state_dict)}"
+
+    def _calibrated(self, *, live: bool) -> QuantResNet:
+        options = self.options
+        chosen = balanced_subset(self.train_set, options.calibration_images, options.seed)
+        self.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
+        device = training_device()
+        model = QuantResNet(self.reference.model, live_bn=live, weight_bits=options.weight_bits).to(
+            device
+        )
+
+        def images() -> Iterator[Tensor]:
+            for inputs, _ in batches(chosen, self.checkpoint.input_spec, CALIBRATION_BATCH):
+                yield torch.from_numpy(inputs).to(device)
+
+        calibrate(model, images(), options.observer)
+        return model.cpu()

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from edgeresnet.budgets import figure_text
+
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
@@ -147,11 +149,17 @@ def agreement_table(result: Mapping[str, Any]) -> Table:
 
 
 def budget_lines(result: Mapping[str, Any]) -> list[str]:
-    """One line a budget."""
+    """One line a budget: the value with its 95 % interval, and how it was decided."""
     return [
-        f"budget {b['name']} {b['limit']:g}: {b['value']:.4g} {'met' if b['met'] else 'MISSED'}"
+        f"budget {b['name']} {b['limit']:g}: {figure_text(b)} {_decided(b)}"
         for b in result["budgets"]
     ]
+
+
+def _decided(budget: Mapping[str, Any]) -> str:
+    if budget["decision"] == "undecided":
+        return "undecided, met" if budget["met"] else "undecided, MISSED"
+    return "kept" if budget["met"] else "MISSED"
 
 
 def inspect_table(result: Mapping[str, Any]) -> Table:

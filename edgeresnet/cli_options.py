@@ -148,6 +148,7 @@ def show(*renderables: object, quiet: bool, json: str | None) -> None:
         return
     from rich.console import Console
 
-    console = Console(stderr=json == "-")
+    # Markup would eat what stands in brackets: an extra, a class of that name, a path.
+    console = Console(stderr=json == "-", markup=False)
     for renderable in renderables:
         console.print(renderable, highlight=False)

@@ -38,7 +38,7 @@ def test_dockerfile_copies_only_files_that_exist() -> None:
 def test_dockerfile_installs_the_base_when_torch_has_no_place_there() -> None:
     steps = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
     text = "\n".join(steps)
-    assert "pip install --no-cache-dir /opt/edgeresnet\n" in text
+    assert "pip install --no-cache-dir '/opt/edgeresnet[jetson]'\n" in text
     assert "--system-site-packages" in text
     assert "torch" not in text
     assert re.search(r"^USER (?!0\b|root\b)\S+$", text, re.M)

@@ -13,7 +13,10 @@ from edgeresnet.errors import CheckError, MissingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FIX = "install NVIDIA's driver, and cuda-python for its CUDA version: pip install cuda-python."
+FIX = (
+    "install NVIDIA's driver, and cuda-python for its CUDA version: on a Jetson pip install "
+    "'edgeresnet[jetson]', elsewhere pip install cuda-python."
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ sees what an uninterrupted one would have seen.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from edgeresnet.cpu import default_threads
 from edgeresnet.dataset import CROP_FROM, Dataset, InputSpec, affine, batches, to_pixels, to_rgb
 from edgeresnet.errors import InputError
 from edgeresnet.options import Augment, TrainOptions
@@ -251,7 +251,7 @@ class _Stream:
 
     def __init__(self, views: _Views, workers: int | None, device: torch.device) -> None:
         if workers is None:
-            workers = min(os.cpu_count() or 1, MOST_WORKERS)
+            workers = min(default_threads(), MOST_WORKERS)
         self._plan: list[list[tuple[int, int]]] = []
         self._loader: DataLoader[Any] = DataLoader(
             views,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
+from edgeresnet.cpu import default_threads
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -188,12 +188,12 @@ def batches(
         spec: how an image becomes an input.
         batch_size: images a batch; the last one may be smaller.
         raw: leave normalization out.
-        workers: threads; None takes one for each processor.
+        workers: threads; None takes one for each processor that the CPU quota pays for.
 
     Yields:
         ((n, 3, H, W) float32, or (n, H, W, 3) uint8 if ``raw``, and labels (n,) int64).
     """
-    threads = workers or os.cpu_count() or 1
+    threads = workers or default_threads()
     ahead = max(2 * batch_size, 4 * threads)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[NDArray[np.uint8]]] = deque()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.board import ROOT, identity, read_text
+from edgeresnet.cpu import cpu_quota, usable_cores
 
 # Instructions that decide how fast integer kernels are.
 INTEGER_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
@@ -43,13 +44,6 @@ def cpu_flags(root: Path = ROOT) -> list[str]:
     return [flag for flag in FLAGS if flag in present]
 
 
-def usable_cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def memory_mib(root: Path = ROOT) -> int | None:
     """Main memory; None where /proc does not tell."""
     found = re.search(r"^MemTotal:\s*(\d+) kB", read_text(root / "proc/meminfo"), re.M)
@@ -75,7 +69,8 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cpu": cpu_name(root),
-        "cores": usable_cores(),
+        "cores": usable_cores(root),
+        "cpu_quota": cpu_quota(root),
         "cpu_flags": cpu_flags(root),
         "memory_mib": memory_mib(root),
         "board": identity(root),

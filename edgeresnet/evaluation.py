@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgeresnet.augment import Normalizer, fits_in_memory, load_pixels
 from edgeresnet.dataset import Dataset, InputSpec, batches
+from edgeresnet.torch_threads import within_quota
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ def evaluate(
     return logits
 
 
+@within_quota()
 def predict_logits(
     model: nn.Module, dataset: Dataset, spec: InputSpec, *, batch_size: int = PREDICT_BATCH
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

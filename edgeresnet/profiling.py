@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeresnet.board import ROOT, BoardState, board_state, board_warnings
 from edgeresnet.bundle import MANIFEST, load_bundle
+from edgeresnet.cpu import runtime_threads
 from edgeresnet.device import environment
 from edgeresnet.errors import MissingError
 from edgeresnet.latency import COLD_RUNS, measure, noise
@@ -90,7 +91,7 @@ def profile_model(
                     "target": opened.target,
                     "device": opened.device,
                     "precision": opened.precision,
-                    "threads": threads,
+                    "threads": runtime_threads(threads) if opened.device == "cpu" else threads,
                     "load_ms": opened.load_ms,
                     "first_ms": opened.first_ms,
                     **latency.to_dict(),

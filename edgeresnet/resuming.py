@@ -19,6 +19,7 @@ from edgeresnet.checkpoint import save_atomically
 from edgeresnet.content_hashes import content_fingerprint
 from edgeresnet.dataset import Dataset, InputSpec
 from edgeresnet.loop import Learner
+from edgeresnet.torch_threads import resume_threads
 
 # 2: the key has the images' contents in it, and not only their names.
 RESUME_VERSION = 2
@@ -65,10 +66,13 @@ class Saver:
         standing.tick()
         if self.path is not None:
             content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
-            save_atomically(content, self.path)
+            save_atomically({**content, "threads": torch.get_num_threads()}, self.path)
 
     def load(self, learner: Learner, say: Callable[[str], None]) -> Standing:
-        """Bring the learner to where the file left it; another file is ignored."""
+        """Bring the learner and torch's threads to where the file left them.
+
+        Another file is ignored.
+        """
         if self.path is None or not self.path.exists():
             return Standing()
         try:
@@ -80,6 +84,7 @@ class Saver:
             say(f"{self.path} is of other settings, data or weights: starting afresh")
             return Standing()
         learner.restore(content)
+        resume_threads(content.get("threads"), say)
         standing = Standing(**content["standing"])
         say(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
         return standing

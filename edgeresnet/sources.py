@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from edgeresnet.cpu import default_threads
 from edgeresnet.dataset import Dataset, Split
 from edgeresnet.errors import InputError
 from edgeresnet.image_folders import FolderDataset, open_folder
@@ -45,7 +45,7 @@ def without_broken(dataset: Dataset) -> Dataset:
             return False
         return True
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(default_threads()) as pool:
         fine = list(pool.map(readable, range(len(dataset))))
     broken = tuple(dataset.file_name(i) for i, ok in enumerate(fine) if not ok)
     if len(broken) == len(dataset):

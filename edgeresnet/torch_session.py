@@ -11,6 +11,7 @@ from typing_extensions import Self
 from edgeresnet.errors import InputError
 from edgeresnet.model import count_layers
 from edgeresnet.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
+from edgeresnet.torch_threads import allowed_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,13 +26,13 @@ class TorchSession:
     emulated = False
 
     def __init__(self, checkpoint: Checkpoint, threads: int | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._precision = "fake-quant" if checkpoint.precision == "int8" else checkpoint.precision
         self._model = checkpoint.build().to(memory_format=torch.channels_last)
         size = checkpoint.input_spec.image_size
         self.input_shape = (3, size, size)
         self.batch_sizes = (1, LARGEST_BATCH)
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(threads or allowed_threads())
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""
@@ -64,3 +65,4 @@ class TorchSession:
         traceback: TracebackType | None,
     ) -> None:
         del self._model
+        torch.set_num_threads(self._threads_before)

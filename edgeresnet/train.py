@@ -26,6 +26,7 @@ from edgeresnet.loop import (
 from edgeresnet.options import TrainOptions
 from edgeresnet.progress import TrainProgress, duration
 from edgeresnet.resuming import Saver, Standing, training_key
+from edgeresnet.torch_threads import within_quota
 
 RESUME_EVERY_S = 60.0
 # Reading a loss off a GPU waits for it; on the CPU it costs nothing.
@@ -43,6 +44,7 @@ class TrainResult:
         history: for each epoch ``epoch`` (from 1), ``loss`` and ``train_top1`` (on augmented
             images), ``lr``, ``seconds``, and where it was validated ``top1``.
         seconds: in all, those before an interruption included.
+        threads: that torch computed with.
     """
 
     state_dict: dict[str, Tensor]
@@ -50,8 +52,10 @@ class TrainResult:
     epochs_run: int
     history: list[dict[str, float]]
     seconds: float
+    threads: int
 
 
+@within_quota()
 def fit(
     model: nn.Module,
     train_set: Dataset,
@@ -70,7 +74,8 @@ def fit(
     """Train ``model`` in place; on a GPU where there is one.
 
     Seeds the global generators of torch and numpy. Afterwards the model is on the CPU, in eval
-    mode, and has the returned weights.
+    mode, and has the returned weights. Torch computes with as many threads as the CPU quota pays
+    for, and goes on with as many as it began with.
 
     Args:
         model: (N, 3, H, W) float32 to logits (N, classes).
@@ -246,7 +251,9 @@ def _finish(
     top1 = standing.best_top1 if best is not None else standing.top1
     model.load_state_dict(weights)
     model.cpu().eval()
-    return TrainResult(weights, top1, standing.epoch, standing.history, standing.total_s)
+    return TrainResult(
+        weights, top1, standing.epoch, standing.history, standing.total_s, torch.get_num_threads()
+    )
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

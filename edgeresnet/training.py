@@ -92,6 +92,7 @@ def train_checkpoint(
         "skipped": len(train_set.skipped) + len(val_set.skipped),
         "epochs_run": result.epochs_run,
         "top1": result.top1,
+        "threads": result.threads,
     }
     checkpoint = Checkpoint(
         arch,

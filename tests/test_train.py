@@ -165,6 +165,38 @@ def test_fit_takes_its_resume_file_when_only_the_workers_differ(
     assert "resuming behind epoch 3" in capsys.readouterr().err
 
 
+def test_fit_keeps_to_the_quota_and_resumes_with_the_threads_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    resume_path = tmp_path / "resume.pt"
+    threads: list[int] = []
+
+    def on_epoch(model: nn.Module, share: float) -> None:
+        threads.append(torch.get_num_threads())
+        if len(threads) == 2:
+            raise KilledError
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr("edgeresnet.cpu.cpu_quota", lambda root: 2.0)
+        monkeypatch.setattr("edgeresnet.cpu.usable_cores", lambda root: 2)
+        with pytest.raises(KilledError):
+            trained(SHORT, resume_path=resume_path, on_epoch=on_epoch)
+        # The container came back smaller: a training begun there has one thread, this one its two.
+        monkeypatch.setattr("edgeresnet.cpu.cpu_quota", lambda root: 1.0)
+        assert trained(SHORT).threads == 1
+        result = trained(SHORT, resume_path=resume_path, on_epoch=on_epoch, progress=True)
+        assert result.threads == 2
+        assert threads == [2, 2, 2, 2]
+        assert "going on with 2 threads" in capsys.readouterr().err
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_discard_resume_removes_the_file_when_there_is_one(tmp_path: Path) -> None:
     resume_path = tmp_path / "resume.pt"
     resume_path.write_bytes(b"")

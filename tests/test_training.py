@@ -105,7 +105,7 @@ def test_train_checkpoint_takes_size_and_stem_from_the_data_when_not_told(
 
 
 def untrained(model: torch.nn.Module, *args: Any, **more: Any) -> TrainResult:
-    return TrainResult(dict(model.state_dict()), 0.0, 0, [], 0.0)
+    return TrainResult(dict(model.state_dict()), 0.0, 0, [], 0.0, 1)
 
 
 def write_folder(root: Path) -> None:

@@ -33,6 +33,7 @@ from edgeresnet.sparsity import PATTERN, is_sparse
 from edgeresnet.targets import target_of
 from edgeresnet.targets.export_support import check_inputs, prover_of
 from edgeresnet.targets.protocol import Kernel, RunOptions
+from edgeresnet.torch_threads import within_quota
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class ExportOptions:
     golden_images: int = 8
 
 
+@within_quota()
 def export_bundle(
     checkpoint: Checkpoint,
     *,

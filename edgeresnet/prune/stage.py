@@ -26,9 +26,11 @@ from edgeresnet.prune.criteria import CRITERIA
 from edgeresnet.prune.shaping import Shape, Shaper
 from edgeresnet.sparsity import PATTERN, apply_masks, pattern_masks
 from edgeresnet.splits import open_splits_for
-from edgeresnet.train import fit
+from edgeresnet.torch_threads import within_quota
+from edgeresnet.train import TrainResult, fit
 
 
+@within_quota()
 def prune_checkpoint(
     checkpoint: Checkpoint,
     *,
@@ -114,9 +116,9 @@ class _Work:
         with Shaper(self.dense, self.options, self.on_step) as shaper:
             for iteration in range(1, self.options.iterations + 1):
                 cut, figures = self._cut(shaper, current, iteration)
-                current, top1 = self._recover(cut, iteration, masks=None)
-                found = {**found, **figures, "top1": top1}
-                self.on_step(f"recovered to top-1 {top1:.4f}")
+                current, result = self._recover(cut, iteration, masks=None)
+                found = {**found, **figures, "top1": result.top1, "threads": result.threads}
+                self.on_step(f"recovered to top-1 {result.top1:.4f}")
         return current, found
 
     def _cut(
@@ -176,17 +178,18 @@ class _Work:
         cut = bench.renormalized(replace(self.dense, state_dict=weights_of(model)))
         before = bench.top1(cut.build())
         self.on_step(f"{len(masks)} layers made {PATTERN} sparse: top-1 {before:.4f}")
-        current, top1 = self._recover(cut, 1, masks)
+        current, result = self._recover(cut, 1, masks)
         return current, {
             "pattern": PATTERN,
             "sparse_layers": len(masks),
             "top1_before_recovery": before,
-            "top1": top1,
+            "top1": result.top1,
+            "threads": result.threads,
         }
 
     def _recover(
         self, cut: Checkpoint, iteration: int, masks: dict[str, Tensor] | None
-    ) -> tuple[Checkpoint, float]:
+    ) -> tuple[Checkpoint, TrainResult]:
         train = replace(self.options.train, seed=self.options.seed)
         model = cut.build()
         result = fit(
@@ -202,7 +205,7 @@ class _Work:
             constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )
         recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
-        return recovered, result.top1
+        return recovered, result
 
 
 def _before_after(dense: Checkpoint, pruned: Checkpoint) -> dict[str, Any]:

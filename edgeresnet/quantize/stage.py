@@ -25,6 +25,7 @@ from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import apply_masks, is_sparse, masks_of
 from edgeresnet.splits import open_splits_for
+from edgeresnet.torch_threads import within_quota
 from edgeresnet.train import fit
 
 CALIBRATION_BATCH = 32
@@ -62,6 +63,7 @@ class _Reference:
         return float((self.answers == self.images.labels).mean())
 
 
+@within_quota()
 def quantize_checkpoint(
     checkpoint: Checkpoint,
     *,
@@ -119,6 +121,7 @@ def quantize_checkpoint(
         "observer": options.observer,
         "weight_bits": options.weight_bits,
         "top1_float": reference.top1,
+        "threads": torch.get_num_threads(),
         **best,
         "rungs": rungs,
         "budgets": checked,
@@ -235,6 +238,7 @@ class _Work:
             **self.reference.figures(model),
             "top1_calibrated": calibrated,
             "epochs_run": result.epochs_run,
+            "threads": result.threads,
         }
         return model, figures
 

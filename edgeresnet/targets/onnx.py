@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import Self
 
+from edgeresnet.cpu import runtime_threads
 from edgeresnet.device import cpu_name
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.targets.protocol import (
@@ -99,7 +100,7 @@ def session_options(options: RunOptions) -> Any:
     except ImportError as error:
         raise MissingError(f"target onnx needs onnxruntime: {error}", FIX) from error
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or 0
+    settings.intra_op_num_threads = runtime_threads(options.threads) or 0
     settings.log_severity_level = 3
     if options.as_written:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from typing_extensions import Self
 
+from edgeresnet.cpu import runtime_threads
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.places import cache_dir
 from edgeresnet.targets.engine_record import engine_fits, write_engine
@@ -134,8 +135,8 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
         _refuse(device, list(names))
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     settings |= compile_settings(device, cache_dir() / "openvino")
-    if options.threads is not None and device == "cpu":
-        settings["INFERENCE_NUM_THREADS"] = options.threads
+    if device == "cpu" and (threads := runtime_threads(options.threads)) is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
     if options.profile_layers:
         settings["PERF_COUNT"] = True
     # An NPU computes floats in FP16 whatever is asked.

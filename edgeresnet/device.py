@@ -12,6 +12,7 @@ from typing import Any
 
 from edgeresnet.board import ROOT, identity, read_text
 from edgeresnet.cpu import cpu_quota, usable_cores
+from edgeresnet.process_environment import openmp_waiting
 
 # Instructions that decide how fast integer kernels are.
 INTEGER_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
@@ -71,6 +72,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "cpu": cpu_name(root),
         "cores": usable_cores(root),
         "cpu_quota": cpu_quota(root),
+        "openmp_waiting": openmp_waiting(),
         "cpu_flags": cpu_flags(root),
         "memory_mib": memory_mib(root),
         "board": identity(root),

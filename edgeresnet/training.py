@@ -18,6 +18,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.loop import seed_everything
 from edgeresnet.model import Widths, build_resnet
 from edgeresnet.options import TrainOptions
+from edgeresnet.process_environment import openmp_waiting
 from edgeresnet.splits import open_splits
 from edgeresnet.train import TrainResult, fit
 
@@ -93,6 +94,7 @@ def train_checkpoint(
         "epochs_run": result.epochs_run,
         "top1": result.top1,
         "threads": result.threads,
+        "openmp_waiting": openmp_waiting(),
     }
     checkpoint = Checkpoint(
         arch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet.process_environment import SPINNING
 from tests.conftest import REPOSITORY
 
 # What may come from whoever runs the tests; some of it would silence a runtime by itself.
@@ -33,6 +35,48 @@ def told(code: str, **settings: str) -> str:
         capture_output=True, text=True, env=clean_environment(**settings), check=True,
     )  # fmt: skip
     return done.stdout.strip()
+
+
+WAITING = """
+import json
+from edgeresnet.device import environment
+print(json.dumps(environment()["openmp_waiting"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {**SPINNING, "in_time": True}),
+        ({"GOMP_SPINCOUNT": "7"}, {**SPINNING, "GOMP_SPINCOUNT": "7", "in_time": True}),
+        ({"KMP_BLOCKTIME": "9"}, {**SPINNING, "KMP_BLOCKTIME": "9", "in_time": True}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE", "in_time": True}),
+    ],
+)
+def test_threads_wait_as_we_found_best_unless_the_user_says_how(
+    settings: dict[str, str], expected: dict[str, str | bool]
+) -> None:
+    assert json.loads(told(WAITING, **settings)) == expected
+
+
+def test_waiting_is_told_as_too_late_when_torch_came_first() -> None:
+    assert json.loads(told("import torch" + WAITING)) == {**SPINNING, "in_time": False}
+    # What was there when the process began, torch has read.
+    settings = {**SPINNING, "OMP_NUM_THREADS": "1"}
+    assert json.loads(told("import torch" + WAITING, **settings))["in_time"]
+
+
+def test_torch_reads_the_spin_count_when_edgeresnet_is_imported_first() -> None:
+    code = "import edgeresnet.train"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True,
+        env=clean_environment(OMP_DISPLAY_ENV="VERBOSE"),
+    )  # fmt: skip
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if not counts:
+        pytest.skip("torch's OpenMP is not GNU's here")
+    assert set(counts) == {SPINNING["GOMP_SPINCOUNT"]}
 
 
 def test_telemetry_is_off_whatever_the_user_s_environment_says() -> None:

@@ -33,6 +33,8 @@ class TorchSession:
         self.batch_sizes = (1, LARGEST_BATCH)
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(threads or allowed_threads())
+        self.input_dtype = "float32"
+        self.classes: int | None = len(checkpoint.classes)
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""

@@ -29,6 +29,12 @@ class Status(int):
     name = "cudaErrorTest"
 
 
+class NoMemory(Status):
+    """What CUDA answers when a GPU's memory does not suffice."""
+
+    name = "cudaErrorMemoryAllocation"
+
+
 class FakeCuda:
     """The runtime API that a session uses: memory is the host's, a stream runs at once.
 
@@ -44,27 +50,37 @@ class FakeCuda:
         self.memory: dict[int, Any] = {}
         self.calls: list[str] = []
         self.captured: list[Callable[[], None]] | None = None
-        self.open: set[str] = set()
         self.spins = 0
+        self.integrated = False
+        # Calls that fail, and what they answer.
+        self.failing: dict[str, Status] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Everything that only has to be called: noted, and told to have worked."""
 
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append(name)
+            if name in self.failing:
+                return (self.failing[name], None)
             if name.endswith("Create") or name.endswith("CreateWithFlags"):
                 return Status(0), len(self.calls)
             return (Status(0),)
 
         return call
 
+    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:  # noqa: N802
+        return Status(0), SimpleNamespace(integrated=self.integrated)
+
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
+        if "cudaMalloc" in self.failing:
+            return self.failing["cudaMalloc"], None
+        return self.cudaMallocHost(size)
+
+    def cudaMallocHost(self, size: int) -> tuple[Any, ...]:  # noqa: N802
         buffer = (ctypes.c_byte * size)()
         address = ctypes.addressof(buffer)
         self.memory[address] = buffer
         return Status(0), address
-
-    cudaMallocHost = cudaMalloc  # noqa: N815
 
     def cudaFree(self, address: int) -> tuple[Any, ...]:  # noqa: N802
         del self.memory[address]
@@ -97,7 +113,7 @@ class FakeCuda:
         return Status(0), graph
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        return Status(0), graph
+        return self.failing.get("cudaGraphInstantiate", Status(0)), graph
 
     def cudaGraphLaunch(self, graph: Any, stream: Any) -> tuple[Any, ...]:  # noqa: N802
         self.calls.append("graph")
@@ -150,8 +166,8 @@ class FakeEngine:
 
     num_io_tensors = 2
 
-    def __init__(self, cuda: FakeCuda) -> None:
-        self.cuda = cuda
+    def __init__(self, cuda: FakeCuda, *, too_large: bool = False) -> None:
+        self.cuda, self.too_large = cuda, too_large
 
     def get_tensor_name(self, index: int) -> str:
         return ("images", "logits")[index]
@@ -168,8 +184,10 @@ class FakeEngine:
     def get_tensor_dtype(self, name: str) -> type[np.float32]:
         return np.float32
 
-    def create_execution_context(self, settings: Any = None) -> FakeContext:
+    def create_execution_context(self, settings: Any = None) -> FakeContext | None:
         self.settings = settings
+        if self.too_large:
+            return None
         return FakeContext(self.cuda)
 
     def create_runtime_config(self) -> Any:
@@ -183,7 +201,18 @@ class Profiler:
     """Base of profilers, as TensorRT has it."""
 
 
-TRT = SimpleNamespace(
+class Logger:
+    """Base of logs, as TensorRT has it."""
+
+
+class Module(SimpleNamespace):
+    """Hashable, as modules are."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+TRT = Module(
+    ILogger=Logger,
     TensorIOMode=SimpleNamespace(INPUT="input"),
     nptype=lambda kind: kind,
     IProfiler=Profiler,

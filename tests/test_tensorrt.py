@@ -30,11 +30,13 @@ from edgeresnet.prune.surgery import slice_weights
 from edgeresnet.prune.topology import groups_of
 from edgeresnet.quantize.calibrate import calibrate
 from edgeresnet.quantize.modules import QuantResNet
-from edgeresnet.targets import TARGETS, BuildOptions
-from edgeresnet.targets.tensorrt_bindings import Bindings, find_bindings, need_bindings
+from edgeresnet.targets import TARGETS, BuildOptions, RunOptions, cuda, tensorrt
+from edgeresnet.targets.engine_record import sha256
+from edgeresnet.targets.tensorrt_bindings import Bindings, find_bindings, log_of, need_bindings
 from edgeresnet.targets.tensorrt_build import _network_flags, build_engine
-from edgeresnet.targets.tensorrt_engine import read_record
+from edgeresnet.targets.tensorrt_engine import EngineRecord, Host, read_record, write_engine
 from tests.conftest import CommandLine
+from tests.fake_cuda import FakeCuda
 from tests.test_tensorrt_encoding import REFUSED, SAID, one_convolution
 
 NO_TENSORRT = """
@@ -216,17 +218,19 @@ class RecordingBuilder:
     [
         ((8, 6, 2), "gpu", 1, ["FP16", "INT8"]),
         ((10, 3, 0), "gpu", 2, []),
-        ((10, 3, 0), "dla0", 0, ["FP16", "INT8", "GPU_FALLBACK"]),
+        ((10, 3, 0), "dla0", 0, ["FP16", "GPU_FALLBACK"]),
         ((11, 4, 1), "gpu", 0, []),
         ((11, 4, 1), "dla0", 0, ["GPU_FALLBACK"]),
     ],
 )
 def test_build_sets_precision_flags_only_where_types_do_not_say_it(
-    version: tuple[int, ...], device: str, network: int, flags: list[str]
+    tmp_path: Path, version: tuple[int, ...], device: str, network: int, flags: list[str]
 ) -> None:
     recorder = RecordingBuilder()
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"onnx" if device.startswith("dla") else b"QuantizeLinear")
     built = build_engine(
-        recorder.bindings(version, dla_cores=2), Path("m.onnx"), device,
+        recorder.bindings(version, dla_cores=2), model, device,
         BuildOptions(gpu_fallback=True), b"before",
     )  # fmt: skip
     assert (recorder.network_flags, recorder.set_to) == (network, flags)
@@ -235,19 +239,103 @@ def test_build_sets_precision_flags_only_where_types_do_not_say_it(
     assert device == "gpu" or recorder.config.DLA_core == 0
 
 
-def test_build_refuses_the_dla_when_there_is_none() -> None:
-    bindings = RecordingBuilder().bindings((10, 13, 0), dla_cores=0)
+def test_build_asks_for_no_int8_when_the_model_has_no_scales(tmp_path: Path) -> None:
+    recorder, model = RecordingBuilder(), tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
+    build_engine(recorder.bindings((8, 6, 2)), model, "gpu", BuildOptions())
+    assert recorder.set_to == ["FP16"]
+
+
+def test_build_refuses_the_dla_when_there_is_none(tmp_path: Path) -> None:
+    bindings, model = RecordingBuilder().bindings((10, 13, 0), dla_cores=0), tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
     with pytest.raises(MissingError, match="finds 0 DLA cores"):
-        build_engine(bindings, Path("m.onnx"), "dla0", BuildOptions())
+        build_engine(bindings, model, "dla0", BuildOptions())
+
+
+def test_dla_is_refused_when_the_bundle_is_quantized(
+    edgeresnet: CommandLine,
+    int8_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgeresnet.export.stage.build_ahead", lambda *args: {})
+    bundle = export_bundle(
+        int8_checkpoint, target="tensorrt", precision="int8+fp16", out_dir=tmp_path / "b"
+    ).path
+    before = sorted(bundle.rglob("*"))
+    commands = [("build", ""), *((name, NO_TENSORRT) for name in ("build", "profile", "evaluate"))]
+    for command, here in commands:
+        found = edgeresnet(command, bundle, "--device", "dla0", before=here)
+        assert found.returncode == 2, found.stderr
+        assert "a DLA takes none" in found.stderr
+        assert "--fp16" in found.stderr
+        assert "--device gpu" in found.stderr
+    assert sorted(bundle.rglob("*")) == before
+
+
+def test_dla_is_offered_in_fp16_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    orin = cuda.Gpu("Orin", "8.7", "12.6", 8192, integrated=True)
+    bindings = RecordingBuilder().bindings((10, 3, 0), dla_cores=2)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: orin)
+    monkeypatch.setattr(tensorrt, "find_bindings", lambda: bindings)
+    found = {device.name: device.capabilities for device in TARGETS["tensorrt"].devices()}
+    assert found == {
+        "gpu": ("fp32", "fp16", "int8"), "dla0": ("fp16",), "dla1": ("fp16",),
+    }  # fmt: skip
+
+
+def test_engine_for_a_dla_is_refused_when_it_computes_in_int8(tmp_path: Path) -> None:
+    layer = {"inputs": ["int8"]}
+    record = EngineRecord(
+        "dla0", Host("tensorrt", "10.3.0"), "", sha256(b"plan"), (), (1, 1, 1), False, False, None,
+        (layer,),
+    )  # fmt: skip
+    path = write_engine(tmp_path, b"plan", record)
+    with pytest.raises(InputError, match="a DLA takes none"):
+        TARGETS["tensorrt"].load(path, "dla0", RunOptions())
+
+
+def test_build_is_refused_when_no_record_could_name_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Jetson without cuda-python: TensorRT builds, and nothing tells for what."""
+    bindings, model = RecordingBuilder().bindings((10, 3, 0)), tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
+    monkeypatch.setattr(tensorrt, "find_bindings", lambda: bindings)
+    for module in (tensorrt, cuda):
+        monkeypatch.setattr(module, "find_gpu", lambda: "running TensorRT needs cuda-python")
+    with pytest.raises(MissingError, match="needs cuda-python"):
+        TARGETS["tensorrt"].save_engine(model, "gpu", tmp_path, BuildOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_build_names_the_memory_when_it_does_not_suffice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FakeCuda()
+    device.integrated = True
+    monkeypatch.setattr(cuda, "runtime", lambda: device)
+    bindings, model = RecordingBuilder().bindings((10, 3, 0), plan=None), tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
+    log = log_of(bindings)
+    monkeypatch.setattr(log, "take", lambda: [(1, "[E] OutOfMemory: no memory for 1 tactics")])
+    with pytest.raises(CheckError) as caught:
+        build_engine(bindings, model, "gpu", BuildOptions())
+    assert "OutOfMemory" in caught.value.cause
+    assert "unified memory" in caught.value.fix
+    assert "--workspace-mib" in caught.value.fix
 
 
 @pytest.mark.parametrize(("fallback", "fix"), [(False, "--gpu-fallback"), (True, "NVIDIA's")])
 def test_build_offers_the_fallback_when_the_dla_cannot_run_a_model(
-    fallback: bool, fix: str
+    tmp_path: Path, fallback: bool, fix: str
 ) -> None:
     bindings = RecordingBuilder().bindings((10, 3, 0), dla_cores=2, plan=None)
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
     with pytest.raises(CheckError) as caught:
-        build_engine(bindings, Path("m.onnx"), "dla0", BuildOptions(gpu_fallback=fallback))
+        build_engine(bindings, model, "dla0", BuildOptions(gpu_fallback=fallback))
     assert fix in caught.value.fix
 
 

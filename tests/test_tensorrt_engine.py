@@ -75,9 +75,19 @@ def test_misfit_allows_what_the_engine_was_built_compatible_with() -> None:
     assert record_of(hardware_compatible=True).misfit(newer, "gpu") is None
     older = replace(ORIN, gpu="Xavier", compute_capability="7.2")
     assert record_of(hardware_compatible=True).misfit(older, "gpu")
-    ahead = Host("tensorrt", "10.3.0", "aarch64")
-    assert record_of(ahead).misfit(ORIN, "gpu") is None
+    rtx = replace(ORIN, product="tensorrt-rtx")
+    ahead = Host("tensorrt-rtx", "10.3.0", "aarch64")
+    assert record_of(ahead).misfit(rtx, "gpu") is None
     assert record_of().misfit(ORIN, "dla0") == "it is for gpu"
+
+
+def test_misfit_when_a_record_of_tensorrt_names_no_gpu() -> None:
+    nowhere = replace(ORIN, gpu=None, compute_capability=None)
+    for host in (ORIN, replace(ORIN, compute_capability="8.9"), nowhere):
+        for compatible in (False, True):
+            why = record_of(nowhere, hardware_compatible=compatible).misfit(host, "gpu")
+            assert why is not None
+            assert "its record names no GPU" in why
 
 
 def test_record_is_the_same_when_read_back(model_path: Path) -> None:

@@ -13,7 +13,7 @@ from edgeresnet.building import build_bundle
 from edgeresnet.bundle import load_bundle
 from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.dataset import normalize
-from edgeresnet.errors import InputError
+from edgeresnet.errors import CheckError, InputError
 from edgeresnet.export import ExportOptions, export_bundle
 from edgeresnet.golden import check_golden
 from edgeresnet.manifest import BatchRange
@@ -22,7 +22,17 @@ from edgeresnet.targets.cuda import find_gpu
 from edgeresnet.targets.protocol import StageTimes
 from edgeresnet.targets.tensorrt_bindings import Bindings, find_bindings
 from edgeresnet.targets.tensorrt_session import TensorRtSession
-from tests.fake_cuda import CLASSES, SIDE, TRT, FakeCuda, FakeEngine
+from tests.fake_cuda import (
+    CLASSES,
+    SIDE,
+    TRT,
+    FakeContext,
+    FakeCuda,
+    FakeEngine,
+    Module,
+    NoMemory,
+    Status,
+)
 
 
 @pytest.fixture
@@ -34,9 +44,12 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def opened(
-    device: FakeCuda, options: RunOptions | None = None, product: str = "tensorrt"
+    device: FakeCuda,
+    options: RunOptions | None = None,
+    product: str = "tensorrt",
+    engine: Any = None,
 ) -> tuple[TensorRtSession, Any]:
-    engine: Any = FakeEngine(device)
+    engine = engine or FakeEngine(device)
     bindings = Bindings(product, TRT, (10, 3, 0))
     return TensorRtSession(bindings, engine, options or RunOptions(), "gpu"), engine
 
@@ -129,6 +142,92 @@ def test_tensorrt_rtx_makes_its_own_graph(
         assert np.allclose(session.run(batch), expected(batch), atol=1e-5)
     assert engine.settings.cuda_graph_strategy == strategy
     assert "graph" not in device.calls
+
+
+@pytest.mark.parametrize("product", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("integrated", [False, True])
+def test_context_that_cannot_be_made_is_an_error_about_memory(
+    device: FakeCuda, product: str, integrated: bool
+) -> None:
+    device.integrated = integrated
+    with pytest.raises(CheckError) as caught:
+        opened(device, product=product, engine=FakeEngine(device, too_large=True))
+    assert "TensorRT makes no execution context" in caught.value.cause
+    assert "--workspace-mib" in caught.value.fix
+    assert ("unified memory" in caught.value.fix) is integrated
+    assert nothing_is_held(device)
+
+
+def test_memory_that_cannot_be_had_is_an_error_about_memory(device: FakeCuda) -> None:
+    device.integrated = True
+    device.failing["cudaMalloc"] = NoMemory(2)
+    session, _ = opened(device)
+    with session, pytest.raises(CheckError) as caught:
+        session.run(images(1))
+    assert "cudaErrorMemoryAllocation" in caught.value.cause
+    assert "--workspace-mib" in caught.value.fix
+    assert "unified memory" in caught.value.fix
+    assert nothing_is_held(device)
+    del device.failing["cudaMalloc"]
+    session, _ = opened(device)
+    with session:
+        assert session.run(images(1)).shape == (1, CLASSES)
+
+
+@pytest.mark.parametrize(
+    "failing", ["cudaEventCreateWithFlags", "cudaStreamCreate", "cudaGraphInstantiate"]
+)
+def test_nothing_is_held_when_a_session_cannot_be_made_or_run(
+    device: FakeCuda, failing: str
+) -> None:
+    device.failing[failing] = Status(999)
+
+    def use() -> None:
+        session, _ = opened(device)
+        with session:
+            session.run(images(1))
+
+    with pytest.raises(CheckError, match="CUDA failed"):
+        use()
+    assert nothing_is_held(device)
+    assert ("cudaGraphDestroy" in device.calls) is (failing == "cudaGraphInstantiate")
+
+
+def test_engine_that_is_too_large_to_load_is_an_error_about_memory(device: FakeCuda) -> None:
+    class Runtime:
+        def __init__(self, log: Any) -> None:
+            self.log = log
+
+        def deserialize_cuda_engine(self, plan: bytes) -> None:
+            self.log.log(1, "[defaultAllocator.cpp] Cuda Runtime (out of memory)")
+
+    bindings = Bindings("tensorrt", Module(ILogger=TRT.ILogger, Runtime=Runtime), (10, 3, 0))
+    with pytest.raises(CheckError) as caught:
+        tensorrt_session.deserialize(bindings, b"plan", "gpu", host_code=False)
+    assert "out of memory" in caught.value.cause
+    assert "--workspace-mib" in caught.value.fix
+
+
+def test_run_fails_when_tensorrt_does_not_take_the_shape(
+    device: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeContext, "set_input_shape", lambda *args: False)
+    session, _ = opened(device)
+    with session, pytest.raises(CheckError, match="does not take batches of 2"):
+        session.run(images(2))
+
+
+def nothing_is_held(device: FakeCuda) -> bool:
+    """Whether all memory, events, streams and graphs were given back."""
+    made = {
+        name: sum(call.startswith(name) for call in device.calls) - failed
+        for name, failed in (
+            ("cudaStreamCreate", int("cudaStreamCreate" in device.failing)),
+            ("cudaEventCreate", int("cudaEventCreateWithFlags" in device.failing)),
+        )
+    }
+    returned = {name: device.calls.count(name.replace("Create", "Destroy")) for name in made}
+    return made == returned and not device.memory
 
 
 @pytest.mark.gpu

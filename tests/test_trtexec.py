@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.targets import trtexec
 from edgeresnet.targets.protocol import BuildOptions, RunOptions
 from edgeresnet.targets.tensorrt_engine import read_record
@@ -78,17 +78,19 @@ def test_parse_version_refuses_when_there_is_no_banner() -> None:
     [
         ("8.2.1", "gpu", ["--buildOnly", "--fp16", "--int8", "--workspace=64"], ["--strongly"]),
         ("8.5.2", "gpu", ["--buildOnly", "--memPoolSize=workspace:64"], ["--skipInference"]),
-        ("8.6.2", "dla1", ["--skipInference", "--useDLACore=1", "--allowGPUFallback"], []),
+        ("8.6.2", "dla1", ["--skipInference", "--useDLACore=1", "--allowGPUFallback"], ["--int8"]),
         ("10.3.0", "gpu", ["--stronglyTyped"], ["--fp16", "--int8", "--allowGPUFallback"]),
-        ("10.3.0", "dla0", ["--fp16", "--int8", "--useDLACore=0"], ["--stronglyTyped"]),
+        ("10.3.0", "dla0", ["--fp16", "--useDLACore=0"], ["--stronglyTyped", "--int8"]),
         ("11.0.0", "gpu", ["--skipInference"], ["--fp16", "--int8", "--stronglyTyped"]),
     ],
 )
 def test_build_command_speaks_the_language_of_its_version(
-    version: str, device: str, there: list[str], absent: list[str]
+    tmp_path: Path, version: str, device: str, there: list[str], absent: list[str]
 ) -> None:
     options = BuildOptions((1, 4, 8), (3, 32, 32), workspace_mib=64, gpu_fallback=True)
-    command = trtexec.build_command(TOOL, version, Path("m.onnx"), Path("out"), device, options)
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"onnx" if device.startswith("dla") else b"QuantizeLinear")
+    command = trtexec.build_command(TOOL, version, model, Path("out"), device, options)
     assert all(flag in command for flag in there)
     assert not any(part.startswith(flag) for part in command for flag in absent)
     assert "--minShapes=images:1x3x32x32" in command
@@ -96,9 +98,32 @@ def test_build_command_speaks_the_language_of_its_version(
     assert not any("sparsity" in part for part in command)
 
 
-def test_build_command_allows_sparse_kernels_when_weights_are_sparse() -> None:
+@pytest.mark.parametrize("device", ["gpu", "dla0"])
+def test_build_command_asks_for_int8_only_when_the_model_has_scales(
+    tmp_path: Path, device: str
+) -> None:
+    """Without them trtexec makes ranges up, and the logits are wrong."""
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"Conv")
+    command = trtexec.build_command(TOOL, "8.6.2", model, Path("o"), device, BuildOptions())
+    assert "--fp16" in command
+    assert "--int8" not in command
+    model.write_bytes(b"QuantizeLinear")
+    if device == "gpu":
+        command = trtexec.build_command(TOOL, "8.6.2", model, Path("o"), device, BuildOptions())
+        assert "--int8" in command
+        return
+    with pytest.raises(InputError, match="a DLA takes none"):
+        trtexec.build_command(TOOL, "8.6.2", model, Path("o"), device, BuildOptions())
+    with pytest.raises(InputError, match="a DLA takes none"):
+        trtexec.measure(TOOL, model, device, None, RunOptions(), "3x32x32")
+
+
+def test_build_command_allows_sparse_kernels_when_weights_are_sparse(tmp_path: Path) -> None:
     options = BuildOptions((1, 1, 1), sparse=True, hardware_compatible=True)
-    command = trtexec.build_command(TOOL, "10.3.0", Path("m"), Path("o"), "gpu", options)
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"onnx")
+    command = trtexec.build_command(TOOL, "10.3.0", model, Path("o"), "gpu", options)
     assert "--sparsity=enable" in command
     assert "--hardwareCompatibilityLevel=ampere+" in command
     assert not any("Shapes" in part for part in command)
@@ -142,14 +167,14 @@ print({summary!r})
 """
 
 
-def fake_tool(folder: Path, warning: str = "", gpu: str = "Orin") -> Path:
+def fake_tool(folder: Path, warning: str = "", gpu: str = "Orin", summary: str = SUMMARY) -> Path:
     path = folder / "trtexec"
     path.write_text(
         FAKE.format(
             python=sys.executable,
             banner="[TensorRT v8502]",
             warning=warning,
-            summary=SUMMARY.replace("Orin", gpu),
+            summary=summary.replace("Orin", gpu),
         )
     )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -181,6 +206,45 @@ def test_trtexec_builds_a_recorded_engine_and_measures_it(tmp_path: Path, model_
     other = fake_tool(tmp_path, gpu="Xavier")
     with pytest.raises(CheckError, match="built for Orin, and trtexec ran it on Xavier"):
         trtexec.measure(other, model_path, "gpu", None, RunOptions(), "3x32x32")
+
+
+@pytest.mark.parametrize("line", ["Selected Device: Orin", "Compute Capability: 8.7"])
+def test_trtexec_build_keeps_no_engine_when_it_does_not_say_for_which_gpu(
+    tmp_path: Path, model_path: Path, line: str
+) -> None:
+    trtexec.help_text.cache_clear()
+    tool = fake_tool(tmp_path, summary=SUMMARY.replace(line, ""))
+    engines = model_path.parent / "engines"
+    with pytest.raises(CheckError, match="did not say for which GPU"):
+        trtexec.save_engine(tool, model_path, "gpu", engines, BuildOptions())
+    assert list(engines.iterdir()) == []
+
+
+def test_trtexec_measures_no_engine_whose_record_names_no_gpu(
+    tmp_path: Path, model_path: Path
+) -> None:
+    """Older builds wrote such records."""
+    trtexec.help_text.cache_clear()
+    tool = fake_tool(tmp_path)
+    path = trtexec.save_engine(
+        tool, model_path, "gpu", model_path.parent / "engines", BuildOptions()
+    )
+    record_path = path.with_name(f"{path.name}.json")
+    record_path.write_text(record_path.read_text().replace('"8.7"', "null"))
+    with pytest.raises(MissingError, match="its record names no GPU"):
+        trtexec.measure(tool, model_path, "gpu", None, RunOptions(), "3x32x32")
+
+
+def test_trtexec_names_the_memory_when_it_does_not_suffice(
+    tmp_path: Path, model_path: Path
+) -> None:
+    trtexec.help_text.cache_clear()
+    tool = fake_tool(tmp_path)
+    tool.write_text(f"#!{sys.executable}\nprint('[TensorRT v8502]\\n[E] 2: OutOfMemory (x)')\n")
+    with pytest.raises(CheckError, match="OutOfMemory") as caught:
+        trtexec.save_engine(tool, model_path, "gpu", model_path.parent / "engines", BuildOptions())
+    assert "--workspace-mib" in caught.value.fix
+    assert "else runs on the GPU" in caught.value.fix
 
 
 def test_trtexec_build_fails_when_its_parser_misreads_the_model(

@@ -13,6 +13,7 @@ from edgeresnet.errors import CheckError, MissingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MEMORY_ERRORS = ("cudaErrorMemoryAllocation",)
 FIX = (
     "install NVIDIA's driver, and cuda-python for its CUDA version: on a Jetson pip install "
     "'edgeresnet[jetson]', elsewhere pip install cuda-python."
@@ -53,11 +54,34 @@ def check(result: tuple[Any, ...]) -> Any:
     """The value of a CUDA call, or the values if there are several; CheckError if it failed."""
     error, *values = result
     if int(error) != 0:
+        if error.name in MEMORY_ERRORS:
+            raise out_of_memory(f"CUDA failed: {error.name}; the GPU has too little free memory")
         raise CheckError(
             f"CUDA failed: {error.name}",
             "look at the driver's log (dmesg), and for memory at what else runs on the GPU.",
         )
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def out_of_memory(cause: str) -> CheckError:
+    """The error of a GPU whose memory does not suffice: says what takes it, and what needs less."""
+    less = "build an engine that takes less: edgeresnet build BUNDLE --workspace-mib 256."
+    if _shares_memory():
+        return CheckError(
+            cause,
+            "processor and GPU share one unified memory here: end other programs (free -m shows "
+            f"what is left), or {less}",
+        )
+    return CheckError(cause, f"end what else runs on the GPU, or {less}")
+
+
+def _shares_memory() -> bool:
+    """`Gpu.integrated`, asked so that a GPU in trouble can raise no further error."""
+    try:
+        status, *facts = runtime().cudaGetDeviceProperties(0)
+    except MissingError:
+        return False
+    return int(status) == 0 and bool(facts) and bool(facts[0].integrated)
 
 
 def find_gpu() -> Gpu | str:
@@ -102,7 +126,11 @@ class Buffer:
         self.bytes_each = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         size = max(1, shape[0] * self.bytes_each)
         self._host_address = int(check(self._cuda.cudaMallocHost(size)))
-        self.device_address = int(check(self._cuda.cudaMalloc(size)))
+        try:
+            self.device_address = int(check(self._cuda.cudaMalloc(size)))
+        except CheckError:
+            self._cuda.cudaFreeHost(self._host_address)
+            raise
         memory = memoryview((ctypes.c_byte * size).from_address(self._host_address)).cast("B")
         self.host: NDArray[Any] = np.ndarray(shape, dtype, buffer=memory)
 
@@ -124,8 +152,10 @@ class Buffer:
 
     def free(self) -> None:
         """Give both memories back."""
-        check(self._cuda.cudaFree(self.device_address))
-        check(self._cuda.cudaFreeHost(self._host_address))
+        try:
+            check(self._cuda.cudaFree(self.device_address))
+        finally:
+            check(self._cuda.cudaFreeHost(self._host_address))
 
 
 class Events:
@@ -141,8 +171,14 @@ class Events:
         plain = self._cuda.cudaEventDefault
         last = plain if spin else self._cuda.cudaEventBlockingSync
         flags = [plain] * (count - 1) + [last]
-        self._events = [check(self._cuda.cudaEventCreateWithFlags(int(flag))) for flag in flags]
+        self._events: list[Any] = []
         self._spin = spin
+        try:
+            for flag in flags:
+                self._events.append(check(self._cuda.cudaEventCreateWithFlags(int(flag))))
+        except CheckError:
+            self.free()
+            raise
 
     def mark(self, index: int, stream: Any) -> None:
         """Put a mark into the stream."""

@@ -156,6 +156,16 @@ class Session(Protocol):
         """(3, H, W), or (H, W, 3) when preprocessing is inside."""
         ...
 
+    @property
+    def input_dtype(self) -> str:
+        """What the model takes: ``uint8`` is pixels, ``float16`` is converted to by ``run``."""
+        ...
+
+    @property
+    def classes(self) -> int | None:
+        """How many logits an image gets; None where only a run tells."""
+        ...
+
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (N, classes) of one batch.
 
@@ -239,5 +249,5 @@ class Target(Protocol):
     def save_engine(
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
     ) -> Path | None:
-        """Keep what the runtime compiles for the device; None if it has nothing to keep."""
+        """Keep what the runtime compiles for the device; None if it compiles when it loads."""
         ...

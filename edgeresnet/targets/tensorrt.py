@@ -26,7 +26,7 @@ from edgeresnet.targets.tensorrt_bindings import (
     log_of,
     need_bindings,
 )
-from edgeresnet.targets.tensorrt_build import build_engine
+from edgeresnet.targets.tensorrt_build import build_engine, check_dla, is_quantized_file
 from edgeresnet.targets.tensorrt_engine import (
     ENGINE,
     EngineRecord,
@@ -38,7 +38,7 @@ from edgeresnet.targets.tensorrt_engine import (
     write_engine,
 )
 
-CAPABILITIES = ("fp32", "fp16", "int8")
+CAPABILITIES, DLA_CAPABILITIES = ("fp32", "fp16", "int8"), ("fp16",)
 ONE_IMAGE = (1, 1, 1)
 
 
@@ -71,7 +71,7 @@ class TensorRtTarget:
             return []
         about = f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.driver}"
         cores = range(_dla_cores(found))
-        dlas = [Device(f"dla{core}", f"{gpu.name}'s DLA", ("fp16", "int8")) for core in cores]
+        dlas = [Device(f"dla{core}", f"{gpu.name}'s DLA", DLA_CAPABILITIES) for core in cores]
         return [Device("gpu", about, CAPABILITIES), *dlas]
 
     def missing(self) -> list[Missing]:
@@ -83,11 +83,16 @@ class TensorRtTarget:
         from edgeresnet.targets.tensorrt_session import TensorRtSession, deserialize
 
         check_device(device)
+        if model_path.suffix == ENGINE:
+            path, record = model_path, read_record(model_path)
+            quantized = record.precision == "int8"
+        else:
+            quantized = is_quantized_file(model_path)
+        check_dla(model_path, device, quantized=quantized)
         bindings = need_bindings()
         need_gpu()
         here = host_of(bindings)
         if model_path.suffix == ENGINE:
-            path, record = model_path, read_record(model_path)
             if why := record.misfit(here, device):
                 raise MissingError(
                     f"{path} does not run here: {why}",
@@ -104,12 +109,16 @@ class TensorRtTarget:
     ) -> Path:
         """Build an engine and write it with its record."""
         check_device(device)
+        check_dla(model_path, device, quantized=is_quantized_file(model_path))
         found = find_bindings()
         if isinstance(found, str):
             tool = trtexec.find_tool()
             if tool is None:
                 raise MissingError(f"TensorRT is not here: {found}", FIX)
             return trtexec.save_engine(tool, model_path, device, engine_dir, options)
+        if not found.rtx:
+            # An engine is for the GPU that its record names, so the GPU must tell its name.
+            need_gpu()
         host = host_of(found)
         cache_path = engine_dir / f"timing-{host.version}-{host.compute_capability}.cache"
         built = build_engine(

@@ -21,6 +21,7 @@ FIX = (
     "needs no GPU."
 )
 WARNING, INFO = 2, 3
+MEMORY_WORDS = ("out of memory", "outofmemory", "memory allocation", "insufficient memory")
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,8 @@ def log_of(bindings: Bindings) -> Any:
             return taken
 
     return Log()
+
+
+def tells_memory(text: str) -> bool:
+    """Whether a message of TensorRT's is about too little memory, in one of its many words."""
+    return any(word in text.lower() for word in MEMORY_WORDS)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.targets.cuda import out_of_memory
 from edgeresnet.targets.protocol import BuildOptions
-from edgeresnet.targets.tensorrt_bindings import WARNING, Bindings, log_of
+from edgeresnet.targets.tensorrt_bindings import WARNING, Bindings, log_of, tells_memory
 from edgeresnet.targets.tensorrt_layers import EngineLayer, layers_of_json, layers_of_log
 
 if TYPE_CHECKING:
@@ -81,23 +82,32 @@ def build_engine(
     """
     log = log_of(bindings)
     log.take()
+    check_dla(model_path, device, quantized=is_quantized_file(model_path))
     builder = _make_builder(bindings)
     strong = bindings.rtx or (bindings.version >= STRONG and not device.startswith("dla"))
     strong = strong or bindings.version >= ALWAYS_STRONG
-    network = builder.create_network(_network_flags(bindings, strong))
+    network = _made(bindings, builder.create_network(_network_flags(bindings, strong)))
     # A parser owns what it has read, so it must live until the engine is built.
     parser = _parse(bindings, network, model_path)
-    config = builder.create_builder_config()
-    flags = _configure(bindings, builder, config, network, device, options, strong=strong)
+    config = _made(bindings, builder.create_builder_config())
+    flags = _configure(
+        bindings, builder, config, network, device, options,
+        strong=strong, quantized=is_quantized_file(model_path),
+    )  # fmt: skip
     cache = _use_cache(bindings, config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     del parser
     messages = log.take()
     _check_messages(messages, model_path)
     if plan is None:
+        told = "; ".join(text for severity, text in messages if severity < WARNING)
+        cause = f"TensorRT {bindings.version_text} does not build {model_path}: " + _last_error(
+            messages
+        )
+        if tells_memory(told):
+            raise out_of_memory(cause)
         raise CheckError(
-            f"TensorRT {bindings.version_text} does not build {model_path}: "
-            f"{_last_error(messages)}",
+            cause,
             DLA_FIX if device.startswith("dla") and not options.gpu_fallback else BUILD_FIX,
         )
     kept = bytes(memoryview(cache.serialize())) if cache is not None else b""
@@ -105,6 +115,21 @@ def build_engine(
     lines = (line for _, text in messages for line in text.splitlines())
     layers = layers_of_log(lines) or inspect(bindings, content)
     return Built(content, tuple(flags), tuple(layers), kept)
+
+
+def is_quantized_file(model_path: Path) -> bool:
+    """Whether an ``.onnx`` file has Q/DQ, which TensorRT takes its int8 from."""
+    return b"QuantizeLinear" in model_path.read_bytes()
+
+
+def check_dla(model_path: Path, device: str, *, quantized: bool) -> None:
+    """Refuse a quantized model for a DLA, which takes no Q/DQ: it knows implicit scales only."""
+    if quantized and device.startswith("dla"):
+        raise InputError(
+            f"{model_path} is quantized by Q/DQ, and a DLA takes none",
+            "export the float checkpoint with --target tensorrt --fp16 for the DLA, or run this "
+            "one with --device gpu.",
+        )
 
 
 def _make_builder(bindings: Bindings) -> tensorrt.Builder:
@@ -118,6 +143,15 @@ def _make_builder(bindings: Bindings) -> tensorrt.Builder:
             "pip install 'edgeresnet[tensorrt-rtx]'.",
         ) from error
     return builder
+
+
+def _made(bindings: Bindings, thing: Any) -> Any:
+    """What TensorRT has made; where it has not, it says why in its log and returns None."""
+    if thing is None:
+        told = _last_error(log_of(bindings).take())
+        cause = f"TensorRT {bindings.version_text} cannot begin to build: {told}"
+        raise out_of_memory(cause) if tells_memory(told) else CheckError(cause, BUILD_FIX)
+    return thing
 
 
 def _parse(
@@ -162,6 +196,7 @@ def _configure(
     options: BuildOptions,
     *,
     strong: bool,
+    quantized: bool,
 ) -> list[str]:
     """Set the builder up; returns the names of what was set."""
     trt = bindings.trt
@@ -169,7 +204,8 @@ def _configure(
     set_to = ["STRONGLY_TYPED"] if strong else []
     wanted = {
         "FP16": not strong,
-        "INT8": not strong,
+        # Without Q/DQ there are no scales for int8, and none are made up here.
+        "INT8": not strong and quantized,
         "SPARSE_WEIGHTS": options.sparse,
         "VERSION_COMPATIBLE": options.version_compatible,
         "GPU_FALLBACK": options.gpu_fallback and device.startswith("dla"),
@@ -186,7 +222,7 @@ def _configure(
     if device.startswith("dla"):
         _use_dla(bindings, builder, config, device)
         set_to.append(f"DLA_CORE={config.DLA_core}")
-    _add_profile(builder, config, network, options)
+    _add_profile(bindings, builder, config, network, options)
     return set_to
 
 
@@ -206,6 +242,7 @@ def _use_dla(
 
 
 def _add_profile(
+    bindings: Bindings,
     builder: tensorrt.Builder,
     config: tensorrt.IBuilderConfig,
     network: tensorrt.INetworkDefinition,
@@ -221,10 +258,15 @@ def _add_profile(
             f"the batch of {images.name} {shape} is open, and nothing says which sizes it takes",
             "build a bundle, whose manifest says it.",
         )
-    profile = builder.create_optimization_profile()
+    profile = _made(bindings, builder.create_optimization_profile())
     smallest, best, largest = ((size, *shape[1:]) for size in options.batch)
     profile.set_shape(images.name, smallest, best, largest)
-    config.add_optimization_profile(profile)
+    if config.add_optimization_profile(profile) < 0:
+        raise CheckError(
+            f"TensorRT does not take the batch sizes {options.batch}: "
+            f"{_last_error(log_of(bindings).take())}",
+            "export with another --batch.",
+        )
 
 
 def _use_cache(
@@ -233,7 +275,7 @@ def _use_cache(
     """TensorRT-RTX tunes when it loads, and so has no timings to keep."""
     if bindings.rtx:
         return None
-    cache = config.create_timing_cache(content)
+    cache: Any = _made(bindings, config.create_timing_cache(content))
     # A cache of another device or version must not be used; TensorRT checks.
     if not config.set_timing_cache(cache, ignore_mismatch=False):
         cache = config.create_timing_cache(b"")

@@ -16,6 +16,8 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.targets.engine_record import RECORD, sha256
 
 ENGINE = ".engine"
+# Its engines may be built ahead of time, with no GPU: the rest is compiled on the GPU itself.
+ANY_GPU = "tensorrt-rtx"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class EngineRecord:
 
     Attributes:
         device: ``gpu`` or ``dla0``, ``dla1``.
-        host: where it was built; ahead of time for any GPU if that has none.
+        host: where it was built; TensorRT-RTX's are for any GPU if that has none.
         model_sha256: of the ONNX file.
         engine_sha256: of the engine.
         flags: of the builder, by TensorRT's names.
@@ -103,10 +105,12 @@ class EngineRecord:
         return f"it was built by TensorRT {self.host.version}, and {host.version} is here"
 
     def _gpu_misfit(self, host: Host) -> str | None:
+        ahead = self.host.compute_capability is None
+        if ahead and self.host.product != ANY_GPU:
+            return "its record names no GPU, and of engines only TensorRT-RTX's fit any"
         if host.compute_capability is None:
             return "there is no NVIDIA GPU here"
         if self.host.compute_capability is None:
-            # Built ahead of time: TensorRT-RTX compiles the rest on the GPU.
             return None
         built, here = _numbers(self.host.compute_capability), _numbers(host.compute_capability)
         if self.hardware_compatible and built >= (8, 0) and here >= (8, 0):

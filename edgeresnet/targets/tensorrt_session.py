@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from typing_extensions import Self
 
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.targets.cuda import Buffer, Events, check, runtime
+from edgeresnet.targets.classifier import TensorInfo, as_logits, check_classifier
+from edgeresnet.targets.cuda import Buffer, Events, check, out_of_memory, runtime
 from edgeresnet.targets.protocol import Kernel, LayerProfile, RunOptions, layer_profiles
-from edgeresnet.targets.tensorrt_bindings import Bindings, log_of
+from edgeresnet.targets.tensorrt_bindings import WARNING, Bindings, log_of, tells_memory
 from edgeresnet.targets.tensorrt_layers import EngineLayer, layers_of_json
 
 if TYPE_CHECKING:
@@ -44,11 +46,18 @@ def deserialize(
         loader.DLA_core = int(device.removeprefix("dla") or 0)
     engine = loader.deserialize_cuda_engine(plan)
     if engine is None:
-        told = "; ".join(text for severity, text in log.take() if severity < 2)
-        raise InputError(
-            f"TensorRT {bindings.version_text} does not load the engine: {told}", REBUILD
-        )
+        told = _errors(bindings)
+        cause = f"TensorRT {bindings.version_text} does not load the engine: {told}"
+        if tells_memory(told):
+            raise out_of_memory(cause)
+        raise InputError(cause, REBUILD)
     return engine
+
+
+def _errors(bindings: Bindings) -> str:
+    """What TensorRT has logged since it was asked last, warnings aside."""
+    texts = [text for severity, text in log_of(bindings).take() if severity < WARNING]
+    return "; ".join(texts) or "it gives no reason"
 
 
 class TensorRtSession:
@@ -68,27 +77,34 @@ class TensorRtSession:
     ) -> None:
         self._bindings, self._engine, self._options, self._unit = bindings, engine, options, unit
         self._cuda = runtime()
-        self._input, self._output = self._tensor_names()
+        self._images, self._logits, self.classes = self._tensors()
+        self._input, self._output = self._images.name, self._logits.name
         self._buffers: dict[str, Buffer] = {}
         self._batch = 0
         self._graph: Any = None
         self._times: defaultdict[str, list[float]] = defaultdict(list)
-        self._stream = check(self._cuda.cudaStreamCreate())
-        self._events = Events(len(STAGES) + 1, spin=options.spin_wait)
-        self._context = self._make_context()
-        self._profiler = self._make_profiler() if options.profile_layers else None
+        with ExitStack() as stack:
+            self._stream = check(self._cuda.cudaStreamCreate())
+            stack.callback(self._cuda.cudaStreamDestroy, self._stream)
+            self._events = Events(len(STAGES) + 1, spin=options.spin_wait)
+            stack.callback(self._events.free)
+            self._context = self._make_context()
+            self._profiler = self._make_profiler() if options.profile_layers else None
+            stack.pop_all()
 
-    def _tensor_names(self) -> tuple[str, str]:
-        engine, mode = self._engine, self._bindings.trt.TensorIOMode
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
-        outputs = [name for name in names if name not in inputs]
-        if len(inputs) != 1 or len(outputs) != 1 or len(engine.get_tensor_shape(inputs[0])) != 4:
-            raise InputError(
-                f"the engine is not an image classifier: inputs {inputs}, outputs {outputs}",
-                "give a model with one input of four dimensions and one output.",
-            )
-        return inputs[0], outputs[0]
+    def _tensors(self) -> tuple[TensorInfo, TensorInfo, int | None]:
+        """Images, logits, and the number of classes."""
+        engine, trt = self._engine, self._bindings.trt
+        inputs: list[TensorInfo] = []
+        outputs: list[TensorInfo] = []
+        for name in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors)):
+            sides = tuple(int(side) for side in engine.get_tensor_shape(name))
+            shape = tuple(None if side == -1 else side for side in sides)
+            tensor = TensorInfo(name, shape, _dtype(trt, engine.get_tensor_dtype(name)))
+            is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            (inputs if is_input else outputs).append(tensor)
+        images, classes = check_classifier("the engine", inputs, outputs)
+        return images, outputs[0], classes
 
     @property
     def _captures(self) -> bool:
@@ -98,15 +114,24 @@ class TensorRtSession:
 
     def _make_context(self) -> tensorrt.IExecutionContext:
         if not self._bindings.rtx:
-            return self._engine.create_execution_context()
+            return self._made(self._engine.create_execution_context())
         strategies = self._bindings.trt.CudaGraphStrategy
         whole = self._options.cuda_graph and not self._options.profile_layers
         # The stubs describe TensorRT 10.13, which has no graphs of its own.
-        settings: Any = self._engine.create_runtime_config()
+        settings: Any = self._made(self._engine.create_runtime_config())
         settings.cuda_graph_strategy = (
             strategies.WHOLE_GRAPH_CAPTURE if whole else strategies.DISABLED
         )
-        return self._engine.create_execution_context(settings)
+        return self._made(self._engine.create_execution_context(settings))
+
+    def _made(self, context: Any) -> Any:
+        """What TensorRT has made; where it has not, it says why in its log and returns None."""
+        if context is None:
+            raise out_of_memory(
+                f"TensorRT makes no execution context: {_errors(self._bindings)}; most often the "
+                "GPU has too little free memory"
+            )
+        return context
 
     def _make_profiler(self) -> Any:
         base: Any = self._bindings.trt.IProfiler
@@ -126,8 +151,9 @@ class TensorRtSession:
     @property
     def batch_sizes(self) -> tuple[int, int]:
         """Smallest and largest batch."""
-        batch = int(self._engine.get_tensor_shape(self._input)[0])
-        if batch != -1:
+        assert self._images.shape is not None
+        batch = self._images.shape[0]
+        if batch is not None:
             return batch, batch
         smallest, _, largest = self._engine.get_tensor_profile_shape(self._input, 0)
         return int(smallest[0]), int(largest[0])
@@ -135,8 +161,14 @@ class TensorRtSession:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        _, a, b, c = (int(side) for side in self._engine.get_tensor_shape(self._input))
+        assert self._images.shape is not None
+        _, a, b, c = (side or 0 for side in self._images.shape)
         return a, b, c
+
+    @property
+    def input_dtype(self) -> str:
+        """Of the engine's input."""
+        return self._images.dtype
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
@@ -156,7 +188,8 @@ class TensorRtSession:
         self._events.wait()
         for name, elapsed_ms in zip(STAGES, self._events.between_ms(), strict=True):
             self._times[name].append(elapsed_ms)
-        return logits.host[: len(batch)].astype(np.float32)
+        # A copy: the next run writes into the same memory.
+        return as_logits(logits.host[: len(batch)].astype(np.float32), len(batch))
 
     def stage_times_ms(self) -> dict[str, float]:
         """Medians so far: copy to the device, compute, copy back, and the host's launch."""
@@ -170,19 +203,27 @@ class TensorRtSession:
                 f"the engine takes batches of {smallest} to {largest}, not {batch}",
                 "export with a range, such as --batch 1:8:32, and build again.",
             )
-        self._context.set_input_shape(self._input, (batch, *self.input_shape))
-        if not self._buffers:
-            for name in (self._input, self._output):
+        # Until all is prepared no size is.
+        self._batch = 0
+        if not self._context.set_input_shape(self._input, (batch, *self.input_shape)):
+            raise CheckError(
+                f"TensorRT does not take batches of {batch}: {_errors(self._bindings)}", REBUILD
+            )
+        for name in (self._input, self._output):
+            if name not in self._buffers:
                 shape = tuple(int(side) for side in self._engine.get_tensor_shape(name))
                 kind = self._bindings.trt.nptype(self._engine.get_tensor_dtype(name))
                 self._buffers[name] = Buffer((largest, *shape[1:]), np.dtype(kind))
         for name, buffer in self._buffers.items():
-            self._context.set_tensor_address(name, buffer.device_address)
+            if not self._context.set_tensor_address(name, buffer.device_address):
+                raise CheckError(
+                    f"TensorRT does not take memory for {name}: {_errors(self._bindings)}", REBUILD
+                )
         self._drop_graph()
         self._times.clear()
-        self._batch = batch
         if self._captures:
             self._graph = self._capture()
+        self._batch = batch
 
     def _capture(self) -> Any:
         """Record the launch of the network, to repeat it as one."""
@@ -196,14 +237,16 @@ class TensorRtSession:
         finally:
             captured = self._cuda.cudaStreamEndCapture(self._stream)
         recorded = check(captured)
-        graph = check(self._cuda.cudaGraphInstantiate(recorded, 0))
-        check(self._cuda.cudaGraphDestroy(recorded))
-        return graph
+        try:
+            return check(self._cuda.cudaGraphInstantiate(recorded, 0))
+        finally:
+            self._cuda.cudaGraphDestroy(recorded)
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):
-            told = "; ".join(text for level, text in log_of(self._bindings).take() if level < 2)
-            raise CheckError(f"TensorRT does not run the engine: {told}", REBUILD)
+            told = _errors(self._bindings)
+            cause = f"TensorRT does not run the engine: {told}"
+            raise out_of_memory(cause) if tells_memory(told) else CheckError(cause, REBUILD)
 
     def _launch(self) -> None:
         if self._graph is None:
@@ -255,11 +298,21 @@ class TensorRtSession:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._drop_graph()
-        # TensorRT's objects hold device memory, and must go before the stream that they used.
-        del self._context, self._engine
-        self._events.free()
-        for buffer in self._buffers.values():
-            buffer.free()
+        # In reverse order, and each even where another fails: TensorRT's objects hold device
+        # memory, and must go before the stream that they used.
+        with ExitStack() as stack:
+            stack.callback(lambda: check(self._cuda.cudaStreamDestroy(self._stream)))
+            for buffer in self._buffers.values():
+                stack.callback(buffer.free)
+            stack.callback(self._events.free)
+            self._drop_graph()
+            del self._context, self._engine
         self._buffers.clear()
-        check(self._cuda.cudaStreamDestroy(self._stream))
+
+
+def _dtype(trt: Any, dtype: Any) -> str:
+    """numpy's name of a type; TensorRT's own where numpy has none, as for bfloat16."""
+    try:
+        return str(np.dtype(trt.nptype(dtype)))
+    except TypeError:
+        return str(dtype)

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.targets.cuda import out_of_memory
 from edgeresnet.targets.engine_record import sha256
 from edgeresnet.targets.protocol import BuildOptions, RunOptions
-from edgeresnet.targets.tensorrt_build import known_fault
+from edgeresnet.targets.tensorrt_bindings import tells_memory
+from edgeresnet.targets.tensorrt_build import check_dla, is_quantized_file, known_fault
 from edgeresnet.targets.tensorrt_engine import (
     ENGINE,
     EngineRecord,
@@ -64,7 +66,13 @@ def tool_version(tool: Path) -> str:
 def build_command(
     tool: Path, version: str, model_path: Path, out_dir: Path, device: str, options: BuildOptions
 ) -> list[str]:
-    """How ``trtexec`` of that version builds; engine and layers go to ``out_dir``."""
+    """How ``trtexec`` of that version builds; engine and layers go to ``out_dir``.
+
+    Raises:
+        InputError: a quantized model is for a DLA, or nothing says the shape of an open batch.
+    """
+    quantized = is_quantized_file(model_path)
+    check_dla(model_path, device, quantized=quantized)
     numbers = numbers_of(version)
     command = [
         str(tool),
@@ -76,7 +84,8 @@ def build_command(
     ]
     dla = device.startswith("dla")
     if numbers < (10,) or (dla and numbers < (11,)):
-        command += ["--fp16", "--int8"]
+        # For a model without Q/DQ trtexec would make scales up.
+        command += ["--fp16", "--int8"] if quantized else ["--fp16"]
     elif numbers < (11,):
         command.append("--stronglyTyped")
     if options.workspace_mib is not None:
@@ -112,7 +121,7 @@ def save_engine(
 
     Raises:
         InputError: TensorRT cannot represent the model, or would misread it.
-        CheckError: ``trtexec`` fails.
+        CheckError: ``trtexec`` fails, or does not say for which GPU it builds.
     """
     version = tool_version(tool)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
@@ -122,14 +131,23 @@ def save_engine(
             raise fault
         plan_path, layers_path = Path(folder) / "engine", Path(folder) / "layers.json"
         if not plan_path.is_file():
+            cause = f"trtexec does not build {model_path}: {last_error(output)}"
+            if tells_memory(output):
+                raise out_of_memory(cause)
             raise CheckError(
-                f"trtexec does not build {model_path}: {last_error(output)}",
+                cause,
                 "look up the message in NVIDIA's documentation; less memory may need "
                 "--workspace-mib.",
             )
         plan = plan_path.read_bytes()
         told = layers_path.read_text(encoding="utf-8") if layers_path.is_file() else "{}"
     gpu, capability = parse_device(output)
+    if gpu is None or capability is None:
+        raise CheckError(
+            "trtexec built an engine and did not say for which GPU and compute capability, so "
+            "nothing could check later where it fits; it is not kept",
+            f"run it by hand to see what it prints: {' '.join(command)}",
+        )
     record = EngineRecord(
         device,
         Host("tensorrt", version, gpu=gpu, compute_capability=capability),
@@ -186,9 +204,11 @@ def measure(
     """Figures of a bundle's engine, as ``profile`` has them; None for what trtexec does not say.
 
     Raises:
+        InputError: the batch is not the engine's, or a quantized model is for a DLA.
         MissingError: no engine of this TensorRT is here.
         CheckError: ``trtexec`` fails, or runs on another GPU than the engine was built for.
     """
+    check_dla(model_path, device, quantized=is_quantized_file(model_path))
     version = tool_version(tool)
     path, record = _engine(model_path, device, version)
     read_engine(path, record)
@@ -212,14 +232,18 @@ def measure(
 
 def _engine(model_path: Path, device: str, version: str) -> tuple[Path, EngineRecord]:
     wanted = sha256(model_path.read_bytes())
+    reasons = []
     for path in sorted((model_path.parent / "engines").glob(f"*{ENGINE}")):
         record = read_record(path)
         # What GPU is here is known only when trtexec has run.
         here = replace(record.host, product="tensorrt", version=version)
-        if record.model_sha256 == wanted and record.misfit(here, device) is None:
+        why = record.misfit(here, device)
+        if why is None and record.model_sha256 == wanted:
             return path, record
+        reasons.append(f"{path.name}: {why or 'it was built from another model'}")
     raise MissingError(
-        f"{model_path.parent} has no engine for {device} and TensorRT {version}",
+        f"{model_path.parent} has no engine for {device} and TensorRT {version}"
+        + (f" ({'; '.join(reasons)})" if reasons else ""),
         f"build one on this device: edgeresnet build {model_path.parent} --device {device}.",
     )
 
@@ -239,7 +263,8 @@ def _run(command: list[str], timeout_s: int, *, may_fail: bool = False) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CheckError(f"trtexec does not run: {error}", "run it by hand to see why.") from error
     if done.returncode != 0 and not may_fail:
-        raise CheckError(
-            f"trtexec failed: {last_error(done.stdout)}", f"run it by hand: {' '.join(command)}"
-        )
+        cause = f"trtexec failed: {last_error(done.stdout)}"
+        if tells_memory(done.stdout):
+            raise out_of_memory(cause)
+        raise CheckError(cause, f"run it by hand: {' '.join(command)}")
     return done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edgeresnet import far_end
 from edgeresnet.bundle import MANIFEST, load_bundle
@@ -24,8 +25,12 @@ from edgeresnet.opening import MODEL_SUFFIXES
 from edgeresnet.places import from_home
 from edgeresnet.sources import SOURCES
 from edgeresnet.standard_data import standard_files
+from edgeresnet.targets.engine_record import RECORD
+from edgeresnet.targets.tensorrt_engine import ENGINE
 
 ENGINES = "engines"
+# StringStringEntryProto: field 1 "location", then field 2 with its length, of one byte.
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,34 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
             f"{path} cannot be measured on another machine",
             "a checkpoint needs torch: export it to a bundle first.",
         )
-    # OpenVINO's weights, and those of an ONNX file that keeps them apart.
-    beside = (path.with_suffix(".bin"), path.with_name(f"{path.name}.data"))
-    files = {p.name: p for p in (path, *beside) if p.is_file()}
+    names = [path.name, *_beside(path)]
+    files = {n: p for n in names if (p := path.parent / n).is_file()}
     return Parcel(place, files), name, MODEL_SUFFIXES[path.suffix]
+
+
+def _beside(path: Path) -> list[str]:
+    """Files without which a bare model does not load, by their paths from its folder."""
+    if path.suffix == ENGINE:
+        # Without its record an engine is refused.
+        return [f"{path.name}{RECORD}"]
+    if path.suffix == ".xml":
+        return [path.with_suffix(".bin").name]
+    return external_files(path.read_bytes())
+
+
+def external_files(onnx_content: bytes) -> list[str]:
+    """Where an ONNX file says that its weights are, by paths from its own folder.
+
+    Args:
+        onnx_content: the file; its `TensorProto.external_data` are pairs of key and value, of
+            which ``location`` is the path. A device has no package that reads them.
+    """
+    found = dict.fromkeys(
+        onnx_content[match.end() : match.end() + match[1][0]].decode(errors="replace")
+        for match in LOCATION.finditer(onnx_content)
+    )
+    paths = [PurePosixPath(name) for name in found]
+    return [str(path) for path in paths if not path.is_absolute() and ".." not in path.parts]
 
 
 def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:

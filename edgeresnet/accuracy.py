@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeresnet.dataset import Dataset, InputSpec, batches, normalize
-from edgeresnet.errors import CheckError
+from edgeresnet.errors import CheckError, InputError
 from edgeresnet.interval import Interval
 from edgeresnet.padding import run_padded
 
@@ -86,8 +86,10 @@ def predict(
         on_images: called with the number of images done, for progress.
 
     Raises:
+        InputError: the session does not give a logit for each class of the data.
         CheckError: a logit is NaN or infinite.
     """
+    check_outputs("the model", session.classes, dataset)
     smallest, largest = session.batch_sizes
     size = min(max(smallest, EVALUATION_BATCH), largest)
     logits: list[NDArray[np.float32]] = []
@@ -97,6 +99,7 @@ def predict(
         inputs = pixels if embed_preprocess else normalize(pixels, spec)
         prepared = time.perf_counter()
         logits.append(run_padded(session, inputs))
+        check_outputs("the model", logits[-1].shape[1], dataset)
         preprocess_s += prepared - start
         run_s += time.perf_counter() - prepared
         if on_images is not None:
@@ -110,6 +113,21 @@ def predict(
         )
     n = len(dataset)
     return Predictions(together, dataset.labels, preprocess_s / n * 1e3, run_s / n * 1e3)
+
+
+def check_outputs(name: str, outputs: int | None, dataset: Dataset) -> None:
+    """Refuse a model that gives more or fewer logits than the data has classes.
+
+    Args:
+        name: of the model, for the message.
+        outputs: how many logits it gives; None: not known before a run.
+        dataset: labelled images.
+    """
+    if outputs is not None and outputs != len(dataset.classes):
+        raise InputError(
+            f"{name} has {outputs} outputs, and {dataset.name} has {len(dataset.classes)} classes",
+            "give the data that it was trained on (--data), or a model of these classes.",
+        )
 
 
 def accuracy(predictions: Predictions) -> Accuracy:

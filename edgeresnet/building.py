@@ -10,6 +10,9 @@ from edgeresnet.bundle import ENGINES, build_options, load_bundle, record_engine
 from edgeresnet.errors import InputError
 from edgeresnet.targets import check_device_name, target_of
 
+# What builds for a CPU once left in a bundle, and no target has ever loaded.
+NEVER_LOADED = ("optimized.onnx", "cpu.blob", "cpu.blob.json")
+
 
 def build_result(path: Path, device: str | None, engine: Path | None) -> dict[str, Any]:
     """The JSON of ``build``."""
@@ -43,7 +46,7 @@ def build_bundle(
         gpu_fallback: as there.
 
     Returns:
-        The engine; None if the target has none to keep.
+        The engine; None where the target compiles when it loads, and so nothing is written.
 
     Raises:
         InputError: the target has no such options, or cannot represent the model.
@@ -74,7 +77,19 @@ def build_bundle(
         )
     engine_dir = bundle.path / ENGINES
     engine_dir.mkdir(exist_ok=True)
-    engine = target.save_engine(bundle.model_path, device, engine_dir, options)
-    if engine is not None:
-        record_engines(bundle)
+    try:
+        engine = target.save_engine(bundle.model_path, device, engine_dir, options)
+        if _remove_unused(engine_dir) or engine is not None:
+            record_engines(bundle)
+    finally:
+        if not any(engine_dir.iterdir()):
+            engine_dir.rmdir()
     return engine
+
+
+def _remove_unused(engine_dir: Path) -> bool:
+    """Remove what no target loads; whether there was any."""
+    unused = [engine_dir / name for name in NEVER_LOADED if (engine_dir / name).is_file()]
+    for path in unused:
+        path.unlink()
+    return bool(unused)

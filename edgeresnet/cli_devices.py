@@ -51,7 +51,11 @@ def build(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compile a bundle for a device of this machine, into BUNDLE/engines."""
+    """Compile a bundle for a device of this machine, into BUNDLE/engines.
+
+    What compiles when it loads (onnx, and openvino on a CPU) is compiled once to show that it can
+    be, and nothing is written.
+    """
     if on:
         result = result_from(on, context, [bundle], quiet=quiet)
     else:
@@ -67,16 +71,23 @@ def build(
 
         write_json(result, json)
     if result["engine"] is None:
-        line = f"target {result['target']} compiles when it loads; there is nothing to keep"
+        line = (
+            f"target {result['target']} compiles for {result['device']} when it loads; it can, and "
+            "nothing is written"
+        )
     else:
         line = f"{bundle / result['engine']}, {result['size_bytes'] / 2**20:.1f} MiB"
     show(line, quiet=quiet, json=json)
 
 
 def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
-    """Layers, widths, multiply-accumulates, parameters and precision of each."""
+    """Layers, widths, multiply-accumulates, parameters and precision of each.
+
+    Of a bare .onnx, .xml or .engine: what its own runtime reads in it, without PyTorch.
+    """
+    from edgeresnet.model_files import describe_model, is_model_file
     from edgeresnet.report.results import write_json
-    from edgeresnet.report.tables import engines_table, inspect_table, widths_table
+    from edgeresnet.report.tables import engines_table, inspect_table, model_lines, widths_table
 
     if (model / "manifest.json").is_file() or model.is_dir():
         from edgeresnet.bundle import ENGINES, load_bundle
@@ -84,6 +95,8 @@ def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
 
         result = load_bundle(model).manifest.description()
         result["engines"] = describe_engines(model / ENGINES)
+    elif is_model_file(model):
+        result = describe_model(model)
     else:
         from edgeresnet.inspecting import describe_checkpoint
 
@@ -93,7 +106,7 @@ def inspect(model: Model, json: Json = None, quiet: Quiet = False) -> None:
         write_json(result, json)
     extra = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []
-    show(inspect_table(result), *extra, quiet=quiet, json=json)
+    show(inspect_table(result), *model_lines(result), *extra, quiet=quiet, json=json)
 
 
 def devices(

@@ -106,7 +106,7 @@ def measured_data(
     data: str | None, models: list[Opened], limit: int | None, *, skip_broken: bool
 ) -> Dataset:
     """The validation images, of classes that fit every model."""
-    from edgeresnet.dataset import check_classes, open_dataset
+    from edgeresnet.dataset import open_dataset
 
     spec = data or next((m.data for m in models if m.data), None)
     if spec is None:
@@ -117,8 +117,7 @@ def measured_data(
     if dataset.skipped:
         say(f"left out {len(dataset.skipped)} unreadable images")
     for model in models:
-        if model.classes is not None:
-            check_classes(dataset, model.classes)
+        model.check_data(dataset)
     return dataset
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeresnet.accuracy import check_outputs
 from edgeresnet.bundle import MANIFEST, load_bundle, read_manifest
-from edgeresnet.dataset import InputSpec
+from edgeresnet.dataset import InputSpec, check_classes
 from edgeresnet.device import fingerprint
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.golden import check_golden
@@ -18,10 +19,12 @@ from edgeresnet.latency import noise, time_ms
 from edgeresnet.placement import check_fallback, shares
 from edgeresnet.precision import float_precision
 from edgeresnet.targets import check_device_name, target_of
+from edgeresnet.targets.classifier import PIXELS
 from edgeresnet.targets.protocol import RunOptions
 from edgeresnet.targets.tensorrt_engine import ENGINE, read_record
 
 if TYPE_CHECKING:
+    from edgeresnet.dataset import Dataset
     from edgeresnet.targets.protocol import Session
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
@@ -81,6 +84,24 @@ class Opened:
     def emulated(self) -> bool:
         """Whether the device is emulated: then logits count, and times say nothing."""
         return self.session.emulated
+
+    def check_data(self, dataset: Dataset) -> None:
+        """Refuse, before any image is read, data that the model cannot take or answer.
+
+        Raises:
+            InputError: its classes are not those of the data, or as many; or its input is not
+                one that images can be made for.
+        """
+        if self.classes is not None:
+            check_classes(dataset, self.classes)
+        shape, size = self.session.input_shape, self.input_spec.image_size
+        if shape != ((size, size, 3) if self.embed_preprocess else (3, size, size)):
+            raise InputError(
+                f"{self.name} takes images of shape {shape} {self.session.input_dtype}, and images "
+                "are made as (3, N, N) float or (N, N, 3) uint8",
+                "give a model with such an input; profile takes any.",
+            )
+        check_outputs(self.name, self.session.classes, dataset)
 
     def placement(self, *, allow_fallback: bool = False) -> list[dict[str, Any]]:
         """Which unit runs which share of the layers and of the multiply-accumulates.
@@ -169,10 +190,11 @@ def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
     )
     load_ms = (time.perf_counter() - start) * 1e3
-    if options.batch is not None:
-        _check_batch(options.batch, session, f"bundle {path}")
-    first_ms = _first_ms(session, options.batch, pixels=manifest.embed_preprocess)
-    check_golden(bundle, session, device, fingerprint())
+    with closed_on_error(session):
+        if options.batch is not None:
+            _check_batch(options.batch, session, f"bundle {path}")
+        first_ms = _first_ms(session, options.batch, pixels=manifest.embed_preprocess)
+        check_golden(bundle, session, device, fingerprint())
     return Opened(
         path.resolve().name,
         manifest.target,
@@ -187,6 +209,15 @@ def _open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         first_ms,
         manifest.layers,
     )
+
+
+@contextmanager
+def closed_on_error(session: Session) -> Iterator[None]:
+    """Close a session when what follows its opening fails; else leave it to `open_model`."""
+    with ExitStack() as stack:
+        stack.enter_context(session)
+        yield
+        stack.pop_all()
 
 
 def _first_ms(session: Session, batch: int | None, *, pixels: bool) -> float | None:
@@ -213,19 +244,20 @@ def _open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
     start = time.perf_counter()
     session = target.load(path, device, options)
     load_ms = (time.perf_counter() - start) * 1e3
-    if options.batch is not None:
-        _check_batch(options.batch, session, str(path))
-    shape = session.input_shape
-    embedded = shape[-1] == 3 and shape[0] != 3
-    precision = _bare_precision(path)
-    first_ms = _first_ms(session, options.batch, pixels=embedded)
+    with closed_on_error(session):
+        if options.batch is not None:
+            _check_batch(options.batch, session, str(path))
+        shape, embedded = session.input_shape, session.input_dtype == PIXELS
+        precision = bare_precision(path)
+        first_ms = _first_ms(session, options.batch, pixels=embedded)
     return Opened(
         path.name, name, device, precision, session, InputSpec(shape[1]), embedded, None, None,
         load_ms, first_ms,
     )  # fmt: skip
 
 
-def _bare_precision(path: Path) -> str:
+def bare_precision(path: Path) -> str:
+    """What a model file computes in, as far as its bytes or the engine's record say."""
     if path.suffix == ENGINE:
         return read_record(path).precision
     content = path.read_bytes()

@@ -25,8 +25,9 @@ class FakeSession:
         seconds: float = 0.0,
         size: int = 8,
         emulated: bool = False,
+        classes: int | None = None,
     ) -> None:
-        self.emulated = emulated
+        self.emulated, self.classes, self.input_dtype = emulated, classes, "float32"
         self.function, self.batch_sizes, self.seconds = function, batch_sizes, seconds
         self.input_shape = (3, size, size)
         self.seen: list[int] = []

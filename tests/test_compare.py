@@ -47,7 +47,7 @@ def test_predict_pads_and_keeps_order_when_batches_are_fixed() -> None:
 
 def test_predict_names_the_image_when_a_logit_is_nan() -> None:
     def answer(batch: np.ndarray) -> np.ndarray:
-        return np.where(batch[:, :1, 0, 0] > 2.0, np.nan, 0.0)
+        return np.where(batch[:, :1, 0, 0] > 2.0, np.nan, np.zeros(10))
 
     with pytest.raises(CheckError, match="image-9"):
         predict(

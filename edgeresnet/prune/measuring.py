@@ -91,7 +91,11 @@ class LatencyProbe:
     ) -> None:
         self._place, self._on_step, self._alone = place, on_step, alone
         self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
-        self._dense_path = self._write(dense, "dense")
+        try:
+            self._dense_path = self._write(dense, "dense")
+        except BaseException:
+            self._folder.cleanup()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -74,8 +74,11 @@ class Shaper:
             on_step(f"measuring the dense network in INT8 on {options.target}")
             place = Place(options.target, device, options.threads)
             probe = LatencyProbe(dense, place, on_step, alone=options.latency_ms is not None)
-            self._probe = self._stack.enter_context(probe)
-            costs = self._probe.layer_costs()
+            with self._stack:
+                self._probe = self._stack.enter_context(probe)
+                costs = self._probe.layer_costs()
+                # From here on leaving this context manager closes it.
+                self._stack = self._stack.pop_all()
         self._terms = cost_terms(groups, costs)
         self._dense_cost = _cost(groups, self._terms)
         self._smallest_share = narrowest_share(groups, self._terms, self._limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -163,23 +163,61 @@ def _decided(budget: Mapping[str, Any]) -> str:
 
 
 def inspect_table(result: Mapping[str, Any]) -> Table:
-    """One row a layer."""
-    title = (
-        f"{result['arch']} · stem {result['stem']} · {len(result['classes'])} classes · "
-        f"{result['image_size']} px · {result['macs'] / 1e9:.3f} GMACs · "
-        f"{result['parameters'] / 1e6:.2f} M parameters"
-    )
-    columns = [("layer", False), ("op", False), ("channels", True), ("MMACs", True)]
-    table = _table(title, [*columns, ("precision", False)])
+    """One row a layer; of a bare model, what it does not tell is left out or a dash."""
+    table = _table(
+        " · ".join(_inspect_title(result)),
+        [
+            ("layer", False), ("op", False), ("channels", True), ("MMACs", True),
+            ("precision", False),
+        ],
+    )  # fmt: skip
     for layer in result["layers"]:
         table.add_row(
             layer["name"],
             layer["op"],
-            str(layer["out_channels"]),
-            f"{layer['macs'] / 1e6:.2f}",
-            layer["precision"],
+            _text(layer["out_channels"]),
+            "–" if layer["macs"] is None else f"{layer['macs'] / 1e6:.2f}",
+            _text(layer["precision"]),
         )
     return table
+
+
+def _inspect_title(result: Mapping[str, Any]) -> list[str]:
+    parts: dict[str, Callable[[Any], str]] = {
+        "arch": str,
+        "stem": lambda value: f"stem {value}",
+        "classes": lambda value: f"{len(value)} classes",
+        "image_size": lambda value: f"{value} px",
+        "macs": lambda value: f"{value / 1e9:.3f} GMACs",
+        "parameters": lambda value: f"{value / 1e6:.2f} M parameters",
+    }
+    known = [tell(result[key]) for key, tell in parts.items() if result[key] is not None]
+    return known if result["arch"] else [f"{result['target']} · {result['precision']}", *known]
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def model_lines(result: Mapping[str, Any]) -> list[str]:
+    """What a bare model file tells beside its layers; nothing for what has a manifest."""
+    if "operators" not in result:
+        return []
+    lines = [
+        f"{kind}: {tensor['name']} {tensor['dtype']} {_shape_text(tensor['shape'])}"
+        for kind, key in (("input", "inputs"), ("output", "outputs"))
+        for tensor in result[key] or ()
+    ]
+    counts = ", ".join(f"{count} {op}" for op, count in result["operators"].items())
+    lines += [f"operators: {counts}"] if counts else []
+    opset = f", opset {result['opset']}" if result["opset"] else ""
+    return [*lines, f"{result['size_bytes'] / 2**20:.1f} MiB{opset}"]
+
+
+def _shape_text(shape: Sequence[int | None] | None) -> str:
+    if shape is None:
+        return "of any shape"
+    return "(" + ", ".join("?" if side is None else str(side) for side in shape) + ")"
 
 
 def engines_table(engines: Sequence[Mapping[str, Any]]) -> Table:

@@ -18,6 +18,8 @@ from typing_extensions import Self
 from edgeresnet.cpu import runtime_threads
 from edgeresnet.device import cpu_name
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.native_output import quiet_import
+from edgeresnet.targets.classifier import PIXELS, TensorInfo, as_logits, check_classifier
 from edgeresnet.targets.protocol import (
     LARGEST_BATCH,
     Availability,
@@ -40,6 +42,8 @@ UNITS = {provider: unit for unit, provider in PROVIDERS.items()}
 # ONNX Runtime appends to the names of nodes that it fuses; one in its blocked layout it names after
 # its output, with the ReLU that became part of it.
 SUFFIX = re.compile(r"_token_\d+$|(?:\.relu)?\.output_nchwc$")
+TYPES = {"float": "float32", "double": "float64"}
+WARNING, FATAL = 2, 4
 INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
 
 
@@ -57,7 +61,7 @@ class OnnxTarget:
     def available(self) -> Availability:
         """Whether onnxruntime can be imported."""
         try:
-            import onnxruntime
+            onnxruntime = quiet_import("onnxruntime")
         except ImportError as error:
             return Availability(False, reason=f"onnxruntime: {error}", fix=FIX)
         return Availability(True, version=onnxruntime.__version__)
@@ -66,9 +70,7 @@ class OnnxTarget:
         """The CPU, and the GPU when the CUDA provider is installed."""
         if not self.available().usable:
             return []
-        import onnxruntime
-
-        providers = onnxruntime.get_available_providers()
+        providers = quiet_import("onnxruntime").get_available_providers()
         found = [Device("cpu", cpu_name(), ("fp32", "int8"))]
         if PROVIDERS["gpu"] in providers:
             found.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
@@ -84,24 +86,34 @@ class OnnxTarget:
 
     def save_engine(
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
-    ) -> Path:
-        """The graph that ONNX Runtime optimizes for this CPU."""
-        engine_path = engine_dir / "optimized.onnx"
-        settings = session_options(RunOptions())
-        settings.optimized_model_filepath = str(engine_path)
-        open_session(model_path, device, settings)
-        return engine_path
+    ) -> None:
+        """Nothing is kept: ONNX Runtime optimizes when it loads. Proves that it can, here."""
+        open_session(model_path, device, session_options(RunOptions()))
+
+
+def optimized_graph(model_path: Path, out_path: Path) -> Path:
+    """Write the graph that ONNX Runtime makes of a model for this CPU, to look at.
+
+    It holds what this very processor can run, and is never loaded: from the model itself it is
+    made anew in a fraction of a second.
+    """
+    settings = session_options(RunOptions())
+    settings.optimized_model_filepath = str(out_path)
+    open_session(model_path, "cpu", settings)
+    return out_path
 
 
 def session_options(options: RunOptions) -> Any:
     """ONNX Runtime's options for our measurements."""
     try:
-        import onnxruntime
+        onnxruntime = quiet_import("onnxruntime")
     except ImportError as error:
         raise MissingError(f"target onnx needs onnxruntime: {error}", FIX) from error
+    # Errors are raised too, and some messages go past the session's own level.
+    onnxruntime.set_default_logger_severity(FATAL)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = runtime_threads(options.threads) or 0
-    settings.log_severity_level = 3
+    settings.log_severity_level = FATAL
     if options.as_written:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Its idle threads otherwise spin for a while and slow down whatever runs next, which in an
@@ -112,8 +124,7 @@ def session_options(options: RunOptions) -> Any:
 
 def open_session(model_path: Path, device: str, settings: Any) -> Any:
     """An ``onnxruntime.InferenceSession``, with our errors."""
-    import onnxruntime
-
+    onnxruntime = quiet_import("onnxruntime")
     provider = PROVIDERS.get(device)
     if provider not in onnxruntime.get_available_providers():
         raise MissingError(
@@ -124,12 +135,25 @@ def open_session(model_path: Path, device: str, settings: Any) -> Any:
         return onnxruntime.InferenceSession(str(model_path), settings, providers=[provider])
     # onnxruntime's exceptions share no base but this one.
     except Exception as error:
-        if type(error).__module__.split(".")[0] != "onnxruntime":
+        if not is_runtimes(error):
             raise
         raise InputError(
             f"ONNX Runtime cannot load {model_path}: {error}",
             "export the model again; a newer ONNX Runtime may also read it.",
         ) from error
+
+
+def is_runtimes(error: Exception) -> bool:
+    """Whether an exception is onnxruntime's own."""
+    return type(error).__module__.split(".")[0] == "onnxruntime"
+
+
+def tensor_info(tensor: Any) -> TensorInfo:
+    """An input or output of a session; an open side has a name or nothing for its length."""
+    sides = tuple(side if isinstance(side, int) else None for side in tensor.shape)
+    kind = str(tensor.type).removeprefix("tensor(").removesuffix(")")
+    # Without any shape ONNX Runtime tells an empty one.
+    return TensorInfo(tensor.name, sides or None, TYPES.get(kind, kind))
 
 
 class OnnxSession:
@@ -157,45 +181,56 @@ class OnnxSession:
             self._profile_dir = tempfile.TemporaryDirectory(prefix="edgeresnet-")
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
-        self._session = opener(model_path, device, settings)
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            raise InputError(
-                f"{model_path} is not an image classifier: its inputs are "
-                f"{[(i.name, i.shape) for i in inputs]}",
-                "give a model with one input of four dimensions.",
-            )
-        self._input = inputs[0].name
-        self._shape = inputs[0].shape
+        self._session: Any = None
+        try:
+            self._session = opener(model_path, device, settings)
+            inputs = [tensor_info(tensor) for tensor in self._session.get_inputs()]
+            outputs = [tensor_info(tensor) for tensor in self._session.get_outputs()]
+            self._images, self.classes = check_classifier(model_path, inputs, outputs)
+        except BaseException:
+            self._clean_up()
+            raise
+        self._half = self._images.dtype == "float16"
         self._path, self._device, self._options = model_path, device, options
 
     @property
     def batch_sizes(self) -> tuple[int, int]:
         """Smallest and largest batch."""
-        batch = self._shape[0]
-        return (batch, batch) if isinstance(batch, int) else (1, LARGEST_BATCH)
+        assert self._images.shape is not None
+        batch = self._images.shape[0]
+        return (1, LARGEST_BATCH) if batch is None else (batch, batch)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        if not all(isinstance(side, int) for side in self._shape[1:]):
-            raise InputError(
-                f"{self._path} leaves its image size open: {self._shape}",
-                "export it with a fixed image size.",
-            )
-        a, b, c = self._shape[1:]
+        assert self._images.shape is not None
+        _, a, b, c = (side or 0 for side in self._images.shape)
         return a, b, c
+
+    @property
+    def input_dtype(self) -> str:
+        """Of the file's input."""
+        return self._images.dtype
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
-        logits: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0]
-        return logits
+        given = batch.astype(np.float16) if self._half else batch
+        try:
+            output = self._session.run(None, {self._images.name: given})[0]
+        except Exception as error:
+            if not is_runtimes(error):
+                raise
+            raise InputError(
+                f"ONNX Runtime cannot run {self._path} on a batch of shape {batch.shape}: {error}",
+                "give another --batch, or export the model again.",
+            ) from error
+        return as_logits(output, len(batch))
 
     def layers(self, runs: int) -> list[LayerProfile]:
         """Median time of each kernel in the last runs; ends the profiling."""
         times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
         for name, op, unit, elapsed_ms in self._executed():
-            times[name, op, _precision(op), unit].append(elapsed_ms)
+            times[name, op, precision_of(op), unit].append(elapsed_ms)
         return layer_profiles(times, runs)
 
     def kernels(self) -> list[Kernel]:
@@ -204,11 +239,11 @@ class OnnxSession:
         with OnnxSession(self._path, self._device, options) as session:
             shape = (session.batch_sizes[0], *session.input_shape)
             images: NDArray[np.float32] | NDArray[np.uint8] = np.zeros(shape, np.float32)
-            if shape[-1] == 3 and shape[1] != 3:
+            if session.input_dtype == PIXELS:
                 images = np.zeros(shape, np.uint8)
             session.run(images)
             return [
-                Kernel(op, _precision(op), unit, (SUFFIX.sub("", name),))
+                Kernel(op, precision_of(op), unit, (SUFFIX.sub("", name),))
                 for name, op, unit, _ in session._executed()
             ]
 
@@ -235,10 +270,14 @@ class OnnxSession:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._clean_up()
+
+    def _clean_up(self) -> None:
         self._session = None
         if self._profile_dir is not None:
             self._profile_dir.cleanup()
 
 
-def _precision(op: str) -> str:
+def precision_of(op: str) -> str:
+    """What a kernel of that name computes in."""
     return "int8" if any(mark in op for mark in INTEGER_OPS) else "fp32"

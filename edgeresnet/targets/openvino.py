@@ -13,7 +13,9 @@ from typing_extensions import Self
 
 from edgeresnet.cpu import runtime_threads
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.native_output import quiet_import
 from edgeresnet.places import cache_dir
+from edgeresnet.targets.classifier import TensorInfo, as_logits, check_classifier
 from edgeresnet.targets.engine_record import engine_fits, write_engine
 from edgeresnet.targets.intel import WHY, compile_settings, driver_versions, missing_devices
 from edgeresnet.targets.protocol import (
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 FIX = "pip install 'edgeresnet[openvino]'"
 PRECISIONS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
-BLOB = ".blob"
+BLOB, CPU = ".blob", "cpu"
 OUTPUT, CLASSIFIER = "logits", "fc"
+DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8"}
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
@@ -54,7 +57,7 @@ class OpenVinoTarget:
     def available(self) -> Availability:
         """Whether openvino can be imported."""
         try:
-            import openvino
+            openvino = quiet_import("openvino")
         except ImportError as error:
             return Availability(False, reason=f"openvino: {error}", fix=FIX)
         return Availability(True, version=str(openvino.__version__).split("-")[0])
@@ -85,9 +88,14 @@ class OpenVinoTarget:
 
     def save_engine(
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
-    ) -> Path:
-        """The blob that OpenVINO compiles for the device."""
+    ) -> Path | None:
+        """The blob that OpenVINO compiles for a GPU or NPU, where that takes minutes.
+
+        For a CPU nothing is kept: it is compiled when it loads. This proves that it can be, here.
+        """
         compiled = compile_model(model_path, device, RunOptions())
+        if device == CPU:
+            return None
         blob = BytesIO()
         compiled.export_model(blob)
         facts = _facts(make_core(), device)
@@ -97,7 +105,7 @@ class OpenVinoTarget:
 def make_core() -> Any:
     """An ``openvino.Core``; MissingError says how to install it."""
     try:
-        import openvino
+        openvino = quiet_import("openvino")
     except ImportError as error:
         raise MissingError(f"target openvino needs openvino: {error}", FIX) from error
     return openvino.Core()
@@ -135,7 +143,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
         _refuse(device, list(names))
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     settings |= compile_settings(device, cache_dir() / "openvino")
-    if device == "cpu" and (threads := runtime_threads(options.threads)) is not None:
+    if device == CPU and (threads := runtime_threads(options.threads)) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     if options.profile_layers:
         settings["PERF_COUNT"] = True
@@ -145,10 +153,11 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     engine_path = model_path.parent / "engines" / f"{device}{BLOB}"
     try:
         # A blob has its settings compiled in: what differs from them needs the model.
-        plain = device != "cpu" and not options.profile_layers and options.batch is None
+        plain = device != CPU and not options.profile_layers and options.batch is None
         if plain and engine_fits(engine_path, model_path, _facts(core, device)) is None:
             return core.import_model(engine_path.read_bytes(), names[device])
         model = core.read_model(str(model_path))
+        check_classifier(model_path, tensors(model.inputs), tensors(model.outputs))
         batch = _static_batch(model, device, options)
         if batch is not None:
             shape = model.inputs[0].partial_shape
@@ -180,6 +189,27 @@ def _refuse(device: str, found: list[str]) -> NoReturn:
     )
 
 
+def tensors(ports: Any) -> list[TensorInfo]:
+    """Inputs or outputs of a model, compiled or not."""
+    return [
+        TensorInfo(port.get_any_name() if port.get_names() else "", sides(port), _dtype(port))
+        for port in ports
+    ]
+
+
+def sides(port: Any) -> tuple[int | None, ...] | None:
+    """Shape of an input or output; None for an open side, and for an open rank."""
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(None if side.is_dynamic else side.get_length() for side in shape)
+
+
+def _dtype(port: Any) -> str:
+    name = str(port.element_type.get_type_name())
+    return DTYPES.get(name, name)
+
+
 class OpenVinoSession:
     """A compiled OpenVINO model."""
 
@@ -187,12 +217,12 @@ class OpenVinoSession:
 
     def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
         self._compiled = compile_model(model_path, device, options)
-        if len(self._compiled.inputs) != 1 or len(self._compiled.inputs[0].partial_shape) != 4:
-            raise InputError(
-                f"{model_path} is not an image classifier",
-                "give a model with one input of four dimensions.",
-            )
+        self._images, self.classes = check_classifier(
+            model_path, tensors(self._compiled.inputs), tensors(self._compiled.outputs)
+        )
         self._shape = self._compiled.inputs[0].partial_shape
+        self._half = self._images.dtype == "float16"
+        self._path = model_path
         self._request = self._compiled.create_infer_request()
         self._unit = device
         self._profiled = options.profile_layers
@@ -210,21 +240,34 @@ class OpenVinoSession:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        a, b, c = (side.get_length() for side in list(self._shape)[1:])
+        assert self._images.shape is not None
+        _, a, b, c = (side or 0 for side in self._images.shape)
         return a, b, c
+
+    @property
+    def input_dtype(self) -> str:
+        """Of the model's input."""
+        return self._images.dtype
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
         # Shared memory spares the copy of the input; the result is copied, the request is reused.
-        self._request.infer({0: batch}, share_inputs=True)
-        logits = np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        given = batch.astype(np.float16) if self._half else batch
+        try:
+            self._request.infer({0: given}, share_inputs=True)
+        except RuntimeError as error:
+            raise InputError(
+                f"OpenVINO cannot run {self._path} on a batch of shape {batch.shape}: {error}",
+                "give another --batch, or export the model again.",
+            ) from error
+        output = np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
         if self._profiled:
             for info in self._request.profiling_info:
                 if str(info.status).endswith("EXECUTED"):
                     precision = _precision(info.exec_type)
                     key = (info.node_name, info.node_type, precision, self._unit)
                     self._times[key].append(info.real_time.total_seconds() * 1e3)
-        return logits
+        return as_logits(output, len(batch))
 
     def layers(self, runs: int) -> list[LayerProfile]:
         """Median time of each kernel in the last runs."""

@@ -6,21 +6,25 @@ come with the package: right logits, and no latency that would mean anything.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.native_output import captured_output, quiet_import
 from edgeresnet.targets.engine_record import engine_fits, read_kernels, write_engine
-from edgeresnet.targets.onnx import SUFFIX, OnnxSession, session_options
+from edgeresnet.targets.onnx import (
+    FATAL,
+    SUFFIX,
+    WARNING,
+    OnnxSession,
+    is_runtimes,
+    session_options,
+)
 from edgeresnet.targets.protocol import (
     Availability,
     BuildOptions,
@@ -61,7 +65,7 @@ class QnnTarget:
     def available(self) -> Availability:
         """Whether onnxruntime-qnn can be imported."""
         try:
-            import onnxruntime_qnn
+            onnxruntime_qnn = quiet_import("onnxruntime_qnn")
         except ImportError as error:
             return Availability(False, reason=f"onnxruntime-qnn: {error}", fix=FIX)
         return Availability(True, version=f"onnxruntime-qnn {onnxruntime_qnn.__version__}")
@@ -146,8 +150,8 @@ def _facts(soc: Soc) -> dict[str, Any]:
 def _provider_devices() -> tuple[list[Any], str]:
     """The provider's devices, and the path of the HTP library."""
     try:
-        import onnxruntime
-        import onnxruntime_qnn
+        onnxruntime = quiet_import("onnxruntime")
+        onnxruntime_qnn = quiet_import("onnxruntime_qnn")
     except ImportError as error:
         raise MissingError(f"target qnn needs onnxruntime-qnn: {error}", FIX) from error
 
@@ -155,9 +159,10 @@ def _provider_devices() -> tuple[list[Any], str]:
         return [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
 
     if not found():
-        onnxruntime.register_execution_provider_library(
-            PROVIDER, onnxruntime_qnn.get_library_path()
-        )
+        with captured_output():
+            onnxruntime.register_execution_provider_library(
+                PROVIDER, onnxruntime_qnn.get_library_path()
+            )
     devices = found()
     on_npu = [d for d in devices if d.device.type == onnxruntime.OrtHardwareDeviceType.NPU]
     chosen = devices[:1] if emulates() else on_npu[:1]
@@ -178,9 +183,8 @@ class _Opener:
     placed: list[Kernel] = field(default_factory=list)
 
     def __call__(self, model_path: Path, device: str, settings: Any) -> Any:
-        import onnxruntime
-
         devices, library = _provider_devices()
+        onnxruntime = quiet_import("onnxruntime")
         provider = {
             "backend_path": library,
             # The first Q and the last DQ too; by default the CPU would run them.
@@ -189,19 +193,22 @@ class _Opener:
         if self.soc is not None:
             provider["soc_model"] = str(self.soc.soc_model)
             provider["htp_arch"] = str(self.soc.htp_arch)
-        settings.log_severity_level = 2
+        settings.log_severity_level = WARNING
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if not self.options.allow_fallback:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         settings.add_provider_for_devices(devices, provider)
         try:
+            onnxruntime.set_default_logger_severity(WARNING)
             with captured_output() as told:
                 session = onnxruntime.InferenceSession(str(model_path), settings)
         # onnxruntime's exceptions share no base but this one.
         except Exception as error:
-            if type(error).__module__.split(".")[0] != "onnxruntime":
+            if not is_runtimes(error):
                 raise
             raise self._refusal(model_path, device, error, told[0]) from error
+        finally:
+            onnxruntime.set_default_logger_severity(FATAL)
         self.placed = _placed(session)
         return session
 
@@ -285,27 +292,3 @@ class QnnSession(OnnxSession):
             replace(layer, precision=known.get(SUFFIX.sub("", layer.name), usual), unit=NPU)
             for layer in super().layers(runs)
         ]
-
-
-@contextmanager
-def captured_output() -> Iterator[list[str]]:
-    """Keep what native code writes to stdout and stderr; a list of one text, filled at the end.
-
-    The provider names refused nodes in its log only, and its libraries greet on stdout, where
-    ``--json -`` must stand alone.
-    """
-    told: list[str] = []
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield told
-        finally:
-            for descriptor, number in zip(saved, (1, 2), strict=True):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            file.seek(0)
-            told.append(file.read().decode(errors="replace"))

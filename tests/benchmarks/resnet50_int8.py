@@ -27,7 +27,7 @@ from edgeresnet.interleaving import interleave, speedup
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.targets import TARGETS
-from edgeresnet.targets.onnx import OnnxTarget
+from edgeresnet.targets.onnx import optimized_graph
 from edgeresnet.targets.protocol import RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 
@@ -85,8 +85,8 @@ def main() -> None:
     image = np.random.default_rng(1).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         models = make_models(Path(name))
-        engine = OnnxTarget().save_engine(models["onnx int8"][1], "cpu", Path(name))
-        kernels = Counter(node.op_type for node in onnx.load(engine).graph.node)
+        optimized = optimized_graph(models["onnx int8"][1], Path(name) / "optimized.onnx")
+        kernels = Counter(node.op_type for node in onnx.load(optimized).graph.node)
         sessions = {
             key: stack.enter_context(TARGETS[target].load(path, "cpu", RunOptions()))
             for key, (target, path) in models.items()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeresnet.board import ROOT, read_text
-from edgeresnet.device import usable_cores
+from edgeresnet.cpu import usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

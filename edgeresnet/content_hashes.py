@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from edgeresnet.cpu import usable_cores
 from edgeresnet.errors import InputError
 from edgeresnet.image_folders import FolderDataset
 from edgeresnet.places import cache_dir
@@ -105,7 +106,7 @@ def _parts(items: Sequence[T]) -> list[Sequence[T]]:
 
 def _in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
     """A call for each path, in parallel threads; some hundred calls are one task."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         parts = pool.map(lambda part: [function(path) for path in part], _parts(paths))
         return [result for part in parts for result in part]
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import sys
 
-# OpenMP's threads spin at a barrier before they sleep. On a shared machine one of them waits for
-# its turn while the others spin away the very time that it waits for; never to spin costs an idle
-# machine more than a tenth. Chosen by measuring beside none, one and two busy processes
-# (tests/benchmarks/shared_machine.py). GNU counts turns of a loop; LLVM and Intel milliseconds, of
-# which this is the shortest time that every version of theirs takes.
-SPINNING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-POLICY = "OMP_WAIT_POLICY"
+# How long threads of LLVM's and Intel's OpenMP spin at a barrier before they sleep: in ms, the
+# fewest that every version takes. A spinning thread burns the time that a busy neighbour has taken
+# from the thread that it waits for. GNU's is looked after while it computes, in
+# `edgeresnet.contention`: with any fixed count either an idle or a shared machine pays for it.
+SPINNING = {"KMP_BLOCKTIME": "1"}
+POLICY, GNU_SPINNING = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 
 _too_late = False
 
@@ -29,13 +28,14 @@ def prepare() -> None:
 
 def openmp_waiting() -> dict[str, str | bool]:
     """The settings by which threads wait, and whether torch came late enough to read them."""
-    settings = {name: os.environ[name] for name in (POLICY, *SPINNING) if name in os.environ}
+    names = (POLICY, GNU_SPINNING, *SPINNING)
+    settings = {name: os.environ[name] for name in names if name in os.environ}
     return {**settings, "in_time": not _too_late}
 
 
 def _limit_spinning() -> None:
     global _too_late
-    # A policy decides how long to spin, and the counts would overrule it.
+    # A policy decides how long to spin, and a time would overrule it.
     if POLICY in os.environ:
         return
     ours = {name: value for name, value in SPINNING.items() if name not in os.environ}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from edgeresnet.contention import sleeping_when_crowded
 from edgeresnet.cpu import default_threads
 
 # Torch begins with what these say.
@@ -26,12 +27,15 @@ def allowed_threads() -> int:
 def within_quota() -> Iterator[None]:
     """A block, or a decorated function, whose threads the CPU quota pays for.
 
+    Beside busy neighbours they sleep at barriers instead of spinning.
+
     Afterwards torch has as many as before.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(allowed_threads())
     try:
-        yield
+        with sleeping_when_crowded():
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -66,19 +66,6 @@ def test_waiting_is_told_as_too_late_when_torch_came_first() -> None:
     assert json.loads(told("import torch" + WAITING, **settings))["in_time"]
 
 
-def test_torch_reads_the_spin_count_when_edgeresnet_is_imported_first() -> None:
-    code = "import edgeresnet.train"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True,
-        env=clean_environment(OMP_DISPLAY_ENV="VERBOSE"),
-    )  # fmt: skip
-    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
-    if not counts:
-        pytest.skip("torch's OpenMP is not GNU's here")
-    assert set(counts) == {SPINNING["GOMP_SPINCOUNT"]}
-
-
 def test_telemetry_is_off_whatever_the_user_s_environment_says() -> None:
     code = """
 import os, sys

@@ -21,8 +21,7 @@ from edgeresnet.process_environment import GNU_SPINNING, POLICY
 
 TASKS = Path("/proc/self/task")
 LOOK_EVERY_S = 0.25
-# Of the time in which the threads could have run, the share that they waited for a processor. Alone
-# it is a few percent.
+# Of the time in which the threads could have run, the share that they waited for a processor.
 CROWDED = 0.1
 # After so long it is tried whether the neighbours have gone; twice as long after each failure.
 HOLD_S, LONGEST_HOLD_S = 4.0, 60.0

@@ -69,6 +69,20 @@ def test_output_is_our_own_lines_only(
     assert alone.stderr == ""
 
 
+def test_onnxruntimes_default_log_is_silent_when_it_was_loud(
+    edgeresnet: CommandLine, files: Path
+) -> None:
+    """Some of its warnings go past the level of a session, to a log that all sessions share."""
+    loud = "import onnxruntime; onnxruntime.set_default_logger_severity(0)"
+    found = edgeresnet("inspect", files / "onnx-int8" / "model.onnx", "--quiet", before=loud)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    found = edgeresnet(
+        "evaluate", files / "onnx-int8", "--limit", 8, "--quiet", "--json", "-", before=loud
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+
+
 def test_import_is_silent_when_a_runtime_warns_about_the_machine(tmp_path: Path) -> None:
     """ONNX Runtime warns on import where /sys lacks what it looks for."""
     (tmp_path / "loud.py").write_text("import os\nos.write(1, b'hi')\nos.write(2, b'ho')\n")

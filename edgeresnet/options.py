@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from edgeresnet.errors import InputError
+from edgeresnet.setting_faults import SettingFaults
 
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
@@ -16,17 +16,6 @@ Pattern = Literal["2:4"]
 ObserverName = Literal["mse", "percentile", "ema"]
 # Top-1 that method auto may lose where nobody says how much.
 AUTO_MAX_DROP = 0.005
-
-
-def _one_of(name: str, value: str, choices: Any) -> None:
-    known = get_args(choices)
-    if value not in known:
-        raise InputError(f"{name} {value} is not known", f"give {name} as {' or '.join(known)}.")
-
-
-def _at_least(name: str, value: float | None, smallest: int) -> None:
-    if value is not None and not value >= smallest:
-        raise InputError(f"{name} {value} is too small", f"give {name} of {smallest} or more.")
 
 
 @dataclass(frozen=True)
@@ -78,29 +67,33 @@ class TrainOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("optimizer", self.optimizer, OptimizerName)
-        _one_of("precision", self.precision, TrainPrecision)
-        _one_of("augment", self.augment, Augment)
-        _at_least("epochs", self.epochs, 1)
+        faults = SettingFaults()
+        faults.one_of("optimizer", self.optimizer, OptimizerName)
+        faults.one_of("precision", self.precision, TrainPrecision)
+        faults.one_of("augment", self.augment, Augment)
+        faults.at_least("epochs", self.epochs, 1)
         # One image has no spread for batch normalization to divide by.
-        _at_least("batch_size", self.batch_size, 2)
-        _at_least("patience", self.patience, 1)
-        _at_least("validate_every", self.validate_every, 1)
-        _at_least("workers", self.workers, 0)
-        _at_least("weight_decay", self.weight_decay, 0)
-        _at_least("seed", self.seed, 0)
+        faults.at_least("batch_size", self.batch_size, 2)
+        faults.at_least("patience", self.patience, 1)
+        faults.at_least("validate_every", self.validate_every, 1)
+        faults.at_least("workers", self.workers, 0)
+        faults.at_least("weight_decay", self.weight_decay, 0)
+        faults.at_least("seed", self.seed, 0)
         for name in ("lr", "temperature", "clip_norm"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name} {value} is not positive", f"give {name} above 0.")
+            right = value is None or 0 < value < float("inf")
+            faults.unless(right, f"{name} {value} is not positive", f"give {name} above 0.")
         for name in ("warmup", "label_smoothing", "ema", "momentum"):
             value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise InputError(f"{name} {value} is not in [0, 1)", f"give {name} below 1.")
-        if not 0 <= self.distill <= 1:
-            raise InputError(
-                f"distill {self.distill} is not in [0, 1]", "give distill from 0 (off) to 1."
+            faults.unless(
+                0 <= value < 1, f"{name} {value} is not in [0, 1)", f"give {name} below 1."
             )
+        faults.unless(
+            0 <= self.distill <= 1,
+            f"distill {self.distill} is not in [0, 1]",
+            "give distill from 0 (off) to 1.",
+        )
+        faults.raise_any()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for provenance."""
@@ -171,38 +164,38 @@ class PruneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("criterion", self.criterion, CriterionName)
-        for name in ("images", "iterations"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("step", self.step, 1)
-        _at_least("threads", self.threads, 1)
-        if not 0 <= self.floor <= 1:
-            raise InputError(f"floor {self.floor} is not in [0, 1]", "give floor from 0 to 1.")
+        faults = SettingFaults()
+        faults.one_of("criterion", self.criterion, CriterionName)
+        for name in ("images", "iterations", "step", "threads"):
+            faults.at_least(name, getattr(self, name), 1)
+        faults.share("floor", self.floor)
         budget = self.budget()
-        if len(budget) != 1:
-            given = " and ".join(budget) or "none"
-            raise InputError(
-                f"pruning needs one budget, and there is {given}",
-                "give one of macs, parameters, latency, latency_ms or pattern.",
-            )
+        faults.unless(
+            len(budget) == 1,
+            f"pruning needs one budget, and there is {' and '.join(budget) or 'none'}",
+            "give one of macs, parameters, latency, latency_ms or pattern.",
+        )
         for name in ("macs", "parameters", "latency"):
             share = getattr(self, name)
-            if share is not None and not 0 < share < 1:
-                raise InputError(
-                    f"a budget of {share:g} of the present {name} "
-                    + ("leaves nothing to prune" if share >= 1 else "leaves no network"),
+            if share is not None:
+                left = "nothing to prune" if share >= 1 else "no network"
+                faults.unless(
+                    0 < share < 1,
+                    f"a budget of {share:g} of the present {name} leaves {left}",
                     "give a share above 0 and below 1, such as 0.5.",
                 )
-        if self.latency_ms is not None and not self.latency_ms > 0:
-            raise InputError(f"latency_ms {self.latency_ms:g} is not positive", "give it above 0.")
+        if self.latency_ms is not None:
+            cause = f"latency_ms {self.latency_ms:g} is not positive"
+            faults.unless(self.latency_ms > 0, cause, "give latency_ms above 0.")
         if self.pattern is not None:
-            _one_of("pattern", self.pattern, Pattern)
-            if self.criterion not in ("taylor", "l1"):
-                raise InputError(
-                    f"criterion {self.criterion} scores channels, and {self.pattern} needs scores "
-                    "of single weights",
-                    "give criterion taylor or l1.",
-                )
+            faults.one_of("pattern", self.pattern, Pattern)
+            faults.unless(
+                self.criterion in ("taylor", "l1"),
+                f"criterion {self.criterion} scores channels, and {self.pattern} needs scores of "
+                "single weights",
+                "give criterion taylor or l1.",
+            )
+        faults.raise_any()
 
     def budget(self) -> dict[str, float | str]:
         """The budget by its name."""
@@ -239,15 +232,15 @@ class QuantizeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("method", self.method, Method)
-        _one_of("observer", self.observer, ObserverName)
-        _at_least("calibration_images", self.calibration_images, 1)
-        if self.weight_bits not in (7, 8):
-            raise InputError(f"weight_bits {self.weight_bits} is neither 7 nor 8", "give 7 or 8.")
-        for name in ("max_drop", "freeze_bn"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name} {value} is not in [0, 1]", f"give {name} from 0 to 1.")
+        faults = SettingFaults()
+        faults.one_of("method", self.method, Method)
+        faults.one_of("observer", self.observer, ObserverName)
+        faults.at_least("calibration_images", self.calibration_images, 1)
+        bits = self.weight_bits
+        faults.unless(bits in (7, 8), f"weight_bits {bits} is neither 7 nor 8", "give 7 or 8.")
+        faults.share("max_drop", self.max_drop)
+        faults.share("freeze_bn", self.freeze_bn)
+        faults.raise_any()
 
     @property
     def drop_limit(self) -> float | None:
@@ -273,14 +266,13 @@ class Budgets:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
-            raise InputError(
-                f"max_drop {self.max_drop:g} is not in [0, 1]", "give max_drop from 0 to 1."
-            )
+        faults = SettingFaults()
+        faults.share("max_drop", self.max_drop)
         for name in ("max_p99_ms", "min_speedup"):
             limit = getattr(self, name)
-            if limit is not None and not 0 < limit < float("inf"):
-                raise InputError(f"{name} {limit:g} is not positive", f"give {name} above 0.")
+            right = limit is None or 0 < limit < float("inf")
+            faults.unless(right, f"{name} {limit} is not positive", f"give {name} above 0.")
+        faults.raise_any()
 
     def given(self) -> list[str]:
         """Names of the limits that are set."""

@@ -80,3 +80,16 @@ def test_prune_section_takes_recovery_defaults_and_one_budget(tmp_path: Path) ->
     assert recipe.prune.seed == 4
     with pytest.raises(InputError, match="prune: pruning needs one budget"):
         load_recipe(path, ["prune.latency=0.5"])
+
+
+def test_settings_of_one_section_are_refused_together(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\ndata: digits\ntrain: {lr: -1, batch_size: 1}\n"
+        "prune: {macs: 2, floor: 3, images: 0}\nquantize: {max_drop: -3, weight_bits: 5}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        load_recipe(path)
+    told = caught.value.cause
+    parts = ("lr -1", "batch_size 1", "budget of 2", "floor 3", "images 0", "max_drop -3", "bits 5")
+    assert all(part in told for part in parts), told

@@ -28,6 +28,7 @@ from edgeresnet.precision import WIDE, is_quantized
 
 HOST_FIX = "pip install 'edgeresnet[host]'"
 RUNS_DIR = Path("runs")
+PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,7 +134,10 @@ def export(
     proof = bundle.manifest.proof
     kernels = ", ".join(f"{n} {op}" for op, n in proof.get("integer_kernels", {}).items())
     proven = f"; in integer kernels: {kernels}" if kernels else ""
-    line = f"logits within {proof['logit_difference']:.2g} of PyTorch's{proven}\n{bundle.path}"
+    line = (
+        f"logits within {proof['largest_difference']:.2g} of PyTorch's on {proof['images']} images "
+        f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g}){proven}\n{bundle.path}"
+    )
     show(line, quiet=quiet, json=None)
 
 

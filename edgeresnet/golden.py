@@ -11,12 +11,14 @@ import numpy as np
 from edgeresnet.bundle import Bundle
 from edgeresnet.dataset import normalize
 from edgeresnet.errors import CheckError
+from edgeresnet.logits import compare_logits
 from edgeresnet.padding import run_padded
 from edgeresnet.places import cache_dir
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgeresnet.manifest import Manifest
     from edgeresnet.targets.protocol import Session
 
 
@@ -31,7 +33,7 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
     """Once for each bundle, device and machine: do the golden images give the golden logits?
 
     Args:
-        bundle: gives images, logits and tolerance.
+        bundle: gives images, logits and their bound (older ones a tolerance).
         session: the bundle, opened on the device.
         device: its name.
         fingerprint: of this machine and its runtimes.
@@ -40,7 +42,7 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         The difference as a share of the logits' range; None if it was checked before.
 
     Raises:
-        CheckError: the difference is larger than the manifest allows.
+        CheckError: the logits, or the classes that they decide for, are not the golden ones.
     """
     marker = _marker_path(bundle, device, fingerprint)
     if marker.is_file():
@@ -51,11 +53,12 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         if bundle.manifest.embed_preprocess
         else normalize(images, bundle.manifest.input_spec)
     )
-    difference = relative_difference(run_padded(session, inputs), golden)
-    if difference > bundle.manifest.golden_tolerance:
+    logits = run_padded(session, inputs)
+    difference = relative_difference(logits, golden)
+    fault = _fault(bundle.manifest, logits, golden, difference)
+    if fault is not None:
         raise CheckError(
-            f"{bundle.path} on {device} gives logits {difference:.3f} of their range away from "
-            f"the golden ones; {bundle.manifest.golden_tolerance} is allowed",
+            f"{bundle.path} on {device} does not give the golden logits: {fault}",
             "update the runtime or its driver on this device; if that does not help, the bundle "
             "must not be used here.",
         )
@@ -66,6 +69,21 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         # A read-only home costs a second check next time, nothing else.
         return difference
     return difference
+
+
+def _fault(
+    manifest: Manifest,
+    logits: NDArray[np.float32],
+    golden: NDArray[np.float32],
+    difference: float,
+) -> str | None:
+    if manifest.logit_bound is not None:
+        return compare_logits(logits, golden, manifest.logit_bound, manifest.precision).fault()
+    if difference > manifest.golden_tolerance:
+        return (
+            f"logits {difference:.3f} of their range away; {manifest.golden_tolerance} is allowed"
+        )
+    return None
 
 
 def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:

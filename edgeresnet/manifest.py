@@ -47,10 +47,13 @@ class Manifest:
     """What a bundle says about itself; `manifest.json` in the same order.
 
     Attributes:
-        golden_tolerance: largest logit difference, as a share of the golden logits' range.
+        golden_tolerance: largest logit difference, as a share of the golden logits' range; what
+            counts where there is no ``logit_bound``.
         layers: {name, op, out_channels, macs, parameters, precision} each.
         proof: what the export saw: fused kernels, difference from PyTorch.
         files: sha256 of every other file.
+        logit_bound: how far, in logits, rounding may move a logit on any device; None in bundles
+            that were written before there was one.
     """
 
     target: str
@@ -72,6 +75,7 @@ class Manifest:
     layers: tuple[dict[str, Any], ...]
     files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+    logit_bound: float | None = None
 
     def to_json(self) -> str:
         """Indented for a reader."""
@@ -100,4 +104,5 @@ class Manifest:
         values["layers"] = tuple(values["layers"])
         values["input_spec"] = InputSpec.from_dict(values["input_spec"])
         values["batch"] = BatchRange(**values["batch"])
+        values.setdefault("logit_bound", None)
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import torch
 
 from edgeresnet.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.dataset import InputSpec
+from edgeresnet.export import proof_images
 from edgeresnet.model import Widths, build_resnet
 from edgeresnet.options import QuantizeOptions
 from edgeresnet.quantize import quantize_checkpoint
@@ -27,6 +28,8 @@ from edgeresnet.targets import TARGETS
 CLASSES = tuple(str(i) for i in range(10))
 # Those whose bundles run on any machine; TensorRT's have tests of their own.
 CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.default_device == "cpu")
+# On which the exports of tests are proven; all 256 are in test_logit_proof.py.
+PROOF_IMAGES = 32
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -36,10 +39,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def make_checkpoint(arch: str = "resnet18", stem: str = "small", size: int = 16) -> Checkpoint:
+@pytest.fixture(scope="session", autouse=True)
+def few_proof_images() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof_images, "PROOF_IMAGES", PROOF_IMAGES)
+        yield
+
+
+def make_checkpoint(
+    arch: str = "resnet18", stem: str = "small", size: int = 16, widths: Widths | None = None
+) -> Checkpoint:
     """A random network whose normalization statistics are those of random images."""
     torch.manual_seed(0)
-    model = build_resnet(arch, 10, stem)
+    widths = widths or Widths.dense(arch)
+    model = build_resnet(arch, 10, stem, widths)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             # A fresh block ends in a factor of 0: nothing would be left to quantize.
@@ -50,7 +63,7 @@ def make_checkpoint(arch: str = "resnet18", stem: str = "small", size: int = 16)
         for _ in range(20):
             model(torch.randn(8, 3, size, size))
     return Checkpoint(
-        arch, stem, Widths.dense(arch), CLASSES, InputSpec(size), model.eval().state_dict(),
+        arch, stem, widths, CLASSES, InputSpec(size), model.eval().state_dict(),
         data="digits",
     )  # fmt: skip
 

@@ -116,6 +116,9 @@ def test_float_checkpoint_is_calibrated_first_when_exported_as_int8(
     manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
     assert manifest["proof"]["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
     assert manifest["provenance"]["quantization"]["method"] == "ptq"
+    told = " ".join(done.stdout.split())
+    assert "logits within" in told
+    assert "on 256 images of the calibration data (bound" in told
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx_ir as ir
-import torch
 
 from edgeresnet.bundle import Bundle, build_options, check_replaceable, write_bundle
-from edgeresnet.dataset import batches, normalize, open_dataset
 from edgeresnet.device import versions
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.errors import InputError
 from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.lint import check_canonical, check_pattern
+from edgeresnet.export.logit_bound import reference_logits
+from edgeresnet.export.logit_proof import LogitProof
 from edgeresnet.export.precisions import check_precision
 from edgeresnet.export.preprocess import embed_preprocess
 from edgeresnet.export.proof import expected_layers, prove_integer, tensorrt_kernels
-from edgeresnet.golden import relative_difference
+from edgeresnet.export.proof_images import NOISE, golden_images, proof_images
 from edgeresnet.manifest import BatchRange, Manifest
 from edgeresnet.model import count_layers
-from edgeresnet.padding import run_padded
 from edgeresnet.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.sparsity import PATTERN, is_sparse
@@ -36,21 +35,9 @@ from edgeresnet.targets.protocol import Kernel, RunOptions
 from edgeresnet.torch_threads import within_quota
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgeresnet.checkpoint import Checkpoint
     from edgeresnet.dataset import InputSpec
 
-# Largest logit difference from PyTorch, as a share of the logits' range. Integer kernels round
-# where fake quantization does, but on uint8's finer grid behind each ReLU.
-TOLERANCES = {
-    "fp32": 1e-3,
-    "fp16": 2e-2,
-    "bf16": 5e-2,
-    "int8": 1e-1,
-    "int8+fp16": 1e-1,
-    "w8a16": 1e-1,
-}
 ONE_IMAGE = BatchRange(1, 1, 1)
 
 
@@ -89,7 +76,8 @@ def export_bundle(
             ``tensorrt`` also ``int8+fp16``, for ``qnn`` ``w8a16``.
         out_dir: the bundle's folder; replaced only when all has succeeded.
         options: batch sizes, embedded preprocessing, golden images.
-        data: DATA SPEC of the golden images; None: the one it was trained on, else noise.
+        data: DATA SPEC of the proof's images (training split) and of the golden ones (validation
+            split); None: the one it was calibrated or trained on, else noise.
         on_step: told what is being done.
 
     Raises:
@@ -117,13 +105,20 @@ def export_bundle(
             )
             files |= build_ahead(model_path, build, on_step)
         on_step("proving logits and kernels")
-        images = golden_images(checkpoint, options.golden_images, data)
-        logits = _reference_logits(model, images, checkpoint, quantized=is_quantized(precision))
-        proof = _prove(graph, model_path, target, precision, options, checkpoint, images, logits)
+        wanted = _logit_proof(model, checkpoint, precision, options, data)
+        if wanted.images.origin == NOISE:
+            missing = (
+                f"data {checkpoint.data} is not here" if checkpoint.data else "no data is given"
+            )
+            on_step(f"{missing}: proving on noise")
+        proof = _prove(graph, model_path, target, precision, wanted)
         if is_sparse(checkpoint):
             proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
-        manifest = _manifest(checkpoint, target, precision, options, model_path.name, proof, model)
-        return write_bundle(out_dir, manifest, files, images, logits)
+        spread = float(np.ptp(wanted.golden_logits)) or 1.0
+        manifest = _manifest(
+            checkpoint, target, precision, options, model_path.name, proof, model, spread
+        )
+        return write_bundle(out_dir, manifest, files, wanted.golden, wanted.golden_logits)
 
 
 def write_model(
@@ -158,37 +153,6 @@ def _folded(checkpoint: Checkpoint) -> QuantResNet:
     return model.eval()
 
 
-def golden_images(checkpoint: Checkpoint, count: int, data: str | None) -> NDArray[np.uint8]:
-    """A few images (n, H, W, 3) uint8 of the validation data; smooth noise if there is none."""
-    size = checkpoint.input_spec.image_size
-    source = data or checkpoint.data
-    if source is not None:
-        try:
-            dataset = open_dataset(source, "val", limit=count)
-        except InputError:
-            # The data of the training machine need not be here; what was asked for must be.
-            if data is not None:
-                raise
-        else:
-            pixels, _ = next(iter(batches(dataset, checkpoint.input_spec, count, raw=True)))
-            return cast("NDArray[np.uint8]", pixels)
-    generator = np.random.default_rng(0)
-    coarse = generator.integers(0, 256, (count, -(-size // 8), -(-size // 8), 3), dtype=np.uint8)
-    return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :size, :size]
-
-
-def _reference_logits(
-    model: QuantResNet, images: NDArray[np.uint8], checkpoint: Checkpoint, *, quantized: bool
-) -> NDArray[np.float32]:
-    for quantizer in model.quantizers().values():
-        quantizer.enabled = quantized
-    with torch.inference_mode():
-        logits: NDArray[np.float32] = model(
-            torch.from_numpy(normalize(images, checkpoint.input_spec))
-        ).numpy()
-    return logits
-
-
 def _write_onnx(graph: ir.Model, folder: Path, precision: str) -> dict[str, Path]:
     path = folder / "model.onnx"
     ir.save(graph, path)
@@ -215,39 +179,43 @@ WRITERS: dict[str, Callable[[ir.Model, Path, str], dict[str, Path]]] = {
 }
 
 
+def _logit_proof(
+    model: QuantResNet,
+    checkpoint: Checkpoint,
+    precision: str,
+    options: ExportOptions,
+    data: str | None,
+) -> LogitProof:
+    golden = golden_images(checkpoint, options.golden_images, data)
+    spec = checkpoint.input_spec
+    return LogitProof(
+        model,
+        spec,
+        precision,
+        options.embed_preprocess,
+        proof_images(checkpoint, data),
+        golden,
+        reference_logits(model, golden, spec, precision),
+    )
+
+
 def _prove(
     graph: ir.Model,
     model_path: Path,
     target: str,
     precision: str,
-    options: ExportOptions,
-    checkpoint: Checkpoint,
-    images: NDArray[np.uint8],
-    logits: NDArray[np.float32],
+    wanted: LogitProof,
 ) -> dict[str, Any]:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
-    inputs = images if options.embed_preprocess else normalize(images, checkpoint.input_spec)
     prover = prover_of(target)
     run_options = RunOptions(precision=float_precision(precision), as_written=prover != target)
     expected = expected_layers(graph) if is_quantized(precision) else {}
     runtime = target_of(prover)
     kernels: list[Kernel] | None = None
     with runtime.load(model_path, runtime.default_device, run_options) as session:
-        difference = relative_difference(run_padded(session, inputs), logits)
+        proof = wanted.prove(session, prover)
         if expected and prover == target:
             kernels = session.kernels()
-    if difference > TOLERANCES[precision]:
-        raise CheckError(
-            f"{prover} gives logits {difference:.4f} of their range away from PyTorch's; "
-            f"{TOLERANCES[precision]} is allowed",
-            "if it was quantized with --weight-bits 8 and this processor has no VNNI, give 7; "
-            "else calibrate on more images of the real data, or train with --method qat.",
-        )
-    proof: dict[str, Any] = {
-        "logit_difference": difference,
-        "images": len(images),
-        "logits_from": prover,
-    }
     if expected and target == "tensorrt":
         kernels = tensorrt_kernels(model_path, expected)
     if kernels is not None:
@@ -263,6 +231,7 @@ def _manifest(
     model_name: str,
     proof: dict[str, Any],
     model: QuantResNet,
+    golden_spread: float,
 ) -> Manifest:
     layers = count_layers(model, checkpoint.input_spec.image_size)
     return Manifest(
@@ -277,7 +246,8 @@ def _manifest(
         model=model_name,
         parameters=sum(layer.parameters for layer in layers),
         macs=sum(layer.macs for layer in layers),
-        golden_tolerance=TOLERANCES[precision],
+        # For an edgeresnet that knows no bound in logits.
+        golden_tolerance=proof["logit_bound"] / golden_spread,
         data=checkpoint.data,
         proof=proof,
         provenance={
@@ -287,4 +257,5 @@ def _manifest(
         },
         widths=checkpoint.widths.to_dict(),
         layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
+        logit_bound=proof["logit_bound"],
     )

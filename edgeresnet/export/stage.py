@@ -13,7 +13,6 @@ import onnx_ir as ir
 
 from edgeresnet.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device import versions
-from edgeresnet.errors import InputError
 from edgeresnet.export.ahead import build_ahead
 from edgeresnet.export.canonical import canonical_graph
 from edgeresnet.export.encodings import ENCODINGS

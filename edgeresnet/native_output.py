@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -21,6 +22,7 @@ def captured_output() -> Iterator[list[str]]:
     told: list[str] = []
     sys.stdout.flush()
     sys.stderr.flush()
+    _flush_native()
     saved = [os.dup(1), os.dup(2)]
     with tempfile.TemporaryFile() as file:
         try:
@@ -28,11 +30,18 @@ def captured_output() -> Iterator[list[str]]:
             os.dup2(file.fileno(), 2)
             yield told
         finally:
+            _flush_native()
             for descriptor, number in zip(saved, (1, 2), strict=True):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             file.seek(0)
             told.append(file.read().decode(errors="replace"))
+
+
+def _flush_native() -> None:
+    """Let C's own streams write what they hold back, as they do where stdout is a pipe."""
+    library = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    library.fflush(None)
 
 
 def quiet_import(name: str) -> Any:

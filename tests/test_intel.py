@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from edgeresnet.errors import MissingError
-from edgeresnet.targets import intel, target_of
+from edgeresnet.opening import open_model
+from edgeresnet.targets import intel, openvino, target_of
+from edgeresnet.targets.engine_record import describe_engines
 from edgeresnet.targets.openvino import compile_model
-from edgeresnet.targets.protocol import RunOptions
-from tests.conftest import CommandLine
+from edgeresnet.targets.protocol import BuildOptions, RunOptions
 
 NPU, GPU, OTHER = ("0x8086", "0x120000"), ("0x8086", "0x030000"), ("0x10de", "0x030000")
 
@@ -91,15 +93,21 @@ def test_loading_says_what_is_missing_when_the_device_is_not_here(
         compile_model(files / "openvino-int8" / "model.xml", device, RunOptions())
 
 
-def test_blob_is_kept_with_a_record_when_it_is_built(
-    files: Path, edgeresnet: CommandLine, tmp_path: Path
+def test_blob_is_kept_with_a_record_and_loaded_when_it_is_for_an_npu_or_gpu(
+    files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import json
-    import shutil
-
-    bundle = tmp_path / "bundle"
-    shutil.copytree(files / "openvino-int8", bundle)
-    assert edgeresnet("build", bundle).returncode == 0
-    (engine,) = json.loads(edgeresnet("inspect", bundle, "--json", "-").stdout)["engines"]
+    """Those are not here: the CPU is taken for one of them."""
+    monkeypatch.setattr(openvino, "CPU", "no device here")
+    bundle = Path(shutil.copytree(files / "openvino-int8", tmp_path / "bundle"))
+    (bundle / "engines").mkdir()
+    target_of("openvino").save_engine(
+        bundle / "model.xml", "cpu", bundle / "engines", BuildOptions()
+    )
+    (engine,) = describe_engines(bundle / "engines")
     assert (engine["file"], engine["device"]) == ("cpu.blob", "cpu")
     assert engine["openvino"] == target_of("openvino").available().version
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino, "tensors", lambda ports: pytest.fail("the model was compiled"))
+        assert compile_model(bundle / "model.xml", "cpu", RunOptions()) is not None
+    with open_model(bundle) as opened:
+        assert opened.session.classes == 10

@@ -107,3 +107,22 @@ def test_captured_output_gives_back_the_streams_when_the_work_fails() -> None:
     with pytest.raises(ValueError, match="x"):
         work()
     assert told == ["from native code"]
+
+
+def test_captured_output_holds_what_a_library_has_not_written_yet() -> None:
+    """Where stdout is a pipe, C's streams write when they are full or the process ends."""
+    code = (
+        "import ctypes, sys\n"
+        "from edgeresnet.native_output import captured_output\n"
+        "printf = ctypes.CDLL(None).printf\n"
+        "with captured_output() as told:\n"
+        "    printf(b'greeting')\n"
+        "print('ours', told)\n"
+    )
+    if sys.platform == "win32":
+        pytest.skip("C's streams are another library's on Windows")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": ""},
+    )  # fmt: skip
+    assert done.stdout == "ours ['greeting']\n"

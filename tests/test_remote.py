@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet.bundle import load_bundle
+from edgeresnet.checkpoint import Checkpoint
 from edgeresnet.connection import Address
 from edgeresnet.errors import InputError
+from edgeresnet.export import export_bundle
+from edgeresnet.targets import target_of
 from tests.conftest import REPOSITORY, CommandLine
 from tests.sshd import Device, running, sshd, wait_for
 from tests.test_cli import image_folder
@@ -109,13 +113,27 @@ def test_compare_on_a_device_exits_1_when_a_budget_is_missed(
 
 
 def test_build_on_a_device_brings_the_engine_back(
-    edgeresnet: CommandLine, files: Path, on: tuple[str, str]
+    edgeresnet: CommandLine, int8_checkpoint: Checkpoint, on: tuple[str, str], tmp_path: Path
 ) -> None:
-    bundle = files / "openvino-int8"
-    found = edgeresnet("build", bundle, *on, "--json", "-")
+    if not target_of("qnn").devices():
+        pytest.skip("no compiler is here whose engines are kept")
+    bundle = export_bundle(
+        int8_checkpoint, target="qnn", precision="int8", out_dir=tmp_path / "b"
+    ).path
+    found = edgeresnet("build", bundle, "--device", "sm8650", *on, "--json", "-")
     assert found.returncode == 0, found.stderr
     built = json.loads(found.stdout)
     assert (bundle / built["engine"]).stat().st_size == built["size_bytes"]
+    assert built["engine"] in load_bundle(bundle).manifest.files
+
+
+def test_build_on_a_device_says_so_when_it_has_nothing_to_bring_back(
+    edgeresnet: CommandLine, files: Path, on: tuple[str, str]
+) -> None:
+    found = edgeresnet("build", files / "onnx-int8", *on)
+    assert found.returncode == 0, found.stderr
+    assert "nothing is written" in found.stdout
+    assert not (files / "onnx-int8" / "engines").exists()
 
 
 @pytest.mark.parametrize("copier", ["rsync", "tar"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -150,7 +150,9 @@ def _time(
             if model.emulated:
                 continue
             if model.source is not None:
-                contenders[str(index)] = stack.enter_context(FreshModel(model.source, batch))
+                contenders[str(index)] = stack.enter_context(
+                    closing(FreshModel(model.source, batch))
+                )
             else:
                 images = noise(model.session, batch, pixels=model.embed_preprocess)
                 contenders[str(index)] = Here(partial(model.session.run, images))

@@ -11,13 +11,11 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import Self
 
 from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
 from edgeresnet.interleaving import Here
@@ -39,7 +37,7 @@ ERRORS: dict[str, type[EdgeResNetError]] = {
 
 
 class FreshModel:
-    """A model that a new Python process opens, and that is timed there; a context manager.
+    """A model that a new Python process opens, and that is timed there until it is closed.
 
     The process is made by ``multiprocessing``: a script that measures with it begins its own work
     under ``if __name__ == "__main__":``.
@@ -121,17 +119,6 @@ class FreshModel:
             self._process.kill()
             self._process.join()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def fresh_p50_ms(path: Path, target: str, device: str, threads: int | None = None) -> float:
     """Median milliseconds of one image of noise through a model, loaded by a new Python.
@@ -146,7 +133,7 @@ def fresh_p50_ms(path: Path, target: str, device: str, threads: int | None = Non
         EdgeResNetError: the model does not load there, or the process ended.
     """
     options = RunOptions(threads=threads, precision="fp32")
-    with FreshModel(ModelSource(path, device, options, target=target)) as model:
+    with closing(FreshModel(ModelSource(path, device, options, target=target))) as model:
         return model.measure(MIN_SECONDS).percentile_ms(50)
 
 

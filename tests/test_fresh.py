@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_fresh_model_raises_what_opening_raises(tmp_path: Path) -> None:
 
 def test_fresh_model_has_its_own_process_memory_and_first_run(files: Path) -> None:
     source = ModelSource(files / "onnx-int8", options=ONE_THREAD)
-    with FreshModel(source) as model:
+    with closing(FreshModel(source)) as model:
         assert model.first_ms is not None
         assert model.load_ms is not None
         assert len(model.block(7)) == 7
@@ -41,13 +42,13 @@ def test_fresh_model_has_its_own_process_memory_and_first_run(files: Path) -> No
         assert cold.shape == (3,)
         own = model.peak_memory_mib()
     # PyTorch alone takes more than ONNX Runtime with this model.
-    with FreshModel(ModelSource(files / "float.pt", options=ONE_THREAD)) as model:
+    with closing(FreshModel(ModelSource(files / "float.pt", options=ONE_THREAD))) as model:
         assert own is not None
         assert (model.peak_memory_mib() or 0.0) > own + 50
 
 
 def test_fresh_model_says_so_when_its_process_ends(files: Path) -> None:
-    with FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD)) as model:
+    with closing(FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD))) as model:
         pid = model._process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

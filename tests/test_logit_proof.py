@@ -22,7 +22,6 @@ from edgeresnet.export.canonical import canonical_graph, weight_of
 from edgeresnet.export.encodings import ENCODINGS
 from edgeresnet.export.graph import QUANTIZE, array_of, constant, input_of, nodes_of
 from edgeresnet.export.logit_proof import LogitProof
-from edgeresnet.export.precisions import WRITTEN
 from edgeresnet.export.proof_images import proof_images
 from edgeresnet.export.stage import ONE_IMAGE
 from edgeresnet.logits import allowed_outside, compare_logits
@@ -32,6 +31,7 @@ from edgeresnet.precision import is_quantized
 from edgeresnet.quantize import quantize_checkpoint
 from edgeresnet.quantize.modules import QuantResNet
 from edgeresnet.targets import TARGETS
+from edgeresnet.targets.export_support import WRITTEN
 from tests.conftest import CPU_TARGETS, PROOF_IMAGES, make_checkpoint
 from tests.fakes import FakeSession
 

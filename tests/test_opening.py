@@ -116,8 +116,13 @@ def test_no_folder_is_left_when_the_layers_cannot_be_timed(
 def test_profile_works_when_the_system_tells_no_peak_memory(
     edgeresnet: CommandLine, files: Path, tmp_path: Path
 ) -> None:
-    """As on Windows, which has no module ``resource``."""
-    before = "import sys; sys.modules['resource'] = None"
+    """As on Windows, which has neither /proc nor a module ``resource``."""
+    before = """
+import sys
+sys.modules["resource"] = None
+from edgeresnet import latency
+latency.read_text = lambda path: ""
+"""
     found = edgeresnet("profile", files / "onnx-int8", "--json", "p.json", before=before)
     assert found.returncode == 0, found.stderr
     assert '"peak_memory_mib": null' in (tmp_path / "p.json").read_text()

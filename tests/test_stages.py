@@ -31,7 +31,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     monkeypatch.setattr(pipeline, "quantize_stage", lambda run, variant: None)
     monkeypatch.setattr(pipeline, "quantize_budgets", lambda run, variant: [], raising=False)
     monkeypatch.setattr(pipeline, "export_stage", lambda *arguments: None)
-    monkeypatch.setattr(pipeline, "_compare", lambda run, bundles: {"budgets": []})
+    monkeypatch.setattr(pipeline, "_compare", lambda *arguments: {"budgets": []})
 
     def run(data: str, weights: str, *overrides: str, fresh: bool = False) -> list[str]:
         path = tmp_path / "tiny.yaml"
@@ -76,7 +76,7 @@ def test_a_stage_reruns_when_weights_below_the_home_folder_change(
     assert ran("~/photos", "~/w.pt") == ["01-train"]
     narrow_weights(tmp_path / "w.pt", classes=2, size=16)
     assert ran("~/photos", "~/w.pt") == ["01-train"]
-    with pytest.raises(InputError, match=r"weights ~/gone\.pt do not exist"):
+    with pytest.raises(InputError, match=r"checkpoint ~/gone\.pt does not exist"):
         ran("~/photos", "~/gone.pt")
 
 

@@ -268,7 +268,7 @@ def test_a_cut_is_made_anew_when_data_or_input_changed_and_work_is_left_over(
 
     def untrained(model: nn.Module, *more: Any, resume_key: str, **others: Any) -> TrainResult:
         keys.append(resume_key)
-        return TrainResult(dict(model.state_dict()), 0.5, 1, [], 0.0)
+        return TrainResult(dict(model.state_dict()), 0.5, 1, [], 0.0, 1)
 
     monkeypatch.setattr(stage, "fit", untrained)
     source = replace(narrow_weights(tmp_path / "w.pt", classes=2), classes=("a", "b"))

@@ -1,7 +1,9 @@
 """Do `compare` and `profile` say the same of one model? From a tiny network to ResNet-50 at 224 px.
 
 Run it on a quiet machine: ``python -m tests.benchmarks.compare_and_profile [REPEATS]``. Weights are
-random (no kernel's time depends on them). Both commands run as users run them, in turn.
+random (no kernel's time depends on them). Both commands run as users run them, in turn: each
+comparison between two profiles, to which it is held. How far these two are from each other says
+what the machine's own unrest makes of such a ratio.
 """
 
 from __future__ import annotations
@@ -89,21 +91,25 @@ def ask(*arguments: object) -> dict[str, Any]:
 
 
 def main(repeats: int) -> None:
-    """Print medians of both, their ratio, and the figure with cold caches."""
-    table = Table("model", "target", "profile", "compare", "ratio", "cold", box=None)
+    """Print medians of both, of their ratios and of two profiles', and the figure when cold."""
+    columns = ("model", "target", "profile", "compare", "ratio", "unrest", "cold")
+    table = Table(*columns, box=None)
     with tempfile.TemporaryDirectory() as name:
         for (model, target), (baseline, candidate) in make_bundles(Path(name)).items():
-            alone, by_turns, cold = [], [], []
+            alone, rows = [ask("profile", candidate)["p50_ms"]], []
             for _ in range(repeats):
+                rows.append(ask("compare", baseline, candidate, "--limit", 10)["rows"][1])
                 alone.append(ask("profile", candidate)["p50_ms"])
-                row = ask("compare", baseline, candidate, "--limit", 10)["rows"][1]
-                by_turns.append(row["p50_ms"])
-                cold.append(row["cold_p50_ms"])
-            own, turns = statistics.median(alone), statistics.median(by_turns)
-            table.add_row(
-                model, target, f"{own:.3f}", f"{turns:.3f}", f"{turns / own:.3f}",
-                f"{statistics.median(cold):.3f}",
-            )  # fmt: skip
+            by_turns = [row["p50_ms"] for row in rows]
+            around = list(zip(alone, by_turns, alone[1:], strict=False))
+            figures = (
+                alone,
+                by_turns,
+                [2 * turn / (before + after) for before, turn, after in around],
+                [max(before, after) / min(before, after) for before, _, after in around],
+                [row["cold_p50_ms"] for row in rows],
+            )
+            table.add_row(model, target, *(f"{statistics.median(each):.3f}" for each in figures))
     console = Console()
     console.print(f"p50 in ms, INT8, batch 1, medians of {repeats}: {cpu_name()}")
     console.print(table)

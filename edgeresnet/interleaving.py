@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 BLOCKS = 20
 # Whoever had the turn before has left its data in the caches and the other threads asleep.
-DROPPED_RUNS, DROPPED_S = 3, 0.03
-BLOCK_S, LONGEST_BLOCK = 0.05, 100
+DROPPED_RUNS, DROPPED_S = 3, 0.05
+BLOCK_S, LONGEST_BLOCK = 0.1, 500
 
 
 def timed_block(run: Callable[[], object], runs: int) -> list[float]:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 MIN_WARMUP_RUNS, WINDOW = 5, 5
 STABLE_WITHIN = 0.05
 COLD_RUNS = 20
-# More than the last-level cache of any processor that a ResNet is likely to meet at the edge.
-EVICTED_MIB = 64
+# Read and written, more than the last-level cache of any processor that a ResNet is likely to meet
+# at the edge; and for one core, more than a second-level cache.
+COPIED_MIB, LEAST_MIB = 64, 4
 RESAMPLES = 2000
 # With fewer runs the 99th percentile lies at the largest sample, and no resampling goes beyond it.
 RUNS_FOR_P99 = 100
@@ -178,19 +179,20 @@ def measure(
         elapsed = time.perf_counter() - start
         if elapsed >= max_seconds or (len(samples) >= min_runs and elapsed >= min_seconds):
             break
-    cold = cold_ms(run, cold_runs) if cold_runs else None
+    # Before the caches are emptied, which takes memory that is not the model's.
     memory = peak_memory_mib()
+    cold = cold_ms(run, cold_runs) if cold_runs else None
     return Latency(np.array(samples), len(batch), len(warm), memory, cold_ms=cold)
 
 
 def cold_ms(run: Callable[[], object], runs: int) -> NDArray[np.float64]:
     """(runs,) milliseconds of calls that find the caches full of something else.
 
-    That is what a device sees that does other work between two images. Every core copies through
-    a buffer of its own before each call.
+    That is what a device sees that does other work between two images. Before each call every core
+    copies its part of `COPIED_MIB`, and enough to fill what caches it has for itself.
     """
     cores = usable_cores()
-    size = EVICTED_MIB * 2**20 // 2
+    size = max(COPIED_MIB // cores, LEAST_MIB) * 2**20
     buffers = [(np.ones(size, np.uint8), np.zeros(size, np.uint8)) for _ in range(cores)]
     samples = []
     with ThreadPoolExecutor(cores) as pool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from edgeresnet import latency
 from edgeresnet.accuracy import Predictions, accuracy, paired_difference, predict, wilson
 from edgeresnet.compare import compare
 from edgeresnet.dataset import InputSpec, open_dataset
@@ -115,8 +116,8 @@ def test_take_turns_drops_the_first_runs_of_a_block_when_they_are_cold() -> None
         time.sleep(0.001 if state["warm"] >= DROPPED_RUNS else 0.01)
 
     found = interleave({name: (lambda name=name: run(name)) for name in "ab"}, 10)
-    for latency in found.values():
-        assert latency.percentile_ms(99) < 9
+    for timed in found.values():
+        assert timed.percentile_ms(99) < 9
 
 
 def test_speedup_is_unmoved_when_the_machine_drifts() -> None:
@@ -179,3 +180,19 @@ def test_compare_gives_each_model_its_own_memory_and_first_run(files: Path) -> N
         rows = compare(models, dataset, Budgets(), rounds=2)["rows"]
     assert rows[1]["peak_memory_mib"] > rows[0]["peak_memory_mib"] + 50
     assert all(row["first_ms"] > 0 for row in rows)
+
+
+def test_peak_memory_is_the_models_and_not_that_of_emptying_the_caches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = [100.0]
+
+    def cold_ms(run: object, runs: int) -> np.ndarray:
+        memory[0] += 128
+        return np.ones(runs)
+
+    monkeypatch.setattr(latency, "cold_ms", cold_ms)
+    monkeypatch.setattr(latency, "peak_memory_mib", lambda: memory[0])
+    session = FakeSession(lambda batch: batch[:, :, 0, 0])
+    found = measure(session, np.zeros((1, 3, 8, 8), np.float32), min_seconds=0.0, cold_runs=3)
+    assert found.peak_memory_mib == 100

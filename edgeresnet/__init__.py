@@ -1,6 +1,6 @@
 """edgeresnet: from a trained ResNet to verified INT8 on an edge device."""
 
-from edgeresnet.process_environment import prepare
+from edgeresnet.device.machine.process_environment import prepare
 
 __version__ = "0.1.0"
 

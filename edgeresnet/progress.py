@@ -19,6 +19,8 @@ from rich.progress import (
 from typing_extensions import Self
 
 LOG_EVERY_S = 30.0
+# Set while a command runs for another machine, which prints the tables itself.
+SERVING = "EDGERESNET_SERVING"
 
 
 class TrainProgress:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeresnet.dataset import InputSpec
-from edgeresnet.options import TrainOptions
-from edgeresnet.standard_data import ArrayDataset
+from edgeresnet.device.data.standard import ArrayDataset
+from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.training import TrainOptions
 
 if TYPE_CHECKING:
-    from edgeresnet.dataset import Split
+    from edgeresnet.device.data.dataset import Split
 
 SPEC = InputSpec(8)
 CPU = torch.device("cpu")

@@ -17,13 +17,13 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 
 import torch
 
-from edgeresnet.checkpoint import Checkpoint, save_checkpoint
-from edgeresnet.dataset import InputSpec
-from edgeresnet.export import proof_images
-from edgeresnet.model import Widths, build_resnet
-from edgeresnet.options import QuantizeOptions
-from edgeresnet.quantize import quantize_checkpoint
-from edgeresnet.targets import TARGETS
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.host.export import proof_images
+from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
+from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.quantization import QuantizeOptions
 
 CLASSES = tuple(str(i) for i in range(10))
 # Those whose bundles run on any machine; TensorRT's have tests of their own.
@@ -86,7 +86,7 @@ def files(
     tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint, int8_checkpoint: Checkpoint
 ) -> Path:
     """A folder with float.pt, int8.pt and the four bundles TARGET-PRECISION."""
-    from edgeresnet.export import export_bundle
+    from edgeresnet.host.export.export_bundle import export_bundle
 
     folder = tmp_path_factory.mktemp("files")
     save_checkpoint(checkpoint, folder / "float.pt")
@@ -109,7 +109,7 @@ def edgeresnet(tmp_path: Path) -> CommandLine:
     def run(
         *arguments: object, before: str = "", timeout: int = 300
     ) -> subprocess.CompletedProcess[str]:
-        code = f"{before}\nfrom edgeresnet.cli import main\nmain()"
+        code = f"{before}\nfrom edgeresnet.cli.app import main\nmain()"
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             capture_output=True, text=True, cwd=tmp_path, check=False, timeout=timeout,

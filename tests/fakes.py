@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgeresnet.dataset import InputSpec
-from edgeresnet.opening import Opened
-from edgeresnet.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
+from edgeresnet.device.session import Opened
+from edgeresnet.device.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
+from edgeresnet.settings.inputs import InputSpec
 
 
 class FakeSession:
@@ -94,5 +94,5 @@ def read_brightness(spec: InputSpec, wrong: int = 0) -> Callable[[np.ndarray], n
 
 
 def opened(name: str, session: FakeSession, spec: InputSpec, target: str = "onnx") -> Opened:
-    """A fake session as `edgeresnet.opening.open_model` yields it."""
+    """A fake session as `edgeresnet.api.opening.open_model` yields it."""
     return Opened(name, target, "cpu", "fp32", session, spec, False, None, None, 1.0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edgeresnet import __version__
-from edgeresnet.cli_options import show
+from edgeresnet.cli.output import show
 from edgeresnet.report.tables import devices_table
 from tests.conftest import REPOSITORY
 
@@ -37,8 +37,8 @@ DISTRIBUTIONS = {
     "typing_extensions": {"typing-extensions"},
     "yaml": {"pyyaml"},
 }
-# far_end.py runs in Pythons that have nothing but pip, and takes what is there.
-FOREIGN_TO = {"far_end.py": {"packaging", "pip"}}
+# probe.py runs in Pythons that have nothing but pip, and takes what is there.
+FOREIGN_TO = {"probe.py": {"packaging", "pip"}}
 
 
 def pyproject() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet import __version__
-from edgeresnet.standard_data import standard_files
+from edgeresnet.device.data.standard import standard_files
 from tests.conftest import REPOSITORY
 
 # JetPack 6 has Python 3.10.

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from edgeresnet.budgets import figure_text
+from edgeresnet.results import figure_text
 
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
@@ -260,3 +260,16 @@ def devices_table(result: Mapping[str, Any]) -> Table:
             lines = [f"{target['reason']}", f"{target['fix']}"]
         table.add_row(target["name"], target["version"] or "–", "\n".join(lines))
     return table
+
+
+def share_lines(placement: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for people."""
+    parts = []
+    for share in placement:
+        of_macs = share["macs_share"]
+        work = "" if of_macs is None else f", {100 * of_macs:.1f} % of the multiply-accumulates"
+        parts.append(
+            f"{share['unit']} {share['precision']}: {share['layers']} layers "
+            f"({100 * share['layers_share']:.0f} %){work}"
+        )
+    return ["ran on " + "; ".join(parts)] if parts else []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.standard_data import standard_files
+from edgeresnet.device.data.standard import standard_files
 from tests.conftest import CommandLine
 
 SCRIPT = Path(__file__).parent / "make_root.sh"

@@ -20,13 +20,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from edgeresnet.checkpoint import Checkpoint
-from edgeresnet.dataset import InputSpec
-from edgeresnet.device import cpu_name
-from edgeresnet.export import export_bundle, proof_images
-from edgeresnet.model import Widths, build_resnet
-from edgeresnet.options import QuantizeOptions
-from edgeresnet.quantize import quantize_checkpoint
+from edgeresnet.device.machine.environment import cpu_name
+from edgeresnet.host.export import proof_images
+from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CLASSES, CPU_TARGETS
 
 # Architecture, stem, share of its channels, pixels.
@@ -81,7 +82,7 @@ def make_bundles(folder: Path) -> dict[tuple[str, str], tuple[Path, Path]]:
 
 def ask(*arguments: object) -> dict[str, Any]:
     """The JSON of a command."""
-    command = [sys.executable, "-c", "from edgeresnet.cli import main; main()"]
+    command = [sys.executable, "-c", "from edgeresnet.cli.app import main; main()"]
     done = subprocess.run(
         [*command, *map(str, arguments), "--json", "-", "--quiet"],
         stdout=subprocess.PIPE, text=True, check=True,

@@ -22,13 +22,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from edgeresnet.export import export_bundle
-from edgeresnet.interleaving import interleave, speedup
-from edgeresnet.options import QuantizeOptions
-from edgeresnet.quantize import quantize_checkpoint
-from edgeresnet.targets import TARGETS
-from edgeresnet.targets.onnx import optimized_graph
-from edgeresnet.targets.protocol import RunOptions
+from edgeresnet.device.measure.interleaving import interleave, speedup
+from edgeresnet.device.targets.onnxruntime_session import optimized_graph
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 
 SIZE, CALIBRATION = 224, 16

@@ -16,15 +16,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from edgeresnet.checkpoint import Checkpoint
-from edgeresnet.interleaving import interleave, speedup
-from edgeresnet.latency import noise
-from edgeresnet.model import count_layers
-from edgeresnet.options import PruneOptions
-from edgeresnet.prune.criteria import Evidence
-from edgeresnet.prune.measuring import int8_model_path
-from edgeresnet.prune.shaping import Shaper
-from edgeresnet.targets import TARGETS, RunOptions
+from edgeresnet.device.measure.interleaving import interleave, speedup
+from edgeresnet.device.targets.noise import noise
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.pruning.criteria import Evidence
+from edgeresnet.host.pruning.cut_to_budget import Shaper
+from edgeresnet.host.quantization.latency_probe import int8_model_path
+from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.pruning import PruneOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 
 SHARES = (1.0, 0.5, 0.25)

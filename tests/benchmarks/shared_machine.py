@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 
-from edgeresnet.cpu import cpu_quota, default_threads
-from edgeresnet.device import cpu_name
-from edgeresnet.process_environment import GNU_SPINNING, POLICY, SPINNING
+from edgeresnet.device.machine.cpu import cpu_quota, default_threads
+from edgeresnet.device.machine.environment import cpu_name
+from edgeresnet.device.machine.process_environment import GNU_SPINNING, POLICY, SPINNING
 
 NEIGHBOURS = (0, 1, 2)
 # Whoever ends this process ends its children: they look whether their parent is still there.
@@ -31,10 +31,10 @@ while os.getppid() == {os.getpid()}:
 """
 TRAINING = """
 import time
-from edgeresnet.dataset import InputSpec, open_dataset
-from edgeresnet.model import build_resnet
-from edgeresnet.options import TrainOptions
-from edgeresnet.train import fit
+from edgeresnet.device.data.dataset import InputSpec, open_dataset
+from edgeresnet.host.models.resnet import build_resnet
+from edgeresnet.settings.training import TrainOptions
+from edgeresnet.host.training.fit import fit
 train_set, val_set = (open_dataset("digits", split, limit=640) for split in ("train", "val"))
 model = build_resnet("resnet18", 10, "small")
 options = TrainOptions(epochs=1, batch_size=64, lr=0.05, augment="shift")

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from edgeresnet.convolution import MatmulWeightGradients
+from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 
 BATCH = 128
 SIZES = (32, 40, 48, 64)

@@ -1,0 +1,108 @@
+"""The command line: which commands there are, and how their errors end. Imports nothing heavy.
+
+A command's module is imported when the command is asked for, so that ``--help`` costs no more than
+what prints it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from edgeresnet import __version__
+from edgeresnet.errors import CheckError, EdgeResNetError, MissingError
+
+HOST_FIX = "pip install 'edgeresnet[host]'"
+HOST_PACKAGES = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklearn"}
+# Each is a function of its name in the module of its name, whose docstring begins with this line.
+COMMANDS = {
+    "train": "Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it "
+    "was.",
+    "prune": "Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back.",
+    "quantize": "Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop.",
+    "export": "Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own "
+    "graph.",
+    "build": "Compile a bundle for a device of this machine, into BUNDLE/engines.",
+    "profile": "Latency, throughput, memory and energy of a model on a device.",
+    "evaluate": "Top-1 and top-5 of a model, with a confidence interval, for each class too.",
+    "compare": "Accuracy and latency before and after, measured by turns; exit 1 over a budget.",
+    "inspect": "Layers, widths, multiply-accumulates, parameters and precision of each.",
+    "devices": "What this machine can run on, and how to get what is missing.",
+    "run": "Run a whole recipe: train, quantize, export, compare. Goes on where it was "
+    "interrupted.",
+}
+
+
+class LazyCommands(TyperGroup):
+    """A group whose commands are only names and one line of help until one is to run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, text in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=text))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, with its options, and what remains of the arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+
+def load_command(name: str) -> Any:
+    """One of ``COMMANDS`` with its options."""
+    module = import_module(f"edgeresnet.cli.{name}")
+    single = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+    single.command(name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=LazyCommands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Takes a trained ResNet to verified INT8 on an edge device, and measures it there.",
+    epilog="Begin with: edgeresnet run recipes/quickstart.yaml",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors that the user can mend become one message and an exit code."""
+    from edgeresnet.progress import SERVING
+
+    if SERVING in os.environ:
+        from edgeresnet.remote.probe import end_with_stdin
+
+        end_with_stdin()
+    try:
+        app()
+    except EdgeResNetError as error:
+        label = {CheckError: "failed", MissingError: "missing"}.get(type(error), "error")
+        typer.echo(f"{label}: {error.cause}\nfix: {error.fix}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in HOST_PACKAGES:
+            raise
+        typer.echo(f"missing: this command needs {error.name}\nfix: {HOST_FIX}", err=True)
+        sys.exit(MissingError.exit_code)

@@ -1,0 +1,59 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+import typer
+
+from edgeresnet.api.evaluate import evaluate_model
+from edgeresnet.cli.on import result_from
+from edgeresnet.cli.options import (
+    AllowFallback,
+    DeviceName,
+    ImageSize,
+    Json,
+    Limit,
+    MaybeData,
+    Model,
+    On,
+    Quiet,
+    SkipBroken,
+    Threads,
+)
+from edgeresnet.cli.output import show
+
+EXAMPLE = "edgeresnet evaluate bundle --data photos"
+
+
+def evaluate(
+    context: typer.Context,
+    model: Model,
+    data: MaybeData = None,
+    device: DeviceName = None,
+    limit: Limit = None,
+    threads: Threads = None,
+    image_size: ImageSize = None,
+    skip_broken: SkipBroken = False,
+    allow_fallback: AllowFallback = False,
+    on: On = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
+    from edgeresnet.report.tables import evaluate_table, share_lines
+
+    if on:
+        result = result_from(on, context, [model], data=data, needs_data=True, quiet=quiet)
+    else:
+        from edgeresnet.settings.measuring import RunOptions
+
+        result = evaluate_model(
+            model, data, device, limit,
+            RunOptions(threads=threads, allow_fallback=allow_fallback), image_size,
+            skip_broken=skip_broken, quiet=quiet,
+        )  # fmt: skip
+    if json:
+        from edgeresnet.files import write_json
+
+        write_json(result, json)
+    placed = share_lines(result.get("placement", ()))
+    show(evaluate_table(result), *placed, quiet=quiet, json=json)

@@ -1,0 +1,120 @@
+"""The command export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edgeresnet.api.data import known_data
+from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, SkipBroken
+from edgeresnet.cli.output import expanded, show, speaker
+from edgeresnet.device.targets.precision import WIDE
+from edgeresnet.errors import InputError
+from edgeresnet.run.folder import newest_checkpoint
+
+PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
+
+EXAMPLE = "edgeresnet export photos-int8.pt --target openvino --int8 -o bundle"
+
+
+def export(
+    checkpoint: Annotated[
+        Optional[str],
+        typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", help="onnx, openvino, tensorrt or qnn.")
+    ] = "onnx",
+    output: Annotated[
+        Optional[Path],
+        typer.Option("--output", "-o", help="Bundle folder to write.", callback=expanded),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Integer kernels throughout.")] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Half precision; tensorrt: also around --int8.")
+    ] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16, on a device with it.")] = False,
+    a16: Annotated[
+        bool, typer.Option("--a16", help="qnn: 16-bit activations with --int8 weights.")
+    ] = False,
+    batch: Annotated[
+        str, typer.Option("--batch", help="One size, or smallest:best:largest as 1:8:32.")
+    ] = "1",
+    embed_preprocess: Annotated[
+        bool, typer.Option("--embed-preprocess", help="uint8 NHWC input, normalization inside.")
+    ] = False,
+    data: MaybeData = None,
+    calibration_images: Annotated[
+        int, typer.Option("--calibration-images", help="For a float CKPT with --int8.", min=1)
+    ] = 512,
+    arch: Arch = None,
+    image_size: ImageSize = None,
+    limit: Limit = None,
+    skip_broken: SkipBroken = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
+    precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
+    from edgeresnet.device.bundle.bundle import check_replaceable
+    from edgeresnet.device.targets.export_support import check_export
+    from edgeresnet.settings.export import BatchRange
+
+    batches = BatchRange.parse(batch)
+    check_export(target, precision, batches, embed_preprocess=embed_preprocess)
+    if data is not None:
+        from edgeresnet.device.data.open import open_dataset
+
+        open_dataset(data, "val", limit=1)
+    source = checkpoint or str(newest_checkpoint(precision))
+    out_dir = output or Path(f"{Path(source).stem.replace(':', '-')}-{target}-{precision}")
+    check_replaceable(out_dir)
+    from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle
+    from edgeresnet.host.models.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(source, arch=arch, image_size=image_size)
+    if int8 and loaded.precision == "fp32":
+        from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+        from edgeresnet.settings.quantization import QuantizeOptions
+
+        # GPUs and NPUs have no 8-bit products that saturate: weights may have all their bits.
+        options = QuantizeOptions(
+            method="ptq", calibration_images=calibration_images,
+            weight_bits=8 if target in ("tensorrt", "qnn") else QuantizeOptions.weight_bits,
+        )  # fmt: skip
+        loaded, _ = quantize_checkpoint(
+            loaded, data=known_data(data, loaded.data, source), options=options, limit=limit,
+            skip_broken=skip_broken, progress=not quiet, on_step=speaker(quiet),
+        )  # fmt: skip
+    bundle = export_bundle(
+        loaded, target=target, precision=precision, out_dir=out_dir, data=data,
+        options=ExportOptions(batches, embed_preprocess), on_step=speaker(quiet),
+    )  # fmt: skip
+    proof = bundle.manifest.proof
+    kernels = ", ".join(f"{n} {op}" for op, n in proof.get("integer_kernels", {}).items())
+    proven = f"; in integer kernels: {kernels}" if kernels else ""
+    line = (
+        f"logits within {proof['largest_difference']:.2g} of PyTorch's on {proof['images']} images "
+        f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g}){proven}\n{bundle.path}"
+    )
+    show(line, quiet=quiet, json=None)
+
+
+def _precision(target: str, given: dict[str, bool]) -> str:
+    """The one that is given; ``int8+fp16`` of the pair, which only TensorRT has."""
+    names = [name for name, wanted in given.items() if wanted]
+    if names == ["int8", "fp16"] and target == "tensorrt":
+        return "int8+fp16"
+    if "a16" in names:
+        if names == ["int8", "a16"] and target == "qnn":
+            return WIDE
+        raise InputError(
+            "--a16 is for 8-bit weights on target qnn", "give --target qnn --int8 --a16."
+        )
+    if len(names) > 1:
+        raise InputError(
+            "more than one precision is given",
+            "give one of --int8, --fp16, --bf16; --int8 --fp16 is for --target tensorrt.",
+        )
+    return names[0] if names else ("fp16" if target == "qnn" else "fp32")

@@ -1,0 +1,79 @@
+"""``--on``: the command that was given, told again to another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgeresnet.cli.output import say, speaker
+
+# What the near side does itself, or says in the far side's own paths.
+NEAR_OPTIONS = {"on", "json", "quiet", "data"}
+
+
+def result_from(
+    on: str,
+    context: typer.Context,
+    models: Sequence[Path],
+    *,
+    data: str | None = None,
+    needs_data: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Run the command of this context on another machine.
+
+    Args:
+        on: ``ssh://[user@]host[:port]``.
+        context: of the command; every option that was given goes along.
+        models: its arguments.
+        data: DATA SPEC that was given; None takes what the first model remembers.
+        needs_data: whether the command looks at images.
+        quiet: no progress.
+
+    Returns:
+        The command's JSON. Where there is none, the far side has said why, and this process exits
+        as that one did.
+    """
+    from edgeresnet.remote.command import Job, run_there
+    from edgeresnet.remote.ssh import Address
+
+    address = Address.parse(on)
+    spec = (data or _remembered(models)) if needs_data else None
+    options = [*given_options(context), *(["--quiet"] if quiet else [])]
+    job = Job(
+        str(context.info_name), tuple(options), tuple(models), spec, context.params.get("limit")
+    )
+    outcome = run_there(address, job, speaker(quiet))
+    if outcome.result is None:
+        for line in outcome.errors or (f"{address}: {job.command} gave no result",):
+            say(line)
+        raise typer.Exit(outcome.code or 1)
+    return outcome.result
+
+
+def given_options(context: typer.Context) -> list[str]:
+    """The options that the user gave, as on a command line, without those of the near side."""
+    given: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        wanted = parameter.param_type_name == "option" and name not in NEAR_OPTIONS
+        if not wanted or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            given.append((parameter.opts if value else parameter.secondary_opts)[0])
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            given += [parameter.opts[0], str(one)]
+    return given
+
+
+def _remembered(models: Sequence[Path]) -> str | None:
+    from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+
+    bundles = [path for path in models if (path / MANIFEST).is_file()]
+    return next((d for path in bundles if (d := load_bundle(path).manifest.data)), None)

@@ -1,0 +1,58 @@
+"""The command run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edgeresnet.cli.options import Json, Quiet, Strict
+from edgeresnet.cli.output import (
+    enforce,
+    enforce_measured,
+    expanded,
+    show_comparison,
+    show_unmeasured,
+    speaker,
+)
+from edgeresnet.run.folder import RUNS_DIR
+
+EXAMPLE = "edgeresnet run recipes/quickstart.yaml --set train.epochs=2 -o runs/short"
+
+
+def run(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="YAML file; see recipes/.", callback=expanded),
+    ],
+    settings: Annotated[
+        Optional[list[str]], typer.Option("--set", help="key=value over the recipe's, repeatable.")
+    ] = None,
+    output: Annotated[
+        Optional[Path],
+        typer.Option("--output", "-o", help="Run folder; default runs/NAME.", callback=expanded),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Keep finished stages, or run all again.")
+    ] = True,
+    device: Annotated[Optional[str], typer.Option("--device", help="To measure on.")] = None,
+    strict: Strict = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a whole recipe: train, quantize, export, compare. Goes on where it was interrupted."""
+    from edgeresnet.run.recipe import load_recipe
+
+    overrides = [*(settings or []), *([f"compare.device={device}"] if device else [])]
+    overrides += ["budgets.strict=true"] if strict else []
+    loaded = load_recipe(recipe, overrides)
+    from edgeresnet.run.runner import RESULTS, run_recipe
+
+    run_dir = output or RUNS_DIR / loaded.name
+    result = run_recipe(loaded, run_dir, fresh=not resume, progress=not quiet, say=speaker(quiet))
+    show_comparison(result, json, quiet)
+    speaker(quiet)(f"results: {run_dir / RESULTS}")
+    show_unmeasured(result, quiet)
+    enforce(result)
+    enforce_measured(result, loaded.budgets.given())

@@ -1,0 +1,193 @@
+"""The folder that travels: manifest, model, golden inputs and logits. Only this module reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeresnet.device.bundle.manifest import FORMAT_VERSION, Manifest
+from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.errors import InputError
+from edgeresnet.settings.export import BatchRange, BuildOptions
+from edgeresnet.settings.inputs import InputSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MANIFEST, GOLDEN = "manifest.json", "golden.npz"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files are what the manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The file that the runtime opens."""
+        return self.path / self.manifest.model
+
+    def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Images (n, H, W, 3) uint8 and the logits (n, classes) float32 they must give."""
+        with np.load(self.path / GOLDEN) as stored:
+            return stored["images"], stored["logits"]
+
+
+def write_bundle(
+    out_dir: Path,
+    manifest: Manifest,
+    files: Mapping[str, Path],
+    golden_images: NDArray[np.uint8],
+    golden_logits: NDArray[np.float32],
+) -> Bundle:
+    """Write a bundle whole or not at all, in place of an older one.
+
+    Args:
+        out_dir: the bundle's folder.
+        manifest: ``files`` is filled in here.
+        files: name in the bundle and where it lies now.
+        golden_images: (n, H, W, 3) uint8.
+        golden_logits: (n, classes) float32.
+
+    Raises:
+        InputError: ``out_dir`` is something else than a bundle.
+    """
+    check_replaceable(out_dir)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        for name, source in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, partial / name)
+        np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
+        hashes = {name: _sha256(partial / name) for name in [*files, GOLDEN]}
+        manifest = replace(manifest, files=hashes)
+        (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        replace_folder(partial, out_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Bundle(out_dir, manifest)
+
+
+def check_replaceable(out_dir: Path) -> None:
+    """Refuse to overwrite what is not a bundle."""
+    if out_dir.exists() and not (out_dir / MANIFEST).is_file():
+        if out_dir.is_dir() and not any(out_dir.iterdir()):
+            return
+        raise InputError(f"{out_dir} exists and is not a bundle", "give another -o folder.")
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Move ``new`` to ``place``; what was there goes only when the new one stands."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def build_options(
+    spec: InputSpec, batch: BatchRange, *, pixels: bool, sparse: bool
+) -> BuildOptions:
+    """How an engine for such inputs is compiled.
+
+    Args:
+        spec: gives the image size.
+        batch: sizes that it takes.
+        pixels: (H, W, 3) uint8 inputs, normalized inside.
+        sparse: the weights are 2:4 sparse.
+    """
+    size = spec.image_size
+    shape = (size, size, 3) if pixels else (3, size, size)
+    return BuildOptions((batch.smallest, batch.best, batch.largest), shape, sparse=sparse)
+
+
+def record_engines(bundle: Bundle) -> Bundle:
+    """Write what lies in the bundle's engines folder into its manifest, with its hashes."""
+    engines = sorted(path for path in (bundle.path / ENGINES).iterdir() if path.is_file())
+    hashes = {f"{ENGINES}/{path.name}": _sha256(path) for path in engines}
+    others = {n: h for n, h in bundle.manifest.files.items() if not n.startswith(f"{ENGINES}/")}
+    manifest = replace(bundle.manifest, files={**others, **hashes})
+    partial = bundle.path / f".{MANIFEST}.partial"
+    partial.write_text(manifest.to_json(), encoding="utf-8")
+    partial.replace(bundle.path / MANIFEST)
+    return Bundle(bundle.path, manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What a bundle says about itself; its other files are not looked at.
+
+    Raises:
+        InputError: not there, not a bundle, or of a newer format.
+    """
+    if not path.is_dir():
+        raise InputError(f"bundle {path} does not exist", "check the path, or export it first.")
+    manifest_path = path / MANIFEST
+    if not manifest_path.is_file():
+        raise InputError(
+            f"{path} has no {MANIFEST}, so it is not a bundle",
+            "give the folder that edgeresnet export wrote.",
+        )
+    try:
+        text = manifest_path.read_text(encoding="utf-8")
+        version = int(json.loads(text)["format_version"])
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{path} has bundle format {version}; this edgeresnet reads up to {FORMAT_VERSION}",
+                "install a newer edgeresnet here, or export with this one.",
+            )
+        return Manifest.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{manifest_path} is damaged: {error!r}", "copy the bundle again."
+        ) from error
+
+
+def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
+    """Read a bundle and check every file against its hash.
+
+    Args:
+        path: the bundle's folder.
+        check_engines: False where they are about to be built anew. One that has been removed
+            is never missed.
+
+    Raises:
+        InputError: not there, not a bundle, of a newer format, incomplete or altered.
+    """
+    manifest = read_manifest(path)
+    for name, expected in manifest.files.items():
+        file_path = path / name
+        is_engine = name.startswith(f"{ENGINES}/")
+        if is_engine and not (check_engines and file_path.is_file()):
+            continue
+        if not file_path.is_file():
+            raise InputError(f"{file_path} is missing", "copy the whole bundle again.")
+        if _sha256(file_path) != expected:
+            raise InputError(
+                f"{file_path} is not the file that was "
+                f"{'built' if is_engine else 'exported'} (its sha256 differs)",
+                f"build it again: edgeresnet build {path}."
+                if is_engine
+                else "copy the bundle again.",
+            )
+    return Bundle(path, manifest)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,78 @@
+"""What a bundle says about itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.inputs import InputSpec
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says about itself; `manifest.json` in the same order.
+
+    Attributes:
+        golden_tolerance: largest logit difference, as a share of the golden logits' range; what
+            counts where there is no ``logit_bound``.
+        layers: {name, op, out_channels, macs, parameters, precision} each.
+        proof: what the export saw: fused kernels, difference from PyTorch.
+        files: sha256 of every other file.
+        logit_bound: how far, in logits, rounding may move a logit on any device; None in bundles
+            that were written before there was one.
+    """
+
+    target: str
+    precision: str
+    arch: str
+    stem: str
+    classes: tuple[str, ...]
+    input_spec: InputSpec
+    embed_preprocess: bool
+    batch: BatchRange
+    model: str
+    parameters: int
+    macs: int
+    golden_tolerance: float
+    data: str | None
+    proof: dict[str, Any]
+    provenance: dict[str, Any]
+    widths: dict[str, Any]
+    layers: tuple[dict[str, Any], ...]
+    files: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+    logit_bound: float | None = None
+
+    def to_json(self) -> str:
+        """Indented for a reader."""
+        values = {"format_version": self.format_version, **vars(self)}
+        values["input_spec"] = self.input_spec.to_dict()
+        values["batch"] = vars(self.batch)
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def description(self) -> dict[str, Any]:
+        """The JSON contract of ``inspect``."""
+        keys = ("arch", "stem", "parameters", "macs", "target", "precision", "data", "proof")
+        return {
+            **{key: getattr(self, key) for key in keys},
+            "classes": list(self.classes),
+            "image_size": self.input_spec.image_size,
+            "widths": self.widths,
+            "pruning": self.provenance.get("pruning"),
+            "layers": list(self.layers),
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""
+        values = json.loads(text)
+        values["classes"] = tuple(values["classes"])
+        values["layers"] = tuple(values["layers"])
+        values["input_spec"] = InputSpec.from_dict(values["input_spec"])
+        values["batch"] = BatchRange(**values["batch"])
+        values.setdefault("logit_bound", None)
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})

@@ -1,0 +1,149 @@
+"""Images to arrays: the only evaluation preprocessing, host and device (Pillow + numpy)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from edgeresnet.device.data.preprocess import normalize, to_pixels
+from edgeresnet.device.machine.cpu import default_threads
+from edgeresnet.errors import InputError
+from edgeresnet.settings.inputs import InputSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Split = Literal["train", "val"]
+# Of data that comes without a split of its own.
+VALIDATION_SHARE = 0.2
+
+
+class Dataset(Protocol):
+    """Labelled images in a fixed order.
+
+    Attributes:
+        name: the DATA SPEC it was opened by.
+        classes: class names; ``labels`` index them.
+        labels: (n,) int64.
+        skipped: broken files that were left out.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def split(self) -> Split: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+    @property
+    def skipped(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image:
+        """Decode one image; InputError names a broken file."""
+        ...
+
+    def file_name(self, index: int) -> str:
+        """What to call the image in a message."""
+        ...
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """Only these images, in this order."""
+        ...
+
+
+def batches(
+    dataset: Dataset,
+    spec: InputSpec,
+    batch_size: int,
+    *,
+    raw: bool = False,
+    workers: int | None = None,
+) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+    """The data set in order, decoded by parallel threads a bounded way ahead.
+
+    Args:
+        dataset: what to read.
+        spec: how an image becomes an input.
+        batch_size: images a batch; the last one may be smaller.
+        raw: leave normalization out.
+        workers: threads; None takes one for each processor that the CPU quota pays for.
+
+    Yields:
+        ((n, 3, H, W) float32, or (n, H, W, 3) uint8 if ``raw``, and labels (n,) int64).
+    """
+    threads = workers or default_threads()
+    ahead = max(2 * batch_size, 4 * threads)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[NDArray[np.uint8]]] = deque()
+        upcoming = iter(range(len(dataset)))
+
+        def decode(index: int) -> NDArray[np.uint8]:
+            return to_pixels(dataset.image(index), spec)
+
+        try:
+            for start in range(0, len(dataset), batch_size):
+                labels = dataset.labels[start : start + batch_size]
+                while len(waiting) < ahead and (index := next(upcoming, None)) is not None:
+                    waiting.append(pool.submit(decode, index))
+                pixels = np.stack([waiting.popleft().result() for _ in labels])
+                yield (pixels if raw else normalize(pixels, spec)), labels
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def balanced_subset(dataset: Dataset, limit: int, seed: int) -> Dataset:
+    """``limit`` images drawn with ``seed``, as even over the classes as they come."""
+    if limit >= len(dataset):
+        return dataset
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(dataset))
+    # Rank within the class first: the k-th image of every class before the k+1-th of any.
+    seen = np.zeros(len(dataset.classes), np.int64)
+    rank = np.empty(len(dataset), np.int64)
+    for index in order:
+        label = dataset.labels[index]
+        rank[index] = seen[label]
+        seen[label] += 1
+    chosen = order[np.argsort(rank[order], kind="stable")][:limit]
+    return dataset.subset(sorted(int(i) for i in chosen))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Which images with which labels, in 16 hex digits; for provenance."""
+    digest = hashlib.sha256("\n".join(dataset.classes).encode())
+    digest.update(np.ascontiguousarray(dataset.labels).tobytes())
+    for index in range(len(dataset)):
+        digest.update(dataset.file_name(index).encode())
+    return digest.hexdigest()[:16]
+
+
+def check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Refuse data whose classes are not the network's.
+
+    Names may differ (a foreign checkpoint has none), but then order and number must fit.
+
+    Raises:
+        InputError: numbers differ, or the same names stand in another order.
+    """
+    if len(dataset.classes) != len(classes):
+        raise InputError(
+            f"the model has {len(classes)} classes, but data {dataset.name} has "
+            f"{len(dataset.classes)}",
+            "give the --data that the model was trained for, or train it on this data first: "
+            "edgeresnet train --weights CKPT --data DATA.",
+        )
+    if set(dataset.classes) == set(classes) and tuple(dataset.classes) != tuple(classes):
+        raise InputError(
+            f"data {dataset.name} has the model's classes in another order",
+            "rename the class folders so that their sorted order is the model's.",
+        )

@@ -1,0 +1,83 @@
+"""Where labelled images come from: embedded, standard and users' own data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset
+from edgeresnet.device.data.folder import FolderDataset, open_folder
+from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
+from edgeresnet.device.machine.cpu import default_threads
+from edgeresnet.errors import InputError
+from edgeresnet.files import from_home
+
+SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "cifar10": cifar10,
+}
+
+
+def open_source(spec: str, split: Split, seed: int) -> Dataset:
+    """The whole split of a DATA SPEC; see `edgeresnet.device.data.open.open_dataset`."""
+    if spec in SOURCES:
+        return SOURCES[spec](split, seed)
+    path = from_home(spec)
+    if path.is_dir():
+        return open_folder(spec, path, split, seed)
+    known = ", ".join(SOURCES)
+    if path.exists():
+        raise InputError(f"data {spec} is a file", f"give a folder of class folders, or {known}.")
+    raise InputError(f"data {spec} does not exist", f"give a folder of class folders, or {known}.")
+
+
+def without_broken(dataset: Dataset) -> Dataset:
+    """Decode everything once and leave out what cannot be read."""
+    if not isinstance(dataset, FolderDataset):
+        return dataset
+
+    def readable(index: int) -> bool:
+        try:
+            dataset.image(index)
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(default_threads()) as pool:
+        fine = list(pool.map(readable, range(len(dataset))))
+    broken = tuple(dataset.file_name(i) for i, ok in enumerate(fine) if not ok)
+    if len(broken) == len(dataset):
+        raise InputError(f"data {dataset.name}: no image is readable", "give another folder.")
+    return replace(dataset.subset([i for i, ok in enumerate(fine) if ok]), skipped=broken)
+
+
+def open_dataset(
+    spec: str,
+    split: Split,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_broken: bool = False,
+) -> Dataset:
+    """Open a DATA SPEC.
+
+    Args:
+        spec: ``digits``, ``fashion-mnist``, ``cifar10`` or an image folder.
+        split: training or validation part.
+        limit: take only so many images, drawn with ``seed``, even over the classes.
+        seed: of the draw and of a split by file name.
+        skip_broken: check every image first and leave the unreadable ones out.
+
+    Raises:
+        InputError: the data is not there or not usable.
+        MissingError: a package that reads it is not installed.
+    """
+
+    dataset = open_source(spec, split, seed)
+    if limit is not None:
+        if limit < 1:
+            raise InputError(f"limit {limit} leaves no image", "give --limit of 1 or more.")
+        dataset = balanced_subset(dataset, limit, seed)
+    return without_broken(dataset) if skip_broken else dataset

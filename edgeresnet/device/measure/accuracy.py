@@ -1,0 +1,164 @@
+"""How often a session is right, and how sure that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeresnet.device.data.dataset import Dataset, batches
+from edgeresnet.device.data.preprocess import normalize
+from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.device.session import check_outputs
+from edgeresnet.device.targets.padding import run_padded
+from edgeresnet.errors import CheckError
+from edgeresnet.settings.inputs import InputSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeresnet.device.targets.protocol import Session
+
+Z95 = 1.959963984540054
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a session answered.
+
+    Attributes:
+        logits: (n, classes) float32.
+        labels: (n,) int64.
+        preprocess_ms: for one image, mean (decoding aside).
+        run_ms: for one image, mean.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    preprocess_ms: float
+    run_ms: float
+
+    def correct(self, k: int = 1) -> NDArray[np.bool_]:
+        """(n,) whether the label is among the k largest logits."""
+        own = self.logits[np.arange(len(self.labels)), self.labels][:, None]
+        # Ties count against the label, so a network that answers the same for all classes is wrong.
+        larger = (self.logits >= own).sum(1)
+        result: NDArray[np.bool_] = larger <= k
+        return result
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares in [0, 1] of ``n`` images."""
+
+    n: int
+    top1: float
+    top5: float
+    top1_interval: tuple[float, float]
+    per_class: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures of the JSON contract."""
+        return {
+            "n": self.n,
+            "top1": self.top1,
+            "top5": self.top5,
+            "top1_interval": list(self.top1_interval),
+        }
+
+
+def predict(
+    session: Session,
+    dataset: Dataset,
+    spec: InputSpec,
+    *,
+    embed_preprocess: bool = False,
+    on_images: Callable[[int], object] | None = None,
+) -> Predictions:
+    """Run every image of a data set through a session.
+
+    Args:
+        session: takes any batch; the last one is padded.
+        dataset: labelled images.
+        spec: how an image becomes an input.
+        embed_preprocess: the session takes uint8 NHWC pixels.
+        on_images: called with the number of images done, for progress.
+
+    Raises:
+        InputError: the session does not give a logit for each class of the data.
+        CheckError: a logit is NaN or infinite.
+    """
+    check_outputs("the model", session.classes, dataset)
+    smallest, largest = session.batch_sizes
+    size = min(max(smallest, EVALUATION_BATCH), largest)
+    logits: list[NDArray[np.float32]] = []
+    preprocess_s = run_s = 0.0
+    for pixels, _ in batches(dataset, spec, size, raw=True):
+        start = time.perf_counter()
+        inputs = pixels if embed_preprocess else normalize(pixels, spec)
+        prepared = time.perf_counter()
+        logits.append(run_padded(session, inputs))
+        check_outputs("the model", logits[-1].shape[1], dataset)
+        preprocess_s += prepared - start
+        run_s += time.perf_counter() - prepared
+        if on_images is not None:
+            on_images(len(pixels))
+    together = np.concatenate(logits)
+    if not np.isfinite(together).all():
+        index = int(np.flatnonzero(~np.isfinite(together).all(axis=1))[0])
+        raise CheckError(
+            f"the model gives NaN or infinite logits for {dataset.file_name(index)}",
+            "quantize and export it again; if it stays, the checkpoint itself overflows.",
+        )
+    n = len(dataset)
+    return Predictions(together, dataset.labels, preprocess_s / n * 1e3, run_s / n * 1e3)
+
+
+def accuracy(predictions: Predictions) -> Accuracy:
+    """Top-1, top-5, per class, and the Wilson score interval of top-1."""
+    labels, top1 = predictions.labels, predictions.correct(1)
+    classes = predictions.logits.shape[1]
+    per_class = tuple(
+        float(top1[labels == c].mean()) if (labels == c).any() else float("nan")
+        for c in range(classes)
+    )
+    top5 = predictions.correct(min(5, classes))
+    n = len(labels)
+    return Accuracy(
+        n, float(top1.mean()), float(top5.mean()), wilson(int(top1.sum()), n), per_class
+    )
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson, 1927)."""
+    share, z2 = hits / n, Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> Interval:
+    """Candidate's share right minus the baseline's, on the same images, with a 95 % interval.
+
+    Adjusted Wald interval for paired proportions (Bonett and Price, 2012): one image is added to
+    each kind of disagreement, so the interval does not collapse when there is none.
+
+    Args:
+        baseline: (n,) whether each answer was right.
+        candidate: (n,) likewise.
+    """
+    n = len(baseline)
+    gained, lost = int((candidate & ~baseline).sum()), int((baseline & ~candidate).sum())
+    p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    centre = p_gained - p_lost
+    half = Z95 * np.sqrt((p_gained + p_lost - centre**2) / (n + 2))
+    return Interval((gained - lost) / n, float(centre - half), float(centre + half))
+
+
+def agreement(a: Predictions, b: Predictions) -> float:
+    """Share of images with the same top-1 class."""
+    return float((a.logits.argmax(1) == b.logits.argmax(1)).mean())

@@ -1,0 +1,235 @@
+"""Budgets: what the user will accept, decided with an interval.
+
+`compare`, a recipe's run and `quantize` all decide here. A budget is ``kept`` or ``missed`` where
+its whole 95 % interval lies on one side of the limit, and ``undecided`` where the interval holds
+the limit. An undecided budget counts by its point value, or, where the user is strict, as missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.errors import CheckError, InputError
+from edgeresnet.results import figure_text
+from edgeresnet.settings.measuring import Budgets
+
+Decision = Literal["kept", "missed", "undecided"]
+Budget = dict[str, Any]
+# Budgets whose limit is the least that is accepted; of all others it is the most.
+AT_LEAST = ("min_speedup",)
+FIXES = {
+    "max_drop": "quantize with --method qat and more --epochs, or raise max_drop",
+    "max_p99_ms": "prune the network, choose a faster target, or raise max_p99_ms",
+    "min_speedup": "prune the network, choose a faster target, or lower min_speedup",
+}
+UNDECIDED_FIXES = {
+    "max_drop": "measure on more images, or leave --strict out",
+    "max_p99_ms": "give more --rounds, or leave --strict out",
+    "min_speedup": "give more --rounds, or leave --strict out",
+}
+
+
+def decide(name: str, limit: float, found: Mapping[str, Interval | float]) -> Budget:
+    """One budget for one or more candidates, all of which must keep it.
+
+    ``value``, ``low`` and ``high`` are of the worst of all candidates, each bound by itself: a
+    candidate whose value is not the worst may be the one that may break the limit. So the budget is
+    kept only if every candidate surely keeps it, and missed if one surely does not.
+
+    Args:
+        name: of the budget, such as ``max_drop``.
+        limit: what is accepted.
+        found: for each candidate by name its figure; a bare number has no interval and is in doubt.
+
+    Returns:
+        ``name``, ``limit``, ``value``, ``low`` and ``high`` (None without an interval), ``met``
+        (whether the value keeps the limit), ``decision``, and ``candidate``: whose value it is.
+    """
+    at_least = name.split(".")[-1] in AT_LEAST
+    worst = min if at_least else max
+    values = {c: f.value if isinstance(f, Interval) else float(f) for c, f in found.items()}
+    candidate = worst(values, key=lambda c: values[c])
+    value = values[candidate]
+    intervals = [f for f in found.values() if isinstance(f, Interval)]
+    low = high = None
+    if len(intervals) == len(found):
+        low, high = worst(i.low for i in intervals), worst(i.high for i in intervals)
+    return {
+        "name": name,
+        "limit": limit,
+        "value": value,
+        "low": low,
+        "high": high,
+        "met": value >= limit if at_least else value <= limit,
+        "decision": _decision(limit, value, low, high, at_least=at_least),
+        "candidate": candidate,
+    }
+
+
+def _decision(
+    limit: float, value: float, low: float | None, high: float | None, *, at_least: bool
+) -> Decision:
+    if low is None or high is None:
+        return "undecided"
+    if at_least:
+        limit, value, low, high = -limit, -value, -high, -low
+    # The value too: an interval that is not centred on it must not contradict ``met``.
+    if max(value, high) <= limit:
+        return "kept"
+    return "missed" if min(value, low) > limit else "undecided"
+
+
+def drop_of(difference: Interval) -> Interval:
+    """What was lost, of a difference candidate minus baseline: the signs are turned round."""
+    # Subtracted from 0 and not negated: no loss is 0 and not -0.
+    return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
+
+
+def drop_budgets(
+    figures: Mapping[str, Any], max_drop: float | None, name: str = "max_drop"
+) -> list[Budget]:
+    """The budget of a quantization, decided on the paired interval of its drop.
+
+    Args:
+        figures: with ``method``, ``drop`` and ``drop_interval``.
+        max_drop: top-1 that may be lost; None is no budget.
+        name: of the budget.
+    """
+    if max_drop is None:
+        return []
+    drop = Interval(figures["drop"], *figures["drop_interval"])
+    return [decide(name, max_drop, {figures["method"]: drop})]
+
+
+def check_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[Budget]:
+    """Each budget of a comparison; a lone baseline is its own candidate.
+
+    Args:
+        rows: of `edgeresnet.device.measure.compare.compare`, the baseline first. Read are ``name``,
+            ``top1_difference``, ``p99_ms``, ``p99_interval_ms`` (it may be missing), ``speedup``
+            and ``speedup_against``.
+        budgets: limits.
+
+    Raises:
+        InputError: a budget of time, and a candidate that was not timed.
+    """
+    candidates = rows[1:] or rows
+    checked = []
+    if budgets.max_drop is not None:
+        drops = {r["name"]: drop_of(Interval(**r["top1_difference"])) for r in candidates}
+        checked.append(decide("max_drop", budgets.max_drop, drops))
+    if budgets.max_p99_ms is not None:
+        _check_timed(candidates, "p99_ms")
+        checked.append(
+            decide("max_p99_ms", budgets.max_p99_ms, {r["name"]: _p99(r) for r in candidates})
+        )
+    if budgets.min_speedup is not None:
+        # A float row is the reference of its own target: it cannot be faster than itself.
+        faster = [r for r in candidates if r["speedup_against"] != r["name"]] or candidates
+        _check_timed(faster, "speedup")
+        speedups = {r["name"]: Interval(**r["speedup"]) for r in faster}
+        checked.append(decide("min_speedup", budgets.min_speedup, speedups))
+    return checked
+
+
+def _p99(row: Mapping[str, Any]) -> Interval | float:
+    interval = row.get("p99_interval_ms")
+    return float(row["p99_ms"]) if interval is None else Interval(row["p99_ms"], *interval)
+
+
+def _check_timed(rows: Sequence[Mapping[str, Any]], figure: str) -> None:
+    untimed = [row["name"] for row in rows if row[figure] is None]
+    if untimed:
+        raise InputError(
+            f"a budget of time cannot be checked for {', '.join(untimed)}: an emulator ran it, or "
+            "what it is compared to",
+            "leave the budget out here, and compare on the device (--on ssh://USER@HOST).",
+        )
+
+
+def fails(budget: Budget, *, strict: bool) -> bool:
+    """Whether this budget ends in exit 1; where the user is strict, doubt is enough."""
+    return not budget["met"] or (strict and budget["decision"] != "kept")
+
+
+def verdict_of(checked: Sequence[Budget], *, strict: bool) -> dict[str, Any]:
+    """``verdict`` (pass or fail), ``verdict_text`` (one sentence) and ``strict``, for a result."""
+    failed = [b for b in checked if fails(b, strict=strict)]
+    doubtful = [b["name"] for b in checked if b["decision"] == "undecided"]
+    if failed:
+        text = "; ".join(_failure(b) for b in failed) + "."
+    elif doubtful:
+        text = (
+            f"Every budget is met, but {' and '.join(doubtful)} may be missed: the 95 % interval "
+            "does not settle it."
+        )
+    else:
+        text = "Every budget is kept." if checked else "No budget was given."
+    return {"verdict": "fail" if failed else "pass", "verdict_text": text, "strict": strict}
+
+
+def _failure(budget: Budget) -> str:
+    side = "below" if budget["name"].split(".")[-1] in AT_LEAST else "above"
+    if budget["met"]:
+        what = "is undecided, which --strict counts as missed"
+        side = f"may be {side}"
+    else:
+        doubt = " by its point value" if budget["decision"] == "undecided" else ""
+        what, side = f"is missed{doubt}", f"is {side}"
+    name = f"{budget['name']} {what}: {budget['candidate']}"
+    return f"{name} has {figure_text(budget)}, which {side} {budget['limit']:g}"
+
+
+def enforce(checked: Sequence[Budget], *, strict: bool) -> None:
+    """End in exit 1 if a budget is missed.
+
+    Raises:
+        CheckError: says which, by how much, and what to do.
+    """
+    failed = [b for b in checked if fails(b, strict=strict)]
+    if failed:
+        fixes = [(UNDECIDED_FIXES if b["met"] else FIXES)[b["name"].split(".")[-1]] for b in failed]
+        text = verdict_of(checked, strict=strict)["verdict_text"]
+        raise CheckError(f"budget missed: {text}", "; ".join(dict.fromkeys(fixes)) + ".")
+
+
+def enforce_quantized(figures: Mapping[str, Any], output: Path) -> None:
+    """End in exit 1 if a quantization missed its budget, once its best result is written.
+
+    Args:
+        figures: of `edgeresnet.host.quantization.quantize_checkpoint.quantize_checkpoint`.
+        output: where the result is.
+
+    Raises:
+        CheckError: says which method lost how much, and what to do.
+    """
+    if figures["verdict"] != "fail":
+        return
+    if all(budget["met"] for budget in figures["budgets"]):
+        fix = "measure on more images, or leave --strict out."
+    elif figures["rungs"][-1]["method"] == "ptq":
+        fix = "give --method qat or auto, which train, or raise --max-drop."
+    else:
+        fix = "give more --epochs or a lower --lr, or raise --max-drop."
+    raise CheckError(
+        f"budget missed: {figures['verdict_text']} The best result, of {figures['method']}, is in "
+        f"{output}.",
+        fix,
+    )
+
+
+def with_budgets(
+    result: Mapping[str, Any], added: Sequence[Budget], *, strict: bool
+) -> dict[str, Any]:
+    """A result with more budgets, and its verdict anew.
+
+    A result that has no verdict on its own budgets (nothing could be measured) keeps its word,
+    unless one of the added budgets fails.
+    """
+    checked = [*result["budgets"], *added]
+    anew = verdict_of(checked, strict=strict)
+    judged = anew if anew["verdict"] == "fail" or result["verdict"] in ("pass", "fail") else {}
+    return {**result, "budgets": checked, **judged}

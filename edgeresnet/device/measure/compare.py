@@ -1,0 +1,213 @@
+"""Before and after: accuracy paired on the same images, latency by turns in the same minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edgeresnet.device.machine.environment import environment, integer_speed_note
+from edgeresnet.device.measure.accuracy import (
+    Predictions,
+    accuracy,
+    agreement,
+    paired_difference,
+    predict,
+)
+from edgeresnet.device.measure.budgets import check_budgets, verdict_of
+from edgeresnet.device.measure.fresh_process import FreshModel
+from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
+from edgeresnet.device.measure.latency import COLD_RUNS, Latency
+from edgeresnet.device.targets.noise import noise
+from edgeresnet.errors import InputError
+from edgeresnet.settings.measuring import Budgets
+
+if TYPE_CHECKING:
+    from edgeresnet.device.data.dataset import Dataset
+    from edgeresnet.device.session import Opened
+
+SCHEMA = 1
+
+
+def compare(
+    models: Sequence[Opened],
+    dataset: Dataset,
+    budgets: Budgets,
+    *,
+    rounds: int = 100,
+    batch: int | None = None,
+    seed: int = 0,
+    references: Sequence[int] | None = None,
+    on_images: Callable[[int], object] | None = None,
+    on_block: Callable[[], object] | None = None,
+) -> dict[str, Any]:
+    """Measure all models on the same images and in the same rounds.
+
+    Each is timed in a process of its own, so that neither its peak memory nor its threads are
+    mixed with another's.
+
+    Args:
+        models: the baseline first.
+        dataset: labelled images; each model preprocesses them by its own input spec.
+        budgets: apply to all but the baseline.
+        rounds: timed runs of each model, at least.
+        batch: inputs in a timed run, of every model; None: the smallest that all take.
+        seed: of the order within rounds, and of the bootstrap.
+        references: for each model the index of the one its speed-up is against; None: the
+            baseline.
+        on_images: called with the number of images that one model has done.
+        on_block: called after each block of timed runs.
+
+    Returns:
+        The JSON contract of ``compare``; see README.
+
+    Raises:
+        InputError: there is no batch size that all models take, or one does not take ``batch``.
+    """
+    size = common_batch(models, batch)
+    predictions = [
+        predict(
+            m.session,
+            dataset,
+            m.input_spec,
+            embed_preprocess=m.embed_preprocess,
+            on_images=on_images,
+        )
+        for m in models
+    ]
+    timed = _time(models, rounds, size, seed, on_block)
+    references = references or [0] * len(models)
+    names = unique_names([m.name for m in models])
+    rows = [
+        _row(i, names, models, predictions, timed, references[i], seed) for i in range(len(models))
+    ]
+    checked = check_budgets(rows, budgets)
+    return {
+        "schema": SCHEMA,
+        "baseline": names[0],
+        "rows": rows,
+        "agreements": [[agreement(a, b) for b in predictions] for a in predictions],
+        "budgets": checked,
+        **verdict_of(checked, strict=budgets.strict),
+        "data": dataset.name,
+        "n": len(dataset),
+        "rounds": rounds,
+        "batch": size,
+        "note": integer_speed_note(),
+        "environment": environment(),
+    }
+
+
+def common_batch(models: Sequence[Opened], wanted: int | None) -> int:
+    """The batch size that all models are timed at.
+
+    Args:
+        models: opened.
+        wanted: asked for; None: the smallest that all take.
+
+    Raises:
+        InputError: names the models that do not take it, and what they take.
+    """
+    ranges = [m.session.batch_sizes for m in models]
+    size = wanted or max(smallest for smallest, _ in ranges)
+    unfit = [
+        f"{m.name} takes {low}" + (f" to {high}" if high != low else "")
+        for m, (low, high) in zip(models, ranges, strict=True)
+        if not low <= size <= high
+    ]
+    if unfit:
+        raise InputError(
+            f"these models cannot be timed at one batch size, {size}: {', '.join(unfit)}",
+            "give a --batch that all of them take, or export them with a range, such as "
+            "--batch 1:8:32.",
+        )
+    return size
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Tell equal names apart by a number."""
+    return [
+        name if names.count(name) == 1 else f"{name}#{list(names[:i]).count(name) + 1}"
+        for i, name in enumerate(names)
+    ]
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What timing one model gave."""
+
+    latency: Latency
+    load_ms: float | None
+    first_ms: float | None
+
+
+def _time(
+    models: Sequence[Opened],
+    rounds: int,
+    batch: int,
+    seed: int,
+    on_block: Callable[[], object] | None,
+) -> list[_Timed | None]:
+    """For each model what was timed; None for one on an emulator, whose times say nothing."""
+    with ExitStack() as stack:
+        contenders: dict[str, FreshModel | Here] = {}
+        for index, model in enumerate(models):
+            if model.emulated:
+                continue
+            if model.source is not None:
+                contenders[str(index)] = stack.enter_context(
+                    closing(FreshModel(model.source, batch))
+                )
+            else:
+                images = noise(model.session, batch, pixels=model.embed_preprocess)
+                contenders[str(index)] = Here(partial(model.session.run, images))
+        latencies = take_turns(
+            contenders, rounds, batch=batch, seed=seed, cold_runs=COLD_RUNS, on_block=on_block
+        )
+        timed: list[_Timed | None] = [None] * len(models)
+        for place, one in contenders.items():
+            # A model's own process has loaded it without another's libraries being there already.
+            own = one if isinstance(one, FreshModel) else models[int(place)]
+            timed[int(place)] = _Timed(latencies[place], own.load_ms, own.first_ms)
+        return timed
+
+
+def _row(
+    index: int,
+    names: Sequence[str],
+    models: Sequence[Opened],
+    predictions: Sequence[Predictions],
+    timed: Sequence[_Timed | None],
+    reference: int,
+    seed: int,
+) -> dict[str, Any]:
+    model, own, baseline = models[index], predictions[index], predictions[0]
+    return {
+        "name": names[index],
+        "target": model.target,
+        "device": model.device,
+        "precision": model.precision,
+        **accuracy(own).to_dict(),
+        "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
+        "agreement": agreement(baseline, own),
+        **_timing(timed[index], timed[reference], seed),
+        "emulated": model.emulated,
+        "preprocess_ms": own.preprocess_ms,
+        "speedup_against": names[reference],
+    }
+
+
+def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str, Any]:
+    """A row's figures of time; all None for an emulator."""
+    if own is None:
+        keys = ("p50_ms", "p99_ms", "cold_p50_ms", "runs", "load_ms", "first_ms", "speedup")
+        return dict.fromkeys(keys)
+    figures = own.latency.to_dict()
+    # In a comparison ``n`` is the number of images, as in `evaluate`.
+    figures["runs"] = figures.pop("n")
+    faster = None
+    if reference is not None:
+        faster = speedup(reference.latency, own.latency, seed=seed).to_dict()
+    return {**figures, "load_ms": own.load_ms, "first_ms": own.first_ms, "speedup": faster}

@@ -1,0 +1,193 @@
+"""A model in a process of its own, as the device will have it.
+
+A process that has trained or pruned before times a small network up to a tenth slower: its heap,
+its threads and its share of the caches are not those of one that only runs the network. And of
+two runtimes in one process each finds the cores taken by the other's threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import traceback
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeresnet.api.opening import open_model
+from edgeresnet.device.measure.interleaving import Here
+from edgeresnet.device.measure.latency import Latency, measure
+from edgeresnet.device.session import ModelSource
+from edgeresnet.device.targets.noise import noise
+from edgeresnet.device.targets.registry import target_of
+from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
+from edgeresnet.settings.measuring import RunOptions
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
+
+MIN_SECONDS = 1.0
+CLOSING_S = 10.0
+ERRORS: dict[str, type[EdgeResNetError]] = {
+    kind.__name__: kind for kind in (EdgeResNetError, InputError, MissingError, CheckError)
+}
+
+
+class FreshModel:
+    """A model that a new Python process opens, and that is timed there until it is closed.
+
+    The process is made by ``multiprocessing``: a script that measures with it begins its own work
+    under ``if __name__ == "__main__":``.
+
+    Args:
+        source: the model.
+        batch: inputs in a run.
+
+    Raises:
+        EdgeResNetError: what opening the model raises; or the process ended.
+    """
+
+    def __init__(self, source: ModelSource, batch: int = 1) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._name = source.path.name
+        self._line, far_line = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_line, source, batch), daemon=True)
+        self._process.start()
+        far_line.close()
+        try:
+            opened = self._answer()
+        except BaseException:
+            self.close()
+            raise
+        self.load_ms: float | None = opened["load_ms"]
+        self.first_ms: float | None = opened["first_ms"]
+
+    def warm_up(self) -> list[float]:
+        """As `edgeresnet.device.measure.interleaving.Contender` has it, as the others."""
+        found: list[float] = self._ask("warm_up")
+        return found
+
+    def block(self, runs: int) -> list[float]:
+        """As there."""
+        found: list[float] = self._ask("block", runs)
+        return found
+
+    def cold(self, runs: int) -> NDArray[np.float64] | None:
+        """As there; None unless the model runs on the processor."""
+        found: NDArray[np.float64] | None = self._ask("cold", runs)
+        return found
+
+    def peak_memory_mib(self) -> float | None:
+        """As there."""
+        found: float | None = self._ask("peak_memory_mib")
+        return found
+
+    def measure(self, min_seconds: float) -> Latency:
+        """`edgeresnet.device.measure.latency.measure` on noise."""
+        found: Latency = self._ask("measure", min_seconds)
+        return found
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        self._line.send((what, arguments))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            kind, value = self._line.recv()
+        except (EOFError, ConnectionError) as error:
+            self._process.join(CLOSING_S)
+            raise MissingError(
+                f"the process that was to time {self._name} ended with exit code "
+                f"{self._process.exitcode}",
+                "see whether memory ran out; a script of your own must do its work under "
+                'if __name__ == "__main__":.',
+            ) from error
+        if kind in ERRORS:
+            raise ERRORS[kind](*value)
+        if kind == "bug":
+            raise RuntimeError(f"in the process that times {self._name}:\n{value}")
+        return value
+
+    def close(self) -> None:
+        """End the process."""
+        self._line.close()
+        self._process.join(CLOSING_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def fresh_p50_ms(path: Path, target: str, device: str, threads: int | None = None) -> float:
+    """Median milliseconds of one image of noise through a model, loaded by a new Python.
+
+    Args:
+        path: what the target loads.
+        target: name.
+        device: of the target.
+        threads: None leaves the choice to the runtime.
+
+    Raises:
+        EdgeResNetError: the model does not load there, or the process ended.
+    """
+    options = RunOptions(threads=threads, precision="fp32")
+    with closing(FreshModel(ModelSource(path, device, options, target=target))) as model:
+        return model.measure(MIN_SECONDS).percentile_ms(50)
+
+
+def _serve(line: Connection, source: ModelSource, batch: int) -> None:
+    """Open the model, say so, and answer until the other end is closed."""
+    # An interrupt at the terminal goes to both processes; the other one closes the line then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ExitStack() as stack:
+            worker = _Worker(stack, source, batch)
+            line.send(("opened", worker.opened))
+            while True:
+                what, arguments = line.recv()
+                line.send(("done", getattr(worker, what)(*arguments)))
+    except (EOFError, ConnectionError):
+        sys.exit(0)
+    except EdgeResNetError as error:
+        line.send((type(error).__name__, (error.cause, error.fix)))
+    except Exception:
+        line.send(("bug", traceback.format_exc()))
+
+
+class _Worker(Here):
+    """The far end of a `FreshModel`."""
+
+    def __init__(self, stack: ExitStack, source: ModelSource, batch: int) -> None:
+        if source.target is None:
+            model = stack.enter_context(
+                open_model(
+                    source.path,
+                    device=source.device,
+                    options=source.options,
+                    image_size=source.image_size,
+                )
+            )
+            self._session, self._device = model.session, model.device
+            self.opened = {"load_ms": model.load_ms, "first_ms": model.first_ms}
+            pixels = model.embed_preprocess
+        else:
+            target = target_of(source.target)
+            self._device = source.device or target.default_device
+            opening = target.load(source.path, self._device, source.options)
+            self._session = stack.enter_context(opening)
+            self.opened = {"load_ms": None, "first_ms": None}
+            pixels = False
+        self._images = noise(self._session, batch, pixels=pixels)
+        super().__init__(lambda: self._session.run(self._images))
+
+    def cold(self, runs: int) -> NDArray[np.float64] | None:
+        """Caches of the processor say nothing about another device."""
+        return super().cold(runs) if self._device == "cpu" else None
+
+    def measure(self, min_seconds: float) -> Latency:
+        """The model alone, without turns."""
+        return measure(self._session, self._images, min_seconds=min_seconds)

@@ -1,0 +1,208 @@
+"""Everything that profile, evaluate and compare accept, opened as a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.golden import check_golden
+from edgeresnet.device.data.dataset import Dataset, check_classes
+from edgeresnet.device.machine.environment import fingerprint
+from edgeresnet.device.targets.classifier import PIXELS
+from edgeresnet.device.targets.model_files import MODEL_SUFFIXES, bare_precision
+from edgeresnet.device.targets.noise import noise
+from edgeresnet.device.targets.placement import check_fallback, shares
+from edgeresnet.device.targets.precision import float_precision
+from edgeresnet.device.targets.registry import target_of
+from edgeresnet.errors import InputError
+from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.measuring import RunOptions
+
+if TYPE_CHECKING:
+    from edgeresnet.device.data.dataset import Dataset
+    from edgeresnet.device.targets.protocol import Session
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """How a model is opened.
+
+    Attributes:
+        path: what `open_model` takes.
+        device: where it runs; None: where its target usually does.
+        options: how it runs.
+        image_size: of a foreign checkpoint.
+        target: open ``path`` as a plain model file of this target, without bundle or golden check;
+            for `edgeresnet.device.measure.fresh_process`.
+    """
+
+    path: Path
+    device: str | None = None
+    options: RunOptions = field(default_factory=RunOptions)
+    image_size: int | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session and what is known about its model.
+
+    Attributes:
+        name: for tables; unique among what is compared only if the paths differ.
+        classes: None for a bare model file, which has no names.
+        load_ms: reading and compiling.
+        first_ms: the first run after that; None on an emulator, whose times say nothing.
+        source: how to open it again; None for what no file stands for.
+        layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
+    """
+
+    name: str
+    target: str
+    device: str
+    precision: str
+    session: Session
+    input_spec: InputSpec
+    embed_preprocess: bool
+    classes: tuple[str, ...] | None
+    data: str | None
+    load_ms: float
+    first_ms: float | None = None
+    layers: tuple[dict[str, Any], ...] = ()
+    source: ModelSource | None = None
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the device is emulated: then logits count, and times say nothing."""
+        return self.session.emulated
+
+    def check_data(self, dataset: Dataset) -> None:
+        """Refuse, before any image is read, data that the model cannot take or answer.
+
+        Raises:
+            InputError: its classes are not those of the data, or as many; or its input is not
+                one that images can be made for.
+        """
+        if self.classes is not None:
+            check_classes(dataset, self.classes)
+        shape, size = self.session.input_shape, self.input_spec.image_size
+        if shape != ((size, size, 3) if self.embed_preprocess else (3, size, size)):
+            raise InputError(
+                f"{self.name} takes images of shape {shape} {self.session.input_dtype}, and images "
+                "are made as (3, N, N) float or (N, N, 3) uint8",
+                "give a model with such an input; profile takes any.",
+            )
+        check_outputs(self.name, self.session.classes, dataset)
+
+    def placement(self, *, allow_fallback: bool = False) -> list[dict[str, Any]]:
+        """Which unit runs which share of the layers and of the multiply-accumulates.
+
+        Raises:
+            CheckError: the CPU runs a part that was meant for another device.
+        """
+        kernels = self.session.kernels()
+        if not allow_fallback:
+            check_fallback(kernels, self.device)
+        return [asdict(share) for share in shares(kernels, self.layers)]
+
+
+def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    target = target_of(manifest.target)
+    device = device or target.default_device
+    start = time.perf_counter()
+    session = target.load(
+        bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
+    )
+    load_ms = (time.perf_counter() - start) * 1e3
+    with closed_on_error(session):
+        if options.batch is not None:
+            _check_batch(options.batch, session, f"bundle {path}")
+        first_ms = time_first_run(session, options.batch, pixels=manifest.embed_preprocess)
+        check_golden(bundle, session, device, fingerprint())
+    return Opened(
+        path.resolve().name,
+        manifest.target,
+        device,
+        manifest.precision,
+        session,
+        manifest.input_spec,
+        manifest.embed_preprocess,
+        manifest.classes,
+        manifest.data,
+        load_ms,
+        first_ms,
+        manifest.layers,
+    )
+
+
+@contextmanager
+def closed_on_error(session: Session) -> Iterator[None]:
+    """Close a session when what follows its opening fails; else leave it to `open_model`."""
+    with ExitStack() as stack:
+        stack.enter_context(session)
+        yield
+        stack.pop_all()
+
+
+def time_first_run(session: Session, batch: int | None, *, pixels: bool) -> float | None:
+    """Milliseconds of the first run, which nothing else may precede."""
+    if session.emulated:
+        return None
+    images = noise(session, batch or session.batch_sizes[0], pixels=pixels)
+    return time_ms(lambda: session.run(images))
+
+
+def _check_batch(batch: int, session: Session, what: str) -> None:
+    smallest, largest = session.batch_sizes
+    if not smallest <= batch <= largest:
+        raise InputError(
+            f"{what} takes batches of {smallest} to {largest}, not {batch}",
+            "export it with a range, such as --batch 1:8:32.",
+        )
+
+
+def open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
+    name = MODEL_SUFFIXES[path.suffix]
+    target = target_of(name)
+    device = device or target.default_device
+    start = time.perf_counter()
+    session = target.load(path, device, options)
+    load_ms = (time.perf_counter() - start) * 1e3
+    with closed_on_error(session):
+        if options.batch is not None:
+            _check_batch(options.batch, session, str(path))
+        shape, embedded = session.input_shape, session.input_dtype == PIXELS
+        precision = bare_precision(path)
+        first_ms = time_first_run(session, options.batch, pixels=embedded)
+    return Opened(
+        path.name, name, device, precision, session, InputSpec(shape[1]), embedded, None, None,
+        load_ms, first_ms,
+    )  # fmt: skip
+
+
+def check_outputs(name: str, outputs: int | None, dataset: Dataset) -> None:
+    """Refuse a model that gives more or fewer logits than the data has classes.
+
+    Args:
+        name: of the model, for the message.
+        outputs: how many logits it gives; None: not known before a run.
+        dataset: labelled images.
+    """
+    if outputs is not None and outputs != len(dataset.classes):
+        raise InputError(
+            f"{name} has {outputs} outputs, and {dataset.name} has {len(dataset.classes)} classes",
+            "give the data that it was trained on (--data), or a model of these classes.",
+        )
+
+
+def time_ms(run: Callable[[], object]) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter_ns()
+    run()
+    return (time.perf_counter_ns() - start) / 1e6

@@ -1,0 +1,62 @@
+"""Target ``onnx``: ONNX Runtime on a CPU or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.device.machine.environment import cpu_name
+from edgeresnet.device.machine.native_output import quiet_import
+from edgeresnet.device.targets.onnxruntime_session import (
+    FIX,
+    PROVIDERS,
+    OnnxSession,
+    open_session,
+    session_options,
+)
+from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+
+class OnnxTarget:
+    """ONNX Runtime."""
+
+    name = "onnx"
+    default_device = "cpu"
+    device_names = tuple(PROVIDERS)
+
+    def knows_device(self, name: str) -> bool:
+        """The CPU, and NVIDIA's GPUs."""
+        return name in self.device_names
+
+    def available(self) -> Availability:
+        """Whether onnxruntime can be imported."""
+        try:
+            onnxruntime = quiet_import("onnxruntime")
+        except ImportError as error:
+            return Availability(False, reason=f"onnxruntime: {error}", fix=FIX)
+        return Availability(True, version=onnxruntime.__version__)
+
+    def devices(self) -> list[Device]:
+        """The CPU, and the GPU when the CUDA provider is installed."""
+        if not self.available().usable:
+            return []
+        providers = quiet_import("onnxruntime").get_available_providers()
+        found = [Device("cpu", cpu_name(), ("fp32", "int8"))]
+        if PROVIDERS["gpu"] in providers:
+            found.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
+        return found
+
+    def missing(self) -> list[Missing]:
+        """Nothing that could be told from here."""
+        return []
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.onnx`` file."""
+        return OnnxSession(model_path, device, options)
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> None:
+        """Nothing is kept: ONNX Runtime optimizes when it loads. Proves that it can, here."""
+        open_session(model_path, device, session_options(RunOptions()))

@@ -1,0 +1,233 @@
+"""Target ``onnx``: ONNX Runtime, on the CPU or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import Self
+
+from edgeresnet.device.machine.cpu import runtime_threads
+from edgeresnet.device.machine.native_output import quiet_import
+from edgeresnet.device.targets.classifier import PIXELS, TensorInfo, as_logits, check_classifier
+from edgeresnet.device.targets.protocol import (
+    LARGEST_BATCH,
+    Kernel,
+    LayerProfile,
+    layer_profiles,
+)
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.settings.measuring import RunOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIX = "pip install 'edgeresnet[onnx]'"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+UNITS = {provider: unit for unit, provider in PROVIDERS.items()}
+# ONNX Runtime appends to the names of nodes that it fuses; one in its blocked layout it names after
+# its output, with the ReLU that became part of it.
+SUFFIX = re.compile(r"_token_\d+$|(?:\.relu)?\.output_nchwc$")
+TYPES = {"float": "float32", "double": "float64"}
+WARNING, FATAL = 2, 4
+INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
+
+
+def optimized_graph(model_path: Path, out_path: Path) -> Path:
+    """Write the graph that ONNX Runtime makes of a model for this CPU, to look at.
+
+    It holds what this very processor can run, and is never loaded: from the model itself it is
+    made anew in a fraction of a second.
+    """
+    settings = session_options(RunOptions())
+    settings.optimized_model_filepath = str(out_path)
+    open_session(model_path, "cpu", settings)
+    return out_path
+
+
+def session_options(options: RunOptions) -> Any:
+    """ONNX Runtime's options for our measurements."""
+    try:
+        onnxruntime = quiet_import("onnxruntime")
+    except ImportError as error:
+        raise MissingError(f"target onnx needs onnxruntime: {error}", FIX) from error
+    # Errors are raised too, and some messages go past the session's own level.
+    onnxruntime.set_default_logger_severity(FATAL)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = runtime_threads(options.threads) or 0
+    settings.log_severity_level = FATAL
+    if options.as_written:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Its idle threads otherwise spin for a while and slow down whatever runs next, which in an
+    # interleaved comparison is the other candidate.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    return settings
+
+
+def open_session(model_path: Path, device: str, settings: Any) -> Any:
+    """An ``onnxruntime.InferenceSession``, with our errors."""
+    onnxruntime = quiet_import("onnxruntime")
+    provider = PROVIDERS.get(device)
+    if provider not in onnxruntime.get_available_providers():
+        raise MissingError(
+            f"ONNX Runtime has no device {device} here",
+            "give --device cpu, or install the onnxruntime package for that device.",
+        )
+    try:
+        return onnxruntime.InferenceSession(str(model_path), settings, providers=[provider])
+    # onnxruntime's exceptions share no base but this one.
+    except Exception as error:
+        if not is_runtimes(error):
+            raise
+        raise InputError(
+            f"ONNX Runtime cannot load {model_path}: {error}",
+            "export the model again; a newer ONNX Runtime may also read it.",
+        ) from error
+
+
+def is_runtimes(error: Exception) -> bool:
+    """Whether an exception is onnxruntime's own."""
+    return type(error).__module__.split(".")[0] == "onnxruntime"
+
+
+def tensor_info(tensor: Any) -> TensorInfo:
+    """An input or output of a session; an open side has a name or nothing for its length."""
+    sides = tuple(side if isinstance(side, int) else None for side in tensor.shape)
+    kind = str(tensor.type).removeprefix("tensor(").removesuffix(")")
+    # Without any shape ONNX Runtime tells an empty one.
+    return TensorInfo(tensor.name, sides or None, TYPES.get(kind, kind))
+
+
+class OnnxSession:
+    """A loaded ``.onnx`` file.
+
+    Args:
+        model_path: the file.
+        device: ``cpu`` or ``gpu``, or what else ``opener`` knows.
+        options: how it runs.
+        opener: makes the ``onnxruntime.InferenceSession``.
+    """
+
+    emulated = False
+
+    def __init__(
+        self,
+        model_path: Path,
+        device: str,
+        options: RunOptions,
+        opener: Callable[[Path, str, Any], Any] = open_session,
+    ) -> None:
+        settings = session_options(options)
+        self._profile_dir: tempfile.TemporaryDirectory[str] | None = None
+        if options.profile_layers:
+            self._profile_dir = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
+        self._session: Any = None
+        try:
+            self._session = opener(model_path, device, settings)
+            inputs = [tensor_info(tensor) for tensor in self._session.get_inputs()]
+            outputs = [tensor_info(tensor) for tensor in self._session.get_outputs()]
+            self._images, self.classes = check_classifier(model_path, inputs, outputs)
+        except BaseException:
+            self._clean_up()
+            raise
+        self._half = self._images.dtype == "float16"
+        self._path, self._device, self._options = model_path, device, options
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Smallest and largest batch."""
+        assert self._images.shape is not None
+        batch = self._images.shape[0]
+        return (1, LARGEST_BATCH) if batch is None else (batch, batch)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One input's shape."""
+        assert self._images.shape is not None
+        _, a, b, c = (side or 0 for side in self._images.shape)
+        return a, b, c
+
+    @property
+    def input_dtype(self) -> str:
+        """Of the file's input."""
+        return self._images.dtype
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of one batch."""
+        given = batch.astype(np.float16) if self._half else batch
+        try:
+            output = self._session.run(None, {self._images.name: given})[0]
+        except Exception as error:
+            if not is_runtimes(error):
+                raise
+            raise InputError(
+                f"ONNX Runtime cannot run {self._path} on a batch of shape {batch.shape}: {error}",
+                "give another --batch, or export the model again.",
+            ) from error
+        return as_logits(output, len(batch))
+
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Median time of each kernel in the last runs; ends the profiling."""
+        times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+        for name, op, unit, elapsed_ms in self._executed():
+            times[name, op, precision_of(op), unit].append(elapsed_ms)
+        return layer_profiles(times, runs)
+
+    def kernels(self) -> list[Kernel]:
+        """What the profiler sees of one run, in a session of its own."""
+        options = replace(self._options, profile_layers=True)
+        with OnnxSession(self._path, self._device, options) as session:
+            shape = (session.batch_sizes[0], *session.input_shape)
+            images: NDArray[np.float32] | NDArray[np.uint8] = np.zeros(shape, np.float32)
+            if session.input_dtype == PIXELS:
+                images = np.zeros(shape, np.uint8)
+            session.run(images)
+            return [
+                Kernel(op, precision_of(op), unit, (SUFFIX.sub("", name),))
+                for name, op, unit, _ in session._executed()
+            ]
+
+    def _executed(self) -> Iterator[tuple[str, str, str, float]]:
+        """Name, operator, unit and milliseconds of every kernel run so far; ends the profiling."""
+        if self._profile_dir is None:
+            raise InputError("layers were not timed", "open the session with profile_layers.")
+        for event in json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8")):
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                facts = event["args"]
+                yield (
+                    event["name"].removesuffix("_kernel_time"),
+                    facts.get("op_name", ""),
+                    UNITS.get(facts.get("provider", ""), self._device),
+                    event["dur"] / 1e3,
+                )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self._session = None
+        if self._profile_dir is not None:
+            self._profile_dir.cleanup()
+
+
+def precision_of(op: str) -> str:
+    """What a kernel of that name computes in."""
+    return "int8" if any(mark in op for mark in INTEGER_OPS) else "fp32"

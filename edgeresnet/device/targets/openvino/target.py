@@ -1,0 +1,83 @@
+"""Target ``openvino``."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from edgeresnet.device.machine.native_output import quiet_import
+from edgeresnet.device.targets.engine_record import write_engine
+from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
+from edgeresnet.device.targets.openvino.session import (
+    BLOB,
+    CPU,
+    FIX,
+    OpenVinoSession,
+    _facts,
+    _our_name,
+    compile_model,
+    make_core,
+)
+from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+
+class OpenVinoTarget:
+    """OpenVINO."""
+
+    name = "openvino"
+    default_device = "cpu"
+    device_names = ("cpu", "gpu", "npu")
+
+    def knows_device(self, name: str) -> bool:
+        """Each of Intel's kinds; where there are several of one, as ``gpu.1``."""
+        kind, dot, number = name.partition(".")
+        return kind in self.device_names and (number.isdigit() if dot else True)
+
+    def available(self) -> Availability:
+        """Whether openvino can be imported."""
+        try:
+            openvino = quiet_import("openvino")
+        except ImportError as error:
+            return Availability(False, reason=f"openvino: {error}", fix=FIX)
+        return Availability(True, version=str(openvino.__version__).split("-")[0])
+
+    def devices(self) -> list[Device]:
+        """What OpenVINO's plugins find here."""
+        if not self.available().usable:
+            return []
+        core = make_core()
+        found = []
+        for name in core.available_devices:
+            capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
+            versions = [f"{k} {v}" for k, v in driver_versions(core, name).items()]
+            description = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
+            about = ", ".join([description, *versions])
+            found.append(Device(_our_name(name), about, tuple(capabilities)))
+        return found
+
+    def missing(self) -> list[Missing]:
+        """Intel NPUs and GPUs of this machine that lack a driver."""
+        if not self.available().usable:
+            return []
+        return missing_devices([_our_name(name) for name in make_core().available_devices])
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.xml`` file (or ``.onnx``, which OpenVINO reads as well)."""
+        return OpenVinoSession(model_path, device, options)
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path | None:
+        """The blob that OpenVINO compiles for a GPU or NPU, where that takes minutes.
+
+        For a CPU nothing is kept: it is compiled when it loads. This proves that it can be, here.
+        """
+        compiled = compile_model(model_path, device, RunOptions())
+        if device == CPU:
+            return None
+        blob = BytesIO()
+        compiled.export_model(blob)
+        facts = _facts(make_core(), device)
+        return write_engine(engine_dir / f"{device}{BLOB}", blob.getvalue(), model_path, facts)

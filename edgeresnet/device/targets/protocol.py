@@ -1,0 +1,210 @@
+"""What every target offers, and nothing that one of them needs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from typing_extensions import Self
+
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LARGEST_BATCH = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target runs here; if not, why, and the command that mends it."""
+
+    usable: bool
+    version: str | None = None
+    reason: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One piece of hardware that a target can run on, e.g. ``Device("cpu", "AMD EPYC")``."""
+
+    name: str
+    description: str
+    capabilities: tuple[str, ...] = ()
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A device that is in this machine and does not run yet: why, and what mends it."""
+
+    name: str
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One executed operation, as the loaded model has it.
+
+    Attributes:
+        op: the runtime's name for its kind.
+        precision: what it computes in.
+        unit: where: ``cpu``, ``gpu``, ``dla``, ``npu``.
+        layers: ONNX nodes of the exported graph that went into it.
+    """
+
+    op: str
+    precision: str
+    unit: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One executed layer, as the runtime's own profiler reports it."""
+
+    name: str
+    op: str
+    precision: str
+    unit: str
+    time_ms: float
+
+
+def layer_profiles(
+    times_ms: Mapping[tuple[str, str, str, str], Sequence[float]], runs: int
+) -> list[LayerProfile]:
+    """What a session has to tell of its layers.
+
+    Args:
+        times_ms: for name, operator, precision and unit of a layer the time of each run, in order.
+        runs: how many of the last ones count.
+    """
+    return [
+        LayerProfile(*layer, statistics.median(times[-runs:])) for layer, times in times_ms.items()
+    ]
+
+
+class Session(Protocol):
+    """A loaded model: a context manager whose ``run`` returns only when the device has finished."""
+
+    @property
+    def emulated(self) -> bool:
+        """Whether this is a stand-in for the device: its logits count, its time says nothing."""
+        ...
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Smallest and largest batch that ``run`` takes."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), or (H, W, 3) when preprocessing is inside."""
+        ...
+
+    @property
+    def input_dtype(self) -> str:
+        """What the model takes: ``uint8`` is pixels, ``float16`` is converted to by ``run``."""
+        ...
+
+    @property
+    def classes(self) -> int | None:
+        """How many logits an image gets; None where only a run tells."""
+        ...
+
+    def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (N, classes) of one batch.
+
+        Args:
+            batch: (N, 3, H, W) float32, or (N, H, W, 3) uint8 when preprocessing is inside.
+        """
+        ...
+
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Each layer's median time in the last ``runs`` runs; may be called once.
+
+        Needs ``RunOptions(profile_layers=True)``. Runs before the last ones, the cold first one
+        and those of a golden check, are left out.
+        """
+        ...
+
+    def kernels(self) -> list[Kernel]:
+        """What the runtime executes and where; may run one input to find out."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+@runtime_checkable
+class StageTimes(Protocol):
+    """A session that knows the parts of a run on a device of its own."""
+
+    def stage_times_ms(self) -> dict[str, float]:
+        """Median milliseconds so far: ``h2d_ms``, ``compute_ms``, ``d2h_ms``, ``enqueue_ms``."""
+        ...
+
+
+class Target(Protocol):
+    """One runtime."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def default_device(self) -> str:
+        """The device that is meant where none is named."""
+        ...
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Every device that it can run on, on this machine or another; for messages."""
+        ...
+
+    def knows_device(self, name: str) -> bool:
+        """Whether there is such a device on any machine."""
+        ...
+
+    def available(self) -> Availability:
+        """Usable here? If not: why, and what mends it."""
+        ...
+
+    def devices(self) -> list[Device]:
+        """The hardware that this runtime finds here; empty when it is not available."""
+        ...
+
+    def missing(self) -> list[Missing]:
+        """Devices of this machine that lack something to run on."""
+        ...
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open a model file on a device.
+
+        Raises:
+            MissingError: the runtime or the device is not here.
+            InputError: the runtime cannot read the file.
+        """
+        ...
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path | None:
+        """Keep what the runtime compiles for the device; None if it compiles when it loads."""
+        ...
+
+
+ENGINES = "engines"

@@ -1,0 +1,103 @@
+"""Target ``qnn``."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from edgeresnet.device.machine.native_output import quiet_import
+from edgeresnet.device.targets.engine_record import engine_fits, read_kernels, write_engine
+from edgeresnet.device.targets.onnxruntime_session import session_options
+from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.device.targets.qnn.session import (
+    CAPABILITIES,
+    FIX,
+    NPU,
+    QnnSession,
+    _facts,
+    _Opener,
+    emulates,
+    engine_path_of,
+)
+from edgeresnet.device.targets.qnn.snapdragon import SOCS, soc_of
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+
+class QnnTarget:
+    """ONNX Runtime with Qualcomm's execution provider."""
+
+    name = "qnn"
+    default_device = NPU
+    device_names = (NPU, *SOCS, "SOC_MODEL:HTP_ARCH")
+
+    def knows_device(self, name: str) -> bool:
+        """The NPU of this machine, or a chip."""
+        try:
+            return name == NPU or bool(soc_of(name))
+        except InputError:
+            return False
+
+    def available(self) -> Availability:
+        """Whether onnxruntime-qnn can be imported."""
+        try:
+            onnxruntime_qnn = quiet_import("onnxruntime_qnn")
+        except ImportError as error:
+            return Availability(False, reason=f"onnxruntime-qnn: {error}", fix=FIX)
+        return Availability(True, version=f"onnxruntime-qnn {onnxruntime_qnn.__version__}")
+
+    def devices(self) -> list[Device]:
+        """The NPU, or its emulator."""
+        if not self.available().usable:
+            return []
+        if not emulates():
+            return [Device(NPU, "Qualcomm Hexagon NPU", CAPABILITIES)]
+        about = "emulator of the Hexagon NPU: right logits, no latency"
+        return [Device(NPU, about, CAPABILITIES, emulated=True)]
+
+    def missing(self) -> list[Missing]:
+        """`available` tells it already."""
+        return []
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open an ``.onnx`` file; for the name of a chip, the context binary built for it."""
+        if device == NPU:
+            return QnnSession(model_path, device, options)
+        soc = soc_of(device)
+        engine_path = engine_path_of(model_path.parent / "engines", soc)
+        why = engine_fits(engine_path, model_path, _facts(soc))
+        if why is not None:
+            raise MissingError(
+                f"{model_path.parent} has no context binary for {soc.name} that could be loaded: "
+                f"{why}",
+                f"build it: edgeresnet build {model_path.parent} --device {device}.",
+            )
+        return QnnSession(engine_path, device, options, read_kernels(engine_path))
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
+        """Compile a context binary for a chip, ahead of time and on any machine."""
+        if device == NPU:
+            raise InputError(
+                "a context binary is for one chip, and npu does not say which",
+                "give --device sm8650, for instance; without an engine npu compiles when it loads.",
+            )
+        soc = soc_of(device)
+        with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+            made = Path(folder) / "context.onnx"
+            settings = session_options(RunOptions())
+            for name, value in (
+                ("ep.context_enable", "1"),
+                ("ep.context_embed_mode", "1"),
+                ("ep.context_file_path", str(made)),
+            ):
+                settings.add_session_config_entry(name, value)
+            opener = _Opener(RunOptions(), soc)
+            opener(model_path, device, settings)
+            content = made.read_bytes()
+        # In the engine all layers are one node: what was assigned is known only now.
+        facts = _facts(soc) | {"layers": [asdict(kernel) for kernel in opener.placed]}
+        return write_engine(engine_path_of(engine_dir, soc), content, model_path, facts)

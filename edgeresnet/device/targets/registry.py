@@ -1,0 +1,67 @@
+"""The targets a bundle can be made for: one module each, and one line in ``TARGETS``."""
+
+from __future__ import annotations
+
+from edgeresnet.device.targets.onnx.target import OnnxTarget
+from edgeresnet.device.targets.openvino.target import OpenVinoTarget
+from edgeresnet.device.targets.protocol import (
+    Availability,
+    Device,
+    Kernel,
+    LayerProfile,
+    Missing,
+    Session,
+    Target,
+)
+from edgeresnet.device.targets.qnn.target import QnnTarget
+from edgeresnet.device.targets.tensorrt.target import TensorRtTarget
+from edgeresnet.errors import InputError
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+__all__ = [
+    "TARGETS",
+    "Availability",
+    "BuildOptions",
+    "Device",
+    "Kernel",
+    "LayerProfile",
+    "Missing",
+    "RunOptions",
+    "Session",
+    "Target",
+    "check_device_name",
+    "target_of",
+]
+
+TARGETS: dict[str, Target] = {
+    "onnx": OnnxTarget(),
+    "openvino": OpenVinoTarget(),
+    "tensorrt": TensorRtTarget(),
+    "qnn": QnnTarget(),
+}
+
+
+def target_of(name: str) -> Target:
+    """The target of that name; InputError lists the known ones."""
+    if name not in TARGETS:
+        raise InputError(f"target {name} is not known", f"give one of {', '.join(TARGETS)}.")
+    return TARGETS[name]
+
+
+def check_device_name(name: str, target: Target | None = None) -> None:
+    """Refuse a device that exists nowhere for a target, or, with None, for no target.
+
+    Whether it is in this machine is another question: `Target.devices` and `Target.load` answer it.
+
+    Raises:
+        InputError: lists the known ones.
+    """
+    asked = [*TARGETS.values()] if target is None else [target]
+    if any(one.knows_device(name) for one in asked):
+        return
+    known = dict.fromkeys(device for one in asked for device in one.device_names)
+    raise InputError(
+        f"target {target.name} has no device {name}" if target else f"device {name} is not known",
+        f"give one of {', '.join(known)}.",
+    )

@@ -1,0 +1,168 @@
+"""Target ``tensorrt``: NVIDIA GPUs and DLAs, with TensorRT 8.6 to 11 or TensorRT-RTX.
+
+Where there are no Python bindings, as in JetPack 4 and 5, ``trtexec`` builds and measures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.device.targets.engine_record import sha256
+from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.device.targets.tensorrt import trtexec
+from edgeresnet.device.targets.tensorrt.bindings import (
+    FIX,
+    Bindings,
+    find_bindings,
+    log_of,
+    need_bindings,
+)
+from edgeresnet.device.targets.tensorrt.build import build_engine, check_dla, is_quantized_file
+from edgeresnet.device.targets.tensorrt.cuda import find_gpu, need_gpu
+from edgeresnet.device.targets.tensorrt.engine import (
+    ENGINE,
+    EngineRecord,
+    Host,
+    find_engine,
+    known_cache,
+    read_engine,
+    read_record,
+    write_engine,
+)
+from edgeresnet.errors import MissingError
+from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.measuring import RunOptions
+
+CAPABILITIES, DLA_CAPABILITIES = ("fp32", "fp16", "int8"), ("fp16",)
+ONE_IMAGE = (1, 1, 1)
+
+
+class TensorRtTarget:
+    """TensorRT."""
+
+    name = "tensorrt"
+    default_device = "gpu"
+    device_names = ("gpu", "dla0", "dla1")
+
+    def knows_device(self, name: str) -> bool:
+        """The GPU, and the numbered DLAs beside it."""
+        return name == "gpu" or (name.startswith("dla") and name[3:].isdigit())
+
+    def available(self) -> Availability:
+        """Whether TensorRT can build here; running needs a GPU too, see `devices`."""
+        found = find_bindings()
+        if isinstance(found, Bindings):
+            gpu = find_gpu()
+            note = f"builds engines, and runs none: {gpu}" if isinstance(gpu, str) else None
+            return Availability(True, f"{found.product} {found.version_text}", reason=note)
+        if (tool := trtexec.find_tool()) is not None:
+            return Availability(True, f"trtexec {trtexec.tool_version(tool)}", reason=found)
+        return Availability(False, reason=found, fix=FIX)
+
+    def devices(self) -> list[Device]:
+        """The GPU, and the DLAs beside it."""
+        found, gpu = find_bindings(), find_gpu()
+        if isinstance(found, str) or isinstance(gpu, str):
+            return []
+        about = f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.driver}"
+        cores = range(_dla_cores(found))
+        dlas = [Device(f"dla{core}", f"{gpu.name}'s DLA", DLA_CAPABILITIES) for core in cores]
+        return [Device("gpu", about, CAPABILITIES), *dlas]
+
+    def missing(self) -> list[Missing]:
+        """`available` tells it already."""
+        return []
+
+    def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
+        """Open the engine that was built of an ``.onnx`` file, or an ``.engine`` itself."""
+        from edgeresnet.device.targets.tensorrt.session import TensorRtSession, deserialize
+
+        check_device(device)
+        if model_path.suffix == ENGINE:
+            path, record = model_path, read_record(model_path)
+            quantized = record.precision == "int8"
+        else:
+            quantized = is_quantized_file(model_path)
+        check_dla(model_path, device, quantized=quantized)
+        bindings = need_bindings()
+        need_gpu()
+        here = host_of(bindings)
+        if model_path.suffix == ENGINE:
+            if why := record.misfit(here, device):
+                raise MissingError(
+                    f"{path} does not run here: {why}",
+                    f"build it here: edgeresnet build BUNDLE --device {device}.",
+                )
+        else:
+            path, record = find_engine(model_path, device, here)
+        plan = read_engine(path, record)
+        engine = deserialize(bindings, plan, device, host_code=record.version_compatible)
+        return TensorRtSession(bindings, engine, options, device)
+
+    def save_engine(
+        self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+    ) -> Path:
+        """Build an engine and write it with its record."""
+        check_device(device)
+        check_dla(model_path, device, quantized=is_quantized_file(model_path))
+        found = find_bindings()
+        if isinstance(found, str):
+            tool = trtexec.find_tool()
+            if tool is None:
+                raise MissingError(f"TensorRT is not here: {found}", FIX)
+            return trtexec.save_engine(tool, model_path, device, engine_dir, options)
+        if not found.rtx:
+            # An engine is for the GPU that its record names, so the GPU must tell its name.
+            need_gpu()
+        host = host_of(found)
+        cache_path = engine_dir / f"timing-{host.version}-{host.compute_capability}.cache"
+        built = build_engine(
+            found, model_path, device, options, known_cache(engine_dir, cache_path)
+        )
+        if built.timing_cache:
+            cache_path.write_bytes(built.timing_cache)
+        # TensorRT-RTX builds for every GPU from Ampere on, and compiles the rest when it loads.
+        record = EngineRecord(
+            device,
+            host,
+            sha256(model_path.read_bytes()),
+            sha256(built.plan),
+            built.flags,
+            options.batch or ONE_IMAGE,
+            options.version_compatible,
+            options.hardware_compatible or found.rtx,
+            sha256(built.timing_cache) if built.timing_cache else None,
+            tuple(vars(layer) for layer in built.layers),
+        )
+        return write_engine(engine_dir, built.plan, record)
+
+
+def check_device(device: str) -> None:
+    """Refuse what TensorRT has no name for."""
+    if device != "gpu" and not (device.startswith("dla") and device[3:].isdigit()):
+        raise MissingError(
+            f"TensorRT has no device {device}", "give --device gpu, or dla0 on a Jetson with DLAs."
+        )
+
+
+def host_of(bindings: Bindings) -> Host:
+    """This machine, as the records of engines describe it."""
+    gpu = find_gpu()
+    if isinstance(gpu, str):
+        return Host(bindings.product, bindings.version_text)
+    return Host(
+        bindings.product,
+        bindings.version_text,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        driver=gpu.driver,
+    )
+
+
+def _dla_cores(bindings: Bindings) -> int:
+    try:
+        builder = bindings.trt.Builder(log_of(bindings))
+    except TypeError:
+        # Without a working driver there is no builder, and so nothing to run on.
+        return 0
+    return int(getattr(builder, "num_DLA_cores", 0))

@@ -1,0 +1,119 @@
+"""A written model answers as PyTorch does: on the proof's images, and on those that travel."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeresnet.device.bundle.logits import compare_logits
+from edgeresnet.device.data.preprocess import normalize
+from edgeresnet.device.targets.padding import run_padded
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.errors import CheckError
+from edgeresnet.host.export.logit_bound import BATCH, logit_bound, reference_logits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeresnet.device.targets.protocol import Session
+    from edgeresnet.host.export.proof_images import ProofImages
+    from edgeresnet.host.models.quant_resnet import QuantResNet
+    from edgeresnet.settings.inputs import InputSpec
+
+# An emulator takes seconds an image: as many as it answers in this time, but not fewer than that.
+EMULATOR_SECONDS = 60.0
+EMULATOR_IMAGES = 16
+QUANTIZED_FIX = (
+    "if it was quantized with --weight-bits 8 and this processor has no VNNI, give 7; else "
+    "calibrate on more images of the real data, or train with --method qat."
+)
+FLOAT_FIX = (
+    "a newer runtime may compute more exactly; export fp32, or report this with what `edgeresnet "
+    "devices` prints."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LogitProof:
+    """What a model has to answer.
+
+    Attributes:
+        model: PyTorch's, folded, in eval mode.
+        spec: how an image becomes an input.
+        precision: of the bundle.
+        pixels_in: the written model takes (N, H, W, 3) uint8 and normalizes inside.
+        images: to prove it on.
+        golden: (n, H, W, 3) uint8, the images that travel.
+        golden_logits: (n, classes) float32, PyTorch's.
+    """
+
+    model: QuantResNet
+    spec: InputSpec
+    precision: str
+    pixels_in: bool
+    images: ProofImages
+    golden: NDArray[np.uint8]
+    golden_logits: NDArray[np.float32]
+
+    def prove(self, session: Session, runtime: str) -> dict[str, Any]:
+        """Compare a session's logits with PyTorch's.
+
+        Args:
+            session: the written model.
+            runtime: its name, for the message.
+
+        Returns:
+            For the manifest: ``images`` and ``data`` (how many and of what), ``logit_bound`` and
+            ``largest_difference`` in logits, ``share_outside`` of the bound, ``close_calls``
+            (images that changed class with a margin within twice the bound),
+            ``logit_difference`` (the largest as a share of the logits' range), ``logits_from``.
+
+        Raises:
+            CheckError: the logits are not PyTorch's, by `edgeresnet.device.bundle.logits`.
+        """
+        found = self.answers(session)
+        pixels = self.images.pixels[: len(found)]
+        reference = reference_logits(self.model, pixels, self.spec, self.precision)
+        bound = logit_bound(self.model, pixels, self.spec, self.precision, reference)
+        check = compare_logits(found, reference, bound, self.precision)
+        fault = check.fault(self.images.names)
+        if fault is None:
+            golden = run_padded(session, self._inputs(self.golden))
+            fault = compare_logits(golden, self.golden_logits, bound, self.precision).fault()
+            what = "the images that travel with the bundle"
+        else:
+            what = f"{len(found)} images of {self.images.origin}"
+        if fault is not None:
+            raise CheckError(
+                f"{runtime} does not give PyTorch's logits on {what}: {fault}",
+                QUANTIZED_FIX if is_quantized(self.precision) else FLOAT_FIX,
+            )
+        return {
+            "images": check.images,
+            "data": self.images.origin,
+            "logit_bound": check.bound,
+            "largest_difference": check.largest_difference,
+            "share_outside": check.share_outside,
+            "close_calls": check.close_calls,
+            "logit_difference": check.largest_difference / (float(np.ptp(reference)) or 1.0),
+            "logits_from": runtime,
+        }
+
+    def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        return pixels if self.pixels_in else normalize(pixels, self.spec)
+
+    def answers(self, session: Session) -> NDArray[np.float32]:
+        """Logits (n, classes) of all images, or of the first that an emulator has time for."""
+        pixels = self.images.pixels
+        step = session.batch_sizes[0] if session.emulated else BATCH
+        parts: list[NDArray[np.float32]] = []
+        start = time.monotonic()
+        for first in range(0, len(pixels), step):
+            late = session.emulated and time.monotonic() - start > EMULATOR_SECONDS
+            if late and first >= EMULATOR_IMAGES:
+                break
+            parts.append(run_padded(session, self._inputs(pixels[first : first + step])))
+        return np.concatenate(parts)

@@ -1,0 +1,96 @@
+"""What a runtime really executes, read from its own optimized graph.
+
+An INT8 model that loads and agrees may still compute half its layers in float. So every
+convolution, residual add and classifier is looked up in the graph that the runtime executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.device.targets.protocol import ENGINES, Kernel
+from edgeresnet.device.targets.tensorrt.engine import ENGINE, read_record
+from edgeresnet.device.targets.tensorrt.layers import EngineLayer
+from edgeresnet.errors import CheckError
+from edgeresnet.host.export.graph import nodes_of
+
+# Operators of the exported graph that must run in integers.
+INTEGER_OPS = ("Conv", "Add", "Gemm")
+PREPROCESS = "preprocess."
+
+
+def expected_layers(model: ir.Model) -> dict[str, str]:
+    """Name and operator of every layer that must run in integers."""
+    return {
+        node.name or "": node.op_type
+        for node in nodes_of(model.graph, *INTEGER_OPS)
+        if not (node.name or "").startswith(PREPROCESS)
+    }
+
+
+def prove_integer(
+    expected: Mapping[str, str], kernels: list[Kernel], runtime: str
+) -> dict[str, int]:
+    """Find every expected layer in an integer kernel.
+
+    Args:
+        expected: layer name to ONNX operator.
+        kernels: what the runtime executes.
+        runtime: its name, for the message.
+
+    Returns:
+        For each operator the number of layers in integer kernels.
+
+    Raises:
+        CheckError: names the layers that run in float, and in which kernel.
+    """
+    where = {layer: kernel for kernel in kernels for layer in kernel.layers}
+    faults = []
+    counts = dict.fromkeys(INTEGER_OPS, 0)
+    for layer, op in expected.items():
+        kernel = where.get(layer)
+        if kernel is None:
+            faults.append(f"{layer} is in none of its kernels")
+        elif not is_quantized(kernel.precision):
+            faults.append(f"{layer} runs in float ({kernel.op})")
+        else:
+            counts[op] += 1
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise CheckError(
+            f"{runtime} does not run the whole network in INT8: {'; '.join(faults[:5])}{more}",
+            "a newer runtime may fuse these layers; otherwise report this with what `edgeresnet "
+            "devices` prints. Without --int8 the export is fp32 and works.",
+        )
+    return counts
+
+
+def tensorrt_kernels(model_path: Path, expected: Mapping[str, str]) -> list[Kernel] | None:
+    """The layers of the engine that was built beside the model; None if none could be built.
+
+    TensorRT computes a convolution or classifier in integers if what it multiplies is int8. An
+    add becomes part of a pointwise kernel, which must hand on int8.
+    """
+    engines = sorted((model_path.parent / ENGINES).glob(f"*{ENGINE}"))
+    if not engines:
+        return None
+    kernels = []
+    for facts in read_record(engines[0]).layers:
+        layer = EngineLayer(**facts)
+        adds = tuple(name for name in layer.layers if expected.get(name) == "Add")
+        if adds:
+            wrote = ", ".join(layer.outputs)
+            precision = wrote if set(layer.outputs) != {"int8"} else "int8"
+            kernels.append(Kernel(f"{layer.op} to {wrote}", precision, layer.unit, adds))
+        # The rest of a convolution, as its bias, is in pointwise kernels under its name too.
+        products = tuple(name for name in layer.layers if expected.get(name) in ("Conv", "Gemm"))
+        if products and layer.matrix:
+            integer = set(layer.inputs) == {"int8"} and layer.weights == "int8"
+            precision = "int8" if integer else f"{layer.precision} by {layer.weights}"
+            kind = f"{layer.op} of {layer.precision}"
+            kernels.append(Kernel(kind, precision, layer.unit, products))
+    return kernels

@@ -1,0 +1,199 @@
+"""The host's file: architecture, widths, class names, input spec and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgeresnet.errors import InputError
+from edgeresnet.files import from_home
+from edgeresnet.host.models.foreign.reading import read_tensors
+from edgeresnet.host.models.foreign.state_dict import identify, strip_wrappers
+from edgeresnet.host.models.foreign.torchvision import default_image_size, fetch_torchvision
+from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.settings.inputs import InputSpec
+
+FORMAT, VERSION = "edgeresnet-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and all that is needed to use it.
+
+    Attributes:
+        arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
+        stem: ``imagenet`` or ``small``.
+        widths: channels of every tensor.
+        classes: class names, in the order of the logits.
+        input_spec: how an image becomes the input.
+        state_dict: torchvision's names; with ``precision`` int8 those of
+            `edgeresnet.host.models.quant_resnet.QuantResNet`.
+        precision: ``fp32``, or ``int8`` for a fake-quantized network.
+        quantization: how it was quantized.
+        data: the DATA SPEC it was trained on.
+        provenance: versions, seeds, settings, results.
+    """
+
+    arch: str
+    stem: str
+    widths: Widths
+    classes: tuple[str, ...]
+    input_spec: InputSpec
+    state_dict: dict[str, Tensor]
+    precision: str = "fp32"
+    quantization: dict[str, Any] | None = None
+    data: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
+        model: nn.Module = build_resnet(self.arch, len(self.classes), self.stem, self.widths)
+        if self.precision == "int8":
+            from edgeresnet.host.models.quant_resnet import QuantResNet
+
+            bits = (self.quantization or {}).get("weight_bits", 7)
+            model = QuantResNet(cast(Any, model), weight_bits=bits)
+        model.load_state_dict(self.state_dict)
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the file whole or not at all; ``torch.load(weights_only=True)`` reads it."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "arch": checkpoint.arch,
+        "stem": checkpoint.stem,
+        "widths": checkpoint.widths.to_dict(),
+        "classes": list(checkpoint.classes),
+        "input_spec": checkpoint.input_spec.to_dict(),
+        "precision": checkpoint.precision,
+        "quantization": checkpoint.quantization,
+        "data": checkpoint.data,
+        "provenance": checkpoint.provenance,
+        "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
+    }
+    save_atomically(content, path)
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """``torch.save`` into a neighbour, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save(content, partial)
+        os.replace(partial, path)  # noqa: PTH105 - Path.replace says nothing about atomicity
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    source: str | Path,
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    classes: Sequence[str] | None = None,
+) -> Checkpoint:
+    """Read a checkpoint of any known origin.
+
+    Args:
+        source: a path, or ``torchvision:WEIGHTS`` / ``torchvision:ARCH:WEIGHTS``.
+        arch: says which ``torchvision:WEIGHTS`` are meant.
+        image_size: for foreign files, which do not say; for our own it overrides.
+        classes: names for a foreign file's classes; otherwise "0", "1", ….
+
+    Raises:
+        InputError: not there, damaged, carries code, or not one of our architectures.
+    """
+    text = str(source)
+    if text.startswith("torchvision:"):
+        content, names = fetch_torchvision(text, arch)
+        classes = classes or names
+    else:
+        content = read_tensors(from_home(text))
+    if content.get("format") == FORMAT:
+        return _read_own(content, text, image_size)
+    tensors = strip_wrappers(content, text)
+    found = identify(tensors, text)
+    count = int(tensors["fc.weight"].shape[0])
+    names = [str(i) for i in range(count)] if classes is None else list(classes)
+    if len(names) != count:
+        raise InputError(
+            f"{text} has {count} classes, but {len(names)} names were given",
+            "give the --data that the checkpoint was trained on.",
+        )
+    return Checkpoint(
+        found.arch,
+        found.stem,
+        found.widths,
+        tuple(names),
+        InputSpec(image_size or default_image_size(found.stem)),
+        tensors,
+        provenance={"source": text},
+    )
+
+
+def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> Checkpoint:
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"{source} has checkpoint version {content.get('version')}; this edgeresnet reads "
+            f"version {VERSION}",
+            "use the edgeresnet that wrote it, or a newer one.",
+        )
+    try:
+        spec = InputSpec.from_dict(content["input_spec"])
+        if image_size is not None:
+            spec = InputSpec(image_size, spec.mean, spec.std)
+        return Checkpoint(
+            content["arch"],
+            content["stem"],
+            Widths.from_dict(content["widths"]),
+            tuple(content["classes"]),
+            spec,
+            content["state_dict"],
+            content["precision"],
+            content["quantization"],
+            content["data"],
+            content["provenance"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{source} is not a complete checkpoint: {error!r}", "make it again."
+        ) from error
+
+
+def load_backbone(model: nn.Module, source: Checkpoint) -> list[str]:
+    """Copy the weights of ``source`` into ``model``, but for a classifier of other classes.
+
+    Returns:
+        Names of the tensors left at their initialisation.
+
+    Raises:
+        InputError: the networks differ in more than the classifier.
+    """
+    own = model.state_dict()
+    fitting = {k: v for k, v in source.state_dict.items() if k in own and own[k].shape == v.shape}
+    left = [name for name in own if name not in fitting]
+    if any(not name.startswith("fc.") for name in left):
+        raise InputError(
+            f"weights are of {source.arch} with stem {source.stem}, which is not the network to "
+            "train",
+            f"give --arch {source.arch} and the same stem, or other --weights.",
+        )
+    model.load_state_dict(fitting, strict=False)
+    return left
+
+
+def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """Hex digest of all weights, in their order."""
+    digest = hashlib.sha256()
+    for tensor in state_dict.values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

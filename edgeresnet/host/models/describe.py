@@ -1,0 +1,28 @@
+"""What a checkpoint holds, layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeresnet.host.models.checkpoint import load_checkpoint
+from edgeresnet.host.models.resnet import count_layers
+
+
+def describe_checkpoint(source: str) -> dict[str, Any]:
+    """The JSON contract of ``inspect``, for a checkpoint of any origin."""
+    checkpoint = load_checkpoint(source)
+    size = checkpoint.input_spec.image_size
+    layers = count_layers(checkpoint.build(), size)
+    return {
+        "arch": checkpoint.arch,
+        "stem": checkpoint.stem,
+        "classes": list(checkpoint.classes),
+        "image_size": size,
+        "parameters": sum(layer.parameters for layer in layers),
+        "macs": sum(layer.macs for layer in layers),
+        "precision": checkpoint.precision,
+        "data": checkpoint.data,
+        "widths": checkpoint.widths.to_dict(),
+        "pruning": checkpoint.provenance.get("pruning"),
+        "layers": [{**vars(layer), "precision": checkpoint.precision} for layer in layers],
+    }

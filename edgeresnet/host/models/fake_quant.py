@@ -1,0 +1,161 @@
+"""Fake quantization on the canonical grid: symmetric int8, zero point 0, learned step size.
+
+The grid is the coarsest that any target needs: TensorRT represents no other. Signed tensors use
+[-128, 127], tensors that a ReLU has made non-negative [0, 127], weights [-127, 127] or [-63, 63]
+for each output channel. What a target can represent better is re-encoded on export.
+
+Why narrow weights: x86 without VNNI multiplies uint8 by int8 and adds pairs of products in int16,
+saturating. 2 x 255 x 63 fits, 2 x 255 x 127 does not, and logits go wrong without any message.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["signed", "unsigned", "weight", "narrow_weight"]
+RANGES: dict[Kind, tuple[int, int]] = {
+    "signed": (-128, 127),
+    "unsigned": (0, 127),
+    "weight": (-127, 127),
+    "narrow_weight": (-63, 63),
+}
+PER_TENSOR = -1
+# A step below this would make the int32 bias scale (input x weight) underflow to float16 later.
+SMALLEST_SCALE = 1e-8
+
+
+@torch.library.custom_op("edgeresnet::fake_quant", mutates_args=())
+def fake_quant_op(
+    x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, low: int, high: int
+) -> Tensor:
+    """Round ``x`` to ``scale`` times an integer in [low, high]; opaque to the exporter.
+
+    Args:
+        x: any shape, float32.
+        scale: 0-D for the whole tensor, or (channels,) along ``axis``; float32.
+        zero_point: int8 zeros in the shape of ``scale``; only the exporter reads it.
+        axis: channel axis, or -1 for one scale.
+        low: smallest integer of the grid.
+        high: largest integer of the grid.
+
+    Returns:
+        Tensor of the shape and dtype of ``x``.
+    """
+    return _round_to_grid(x, scale, axis, low, high)
+
+
+@fake_quant_op.register_fake
+def _(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, low: int, high: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _round_to_grid(x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> Tensor:
+    spread = _along(scale, axis, x.ndim)
+    # Four plain passes in place: torch's own fake quantization takes twice their time on a CPU.
+    return (x * spread.reciprocal()).round_().clamp_(low, high).mul_(spread)
+
+
+class _LearnedStep(torch.autograd.Function):
+    """Rounding with the straight-through gradient for ``x`` and LSQ's for the step size.
+
+    Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to 5.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> Tensor:
+        spread = _along(scale, axis, x.ndim)
+        steps = x * spread.reciprocal()
+        y = steps.round().clamp_(low, high).mul_(spread)
+        ctx.save_for_backward(steps, scale, y)
+        ctx.axis, ctx.low, ctx.high = axis, low, high
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        (grad,) = grads
+        steps, scale, y = ctx.saved_tensors
+        # Passes strictly inside the grid only, in one kernel where masks would take four.
+        grad_x = torch.ops.aten.hardtanh_backward(grad, steps, ctx.low, ctx.high)
+        # d y / d scale is (y - x) / scale inside the grid and the clip integer, y / scale, outside.
+        others = [d for d in range(steps.ndim) if d != ctx.axis]
+        clipped, passed = (grad * y).sum(others), (grad_x * steps).sum(others)
+        balance = (steps.numel() / scale.numel() * ctx.high) ** -0.5
+        grad_scale = (clipped / scale.flatten() - passed) * balance
+        return grad_x, grad_scale.reshape(scale.shape), None, None, None
+
+
+def _along(scale: Tensor, axis: int, ndim: int) -> Tensor:
+    if axis == PER_TENSOR:
+        return scale
+    return scale.reshape([-1 if d == axis else 1 for d in range(ndim)])
+
+
+class FakeQuant(nn.Module):
+    """Puts a tensor on the int8 grid, keeping it float32.
+
+    An ``observer`` sees what comes in; with ``enabled`` off the tensor then passes unchanged.
+
+    Args:
+        kind: which integers the grid has; see `RANGES`.
+        channels: None for one scale, or the number of channels along axis 0.
+    """
+
+    zero_point: Tensor
+
+    def __init__(self, kind: Kind, channels: int | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.axis = PER_TENSOR if channels is None else 0
+        shape = () if channels is None else (channels,)
+        self.scale = nn.Parameter(torch.full(shape, 1.0))
+        zeros = torch.zeros(shape, dtype=torch.int8)
+        self.register_buffer("zero_point", zeros, persistent=False)
+        self.enabled = True
+        self.observer: Observer | None = None
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest integer of the grid."""
+        return RANGES[self.kind]
+
+    def step(self) -> Tensor:
+        """The positive step size that is in force, in the shape of ``scale``."""
+        return self.scale.abs().clamp_min(SMALLEST_SCALE)
+
+    def settle(self) -> None:
+        """Store the step size that is in force, so that the parameter can be read as it is."""
+        with torch.no_grad():
+            self.scale.copy_(self.step())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape in, the same shape out, float32."""
+        if self.observer is not None:
+            self.observer.update(x)
+        if not self.enabled:
+            return x
+        low, high = self.range
+        if torch.compiler.is_exporting():
+            exported: Tensor = fake_quant_op(x, self.scale, self.zero_point, self.axis, low, high)
+            return exported
+        # Autocast would hand over bfloat16, whose 8 bits of mantissa do not resolve the grid.
+        y: Tensor = _LearnedStep.apply(x.float(), self.step(), self.axis, low, high)
+        return y
+
+    def extra_repr(self) -> str:
+        """Kind and number of scales, for printing."""
+        return f"{self.kind}, scales={self.scale.numel()}"
+
+
+class Observer(Protocol):
+    """Watches a tensor during calibration."""
+
+    def update(self, x: Tensor) -> None:
+        """Take in one batch; any shape, float32."""
+        ...
+
+    def scale(self, high: int) -> float:
+        """Step size of a symmetric grid whose largest integer is ``high``."""
+        ...

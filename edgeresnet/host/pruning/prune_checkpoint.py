@@ -1,0 +1,218 @@
+"""Float checkpoint to pruned float checkpoint: score, plan, cut, recover, once or repeatedly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from edgeresnet.device.data.content_hashes import content_fingerprint
+from edgeresnet.device.data.dataset import Dataset, fingerprint
+from edgeresnet.device.machine.environment import versions
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
+)
+from edgeresnet.host.models.resnet import LayerInfo, count_layers
+from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
+from edgeresnet.host.models.torch_threads import within_quota
+from edgeresnet.host.pruning.criteria import CRITERIA
+from edgeresnet.host.pruning.cut_to_budget import Shape, Shaper
+from edgeresnet.host.pruning.scoring import Bench, weights_of
+from edgeresnet.host.training.fit import TrainResult, fit
+from edgeresnet.host.training.splits import open_splits_for
+from edgeresnet.settings.pruning import PruneOptions
+
+
+@within_quota()
+def prune_checkpoint(
+    checkpoint: Checkpoint,
+    *,
+    data: str,
+    options: PruneOptions,
+    work_dir: Path,
+    limit: int | None = None,
+    skip_broken: bool = False,
+    progress: bool = True,
+    on_step: Callable[[str], object] = lambda text: None,
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """Prune a float checkpoint and win its accuracy back.
+
+    Args:
+        checkpoint: of any origin, precision fp32; may be pruned already.
+        data: DATA SPEC; the training split scores and recovers, the validation split measures.
+        options: budget and all settings.
+        work_dir: keeps what is cut but not yet recovered, so that an interrupted run goes on; the
+            caller removes it when the result is safe.
+        limit: images of each split.
+        skip_broken: leave unreadable images out.
+        progress: report training on stderr.
+        on_step: told what is being done.
+
+    Returns:
+        The pruned checkpoint and its figures: ``top1_dense``, ``top1_before_recovery``, ``top1``,
+        ``macs`` and ``parameters`` and ``widths`` before and after, and more.
+
+    Raises:
+        InputError: the checkpoint is quantized, data and checkpoint do not fit, or the budget
+            cannot be met or leaves nothing to prune.
+        CheckError: training diverged.
+    """
+    if checkpoint.precision != "fp32":
+        raise InputError(
+            f"the checkpoint is quantized ({checkpoint.precision}), and pruning comes first",
+            "give the float checkpoint that it was made of, and quantize afterwards.",
+        )
+    checkpoint, train_set, val_set = open_splits_for(
+        checkpoint, data, limit=limit, skip_broken=skip_broken
+    )
+    bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
+    on_step(f"measuring the dense network on {len(val_set)} images")
+    work = _Work(checkpoint, bench, val_set, options, work_dir, progress, on_step)
+    top1_dense = bench.top1(checkpoint.build())
+    pruned, found = work.sparse() if options.pattern else work.narrow()
+    figures = {
+        "criterion": options.criterion,
+        "budget": options.budget(),
+        "top1_dense": top1_dense,
+        **found,
+        "drop": top1_dense - found["top1"],
+        **_before_after(checkpoint, pruned),
+        "images": len(bench.scoring),
+        "data": data,
+        "data_fingerprint": fingerprint(train_set),
+        "seed": options.seed,
+        "pruned_with": versions(),
+    }
+    provenance = {**checkpoint.provenance, "pruning": figures}
+    return replace(pruned, provenance=provenance), figures
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One pruning under way."""
+
+    dense: Checkpoint
+    bench: Bench
+    val_set: Dataset
+    options: PruneOptions
+    work_dir: Path
+    progress: bool
+    on_step: Callable[[str], object]
+
+    def _key(self, iteration: int) -> str:
+        """What must be the same for an iteration to go on."""
+        return f"prune {iteration} {self.options} {weights_digest(self.dense.state_dict)}"
+
+    def narrow(self) -> tuple[Checkpoint, dict[str, Any]]:
+        """Structured: fewer channels, in one go or in ``iterations``."""
+        current, found = self.dense, dict[str, Any]()
+        with Shaper(self.dense, self.options, self.on_step) as shaper:
+            for iteration in range(1, self.options.iterations + 1):
+                cut, figures = self._cut(shaper, current, iteration)
+                current, result = self._recover(cut, iteration, masks=None)
+                found = {**found, **figures, "top1": result.top1, "threads": result.threads}
+                self.on_step(f"recovered to top-1 {result.top1:.4f}")
+        return current, found
+
+    def _cut(
+        self, shaper: Shaper, current: Checkpoint, iteration: int
+    ) -> tuple[Checkpoint, dict[str, Any]]:
+        """The network after this iteration's cut, made once and then kept."""
+        options, bench = self.options, self.bench
+        path = self.work_dir / f"cut-{iteration}.pt"
+        # The network that is cut, too: from the second iteration on it is not the dense one.
+        source = weights_digest(current.state_dict)
+        data = [content_fingerprint(d) for d in (bench.train_set, self.val_set)]
+        key = f"{self._key(iteration)} {source} {current.input_spec.to_dict()} {data}"
+        if path.is_file():
+            kept = load_checkpoint(path)
+            if kept.provenance.get("cut_key") == key:
+                self.on_step(f"the cut of iteration {iteration} was made before")
+                return kept, kept.provenance["cut_figures"]
+        self.on_step(f"scoring channels on {len(bench.scoring)} images ({options.criterion})")
+        first = iteration == 1
+        names = [*CRITERIA] if options.compare_criteria and first else [options.criterion]
+        evidence = bench.evidence(
+            current, options.seed, gradients=any(CRITERIA[name].of_loss for name in names)
+        )
+        shape: Shape = shaper.shape(current, evidence, iteration)
+        cut = bench.renormalized(shape.checkpoint)
+        before = bench.top1(cut.build())
+        figures = {**shape.figures, "cost_share": shape.share, "step": shaper.step}
+        figures |= {"top1_before_recovery": before} if first else {}
+        self.on_step(f"cut to {shape.share:.3f} of the cost: top-1 {before:.4f}")
+        if len(names) > 1:
+            others = {
+                name: bench.top1(
+                    bench.renormalized(
+                        shaper.at_share(current, evidence, name, shape.share)
+                    ).build()
+                )
+                for name in names
+            }
+            figures["criteria_before_recovery"] = others
+            listed = ", ".join(f"{name} {top1:.4f}" for name, top1 in others.items())
+            self.on_step(f"top-1 before recovery by criterion: {listed}")
+        kept = replace(cut, provenance={"cut_key": key, "cut_figures": figures})
+        save_checkpoint(kept, path)
+        return kept, figures
+
+    def sparse(self) -> tuple[Checkpoint, dict[str, Any]]:
+        """2:4: half the weights become zero."""
+        options, bench = self.options, self.bench
+        model = self.dense.build().to(bench.device)
+        if options.criterion == "taylor":
+            scores = bench.weight_scores(model)
+        else:
+            kernels = {n: w for n, w in weights_of(model).items() if w.ndim in (2, 4)}
+            scores = {name: weight.abs() for name, weight in kernels.items()}
+        masks = pattern_masks(scores)
+        apply_masks(model, masks)
+        cut = bench.renormalized(replace(self.dense, state_dict=weights_of(model)))
+        before = bench.top1(cut.build())
+        self.on_step(f"{len(masks)} layers made {PATTERN} sparse: top-1 {before:.4f}")
+        current, result = self._recover(cut, 1, masks)
+        return current, {
+            "pattern": PATTERN,
+            "sparse_layers": len(masks),
+            "top1_before_recovery": before,
+            "top1": result.top1,
+            "threads": result.threads,
+        }
+
+    def _recover(
+        self, cut: Checkpoint, iteration: int, masks: dict[str, Tensor] | None
+    ) -> tuple[Checkpoint, TrainResult]:
+        train = replace(self.options.train, seed=self.options.seed)
+        model = cut.build()
+        result = fit(
+            model,
+            self.bench.train_set,
+            self.val_set,
+            cut.input_spec,
+            train,
+            teacher=self.dense.build() if train.distill > 0 else None,
+            resume_path=self.work_dir / f"recover-{iteration}.pt",
+            resume_key=f"{self._key(iteration)} {weights_digest(cut.state_dict)}",
+            progress=self.progress,
+            constrain=None if masks is None else lambda network: apply_masks(network, masks),
+        )
+        recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
+        return recovered, result
+
+
+def _before_after(dense: Checkpoint, pruned: Checkpoint) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for when, checkpoint in (("before", dense), ("after", pruned)):
+        layers: list[LayerInfo] = count_layers(checkpoint.build(), checkpoint.input_spec.image_size)
+        found[f"macs_{when}"] = sum(layer.macs for layer in layers)
+        found[f"parameters_{when}"] = sum(layer.parameters for layer in layers)
+        found[f"widths_{when}"] = checkpoint.widths.to_dict()
+    return found

@@ -1,0 +1,135 @@
+"""What a network is scored, renormalized and judged on while it is pruned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgeresnet.device.data.dataset import Dataset, balanced_subset
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.pixels import Normalizer, load_pixels
+from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.pruning.criteria import Evidence
+from edgeresnet.host.training.step import training_device
+
+SCORING_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a network is scored and judged on."""
+
+    train_set: Dataset
+    scoring: Tensor
+    labels: Tensor
+    validation: EvaluationSet
+    normalize: Normalizer
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, train_set: Dataset, val_set: Dataset, n: int, seed: int
+    ) -> Bench:
+        device = training_device()
+        chosen = balanced_subset(train_set, n, seed)
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(chosen)))
+        labels = torch.from_numpy(np.asarray(chosen.labels, np.int64))
+        spec = checkpoint.input_spec
+        return cls(
+            train_set,
+            load_pixels(chosen, spec)[order],
+            labels[order],
+            EvaluationSet(val_set, spec),
+            Normalizer(spec, device),
+            device,
+        )
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (n, 3, H, W) float32 and labels, on the device."""
+        pixel_parts = torch.split(self.scoring, SCORING_BATCH)
+        label_parts = torch.split(self.labels, SCORING_BATCH)
+        for pixels, labels in zip(pixel_parts, label_parts, strict=True):
+            yield self.normalize(pixels.to(self.device)), labels.to(self.device)
+
+    def top1(self, model: nn.Module) -> float:
+        """Of the validation images."""
+        logits = evaluate(model.to(self.device), self.validation, self.device)
+        return float((logits.argmax(1) == self.validation.labels).mean())
+
+    def evidence(self, checkpoint: Checkpoint, seed: int, *, gradients: bool) -> Evidence:
+        """What the criteria look at."""
+        gates: dict[str, Tensor] = {}
+        if gradients:
+            gates = gate_gradients(checkpoint.build().to(self.device), self.batches())
+        return Evidence(checkpoint.state_dict, gates, seed)
+
+    def renormalized(self, checkpoint: Checkpoint) -> Checkpoint:
+        """With the statistics that its narrower layers really have."""
+        model = checkpoint.build().to(self.device)
+        images = (images for images, _ in self.batches())
+        torch.optim.swa_utils.update_bn(images, model, self.device)
+        return replace(checkpoint, state_dict=weights_of(model))
+
+    def weight_scores(self, model: nn.Module) -> dict[str, Tensor]:
+        """Squared first-order change of the loss for each kernel's and matrix's weights.
+
+        Summed over batches; on the CPU, in the weights' shapes. ``model`` is put into eval mode.
+        """
+        model.eval().requires_grad_(True)
+        weights = {name: p for name, p in model.named_parameters() if p.ndim in (2, 4)}
+        scores = {name: torch.zeros_like(weight, device="cpu") for name, weight in weights.items()}
+        for images, labels in self.batches():
+            loss = nn.functional.cross_entropy(model(images), labels)
+            gradients = torch.autograd.grad(loss, list(weights.values()))
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+                scores[name] += (gradient * weight).detach().square().cpu()
+        return scores
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The state_dict, on the CPU."""
+    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+
+
+def gate_gradients(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """What a gate of 1, multiplied onto each normalization's output, would have for a gradient.
+
+    A gate scales both of a normalization's parameters, so its gradient is that of the scale times
+    the scale, plus that of the offset times the offset.
+
+    Args:
+        model: a float ResNet; put into eval mode. Its frozen parameters count like all others and
+            are frozen again afterwards.
+        batches: images (n, 3, H, W) float32 and labels (n,) int64, on the model's device.
+
+    Returns:
+        For each batch normalization's name (batches, channels) float32 on the CPU.
+
+    Raises:
+        InputError: there was no image.
+    """
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    gates: defaultdict[str, list[Tensor]] = defaultdict(list)
+    model.eval().requires_grad_(True)
+    try:
+        for images, labels in batches:
+            loss = F.cross_entropy(model(images), labels)
+            parameters = [p for norm in norms.values() for p in (norm.weight, norm.bias)]
+            gradients = torch.autograd.grad(loss, parameters)
+            for i, (name, norm) in enumerate(norms.items()):
+                scale, offset = gradients[2 * i], gradients[2 * i + 1]
+                gates[name].append((scale * norm.weight + offset * norm.bias).detach().cpu())
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    if not gates:
+        raise InputError("pruning saw no image", "give --data at least one image.")
+    return {name: torch.stack(rows) for name, rows in gates.items()}

@@ -1,0 +1,109 @@
+"""How far a training is, and the file by which an interrupted one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeresnet.device.data.content_hashes import content_fingerprint
+from edgeresnet.device.data.dataset import Dataset
+from edgeresnet.host.models.checkpoint import save_atomically
+from edgeresnet.host.models.torch_threads import resume_threads
+from edgeresnet.host.training.step import Learner
+from edgeresnet.settings.inputs import InputSpec
+
+# 2: the key has the images' contents in it, and not only their names.
+RESUME_VERSION = 2
+
+
+@dataclass
+class Standing:
+    """How far a training is; the resume file holds it whole."""
+
+    epoch: int = 0
+    step: int = 0
+    images: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    epoch_s: float = 0.0
+    total_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    top1: float = math.nan  # until there was a validation
+    best_top1: float = -1.0
+    best_epoch: int = 0
+    best: dict[str, Tensor] | None = None
+    ticked: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> None:
+        """Add the time since the last tick."""
+        now = time.monotonic()
+        self.total_s += now - self.ticked
+        self.ticked = now
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ticked"}
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Writes and reads the resume file; without a path it does nothing."""
+
+    path: Path | None
+    key: str
+
+    def save(self, learner: Learner, standing: Standing) -> None:
+        """Write all that `load` needs, whole or not at all."""
+        standing.tick()
+        if self.path is not None:
+            content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
+            save_atomically({**content, "threads": torch.get_num_threads()}, self.path)
+
+    def load(self, learner: Learner, say: Callable[[str], None]) -> Standing:
+        """Bring the learner and torch's threads to where the file left them.
+
+        Another file is ignored.
+        """
+        if self.path is None or not self.path.exists():
+            return Standing()
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            say(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
+            return Standing()
+        if not isinstance(content, dict) or content.get("key") != self.key:
+            say(f"{self.path} is of other settings, data or weights: starting afresh")
+            return Standing()
+        learner.restore(content)
+        resume_threads(content.get("threads"), say)
+        standing = Standing(**content["standing"])
+        say(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
+        return standing
+
+
+def training_key(
+    learner: Learner, train_set: Dataset, val_set: Dataset, spec: InputSpec, extra: str
+) -> str:
+    """What must be the same for two trainings to be one."""
+    # Where the images are decoded changes no result.
+    settings = {k: v for k, v in learner.options.to_dict().items() if k != "workers"}
+    shapes = {name: list(t.shape) for name, t in learner.model.state_dict().items()}
+    data = [content_fingerprint(train_set), content_fingerprint(val_set)]
+    parts = [RESUME_VERSION, settings, shapes, learner.groups(), data, spec.to_dict(), extra]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def discard_resume(resume_path: Path | None) -> None:
+    """Remove the resume file, once its training's result is safe."""
+    if resume_path is not None:
+        resume_path.unlink(missing_ok=True)

@@ -1,0 +1,264 @@
+"""One training step and all that it changes: weights, optimizer, schedule, average."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
+from edgeresnet.settings.training import TrainOptions
+
+Constraint = Callable[[nn.Module], None]
+ParamGroups = Callable[[nn.Module, TrainOptions], list[dict[str, Any]]]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def training_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_param_groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
+    """Weight decay for kernels and matrices, none for biases, normalization and step sizes."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def lr_factor(step: int, total: int, warmup: float) -> float:
+    """Share of the largest learning rate at a step: a straight rise, then half a cosine to 0.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2 (rise), and
+    Loshchilov & Hutter, "SGDR", ICLR 2017, equation 5 (cosine).
+    """
+    rising = round(warmup * total)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
+
+
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """KL divergence of the softened distributions, times temperature squared.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
+
+    Args:
+        logits: (n, classes) float32 of the student.
+        teacher_logits: (n, classes) float32.
+        temperature: 1 or more; larger is softer.
+    """
+    own = F.log_softmax(logits / temperature, 1)
+    wanted = F.log_softmax(teacher_logits / temperature, 1)
+    return F.kl_div(own, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+def _average(model: nn.Module, decay: float, device: torch.device) -> AveragedModel:
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        # Without the ramp a short training's average would be mostly its first weights.
+        ramp = (1 + int(count)) / (10 + int(count))
+        blend = get_ema_multi_avg_fn(min(decay, ramp))  # type: ignore[no-untyped-call]
+        blend(averaged, current, count)
+
+    return AveragedModel(model, device=device, multi_avg_fn=update, use_buffers=True)
+
+
+def _optimizer(groups: list[dict[str, Any]], options: TrainOptions) -> Optimizer:
+    if options.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999))
+    return torch.optim.SGD(
+        groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0
+    )
+
+
+class Learner:
+    """A network in training.
+
+    Args:
+        model: moved to ``device`` and into channels-last memory, in place.
+        options: all but the data's.
+        steps: in the whole training; the schedule's length.
+        device: where to train.
+        teacher: its logits are learned with weight ``options.distill``; in eval mode.
+        param_groups: the optimizer's groups; None for `default_param_groups`.
+        constrain: brings the network back to what it must keep (zeros, say), in place; called
+            after every step.
+
+    Raises:
+        InputError: fp16 without a GPU, or distillation without a teacher.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: TrainOptions,
+        steps: int,
+        device: torch.device,
+        *,
+        teacher: nn.Module | None = None,
+        param_groups: ParamGroups | None = None,
+        constrain: Constraint | None = None,
+    ) -> None:
+        _check(options, device, teacher)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.device = device
+        self.options = options
+        self._teacher: nn.Module | None = None
+        if teacher is not None and options.distill > 0:
+            self._teacher = teacher.to(device).to(memory_format=torch.channels_last).eval()
+        self._optimizer = _optimizer(
+            (param_groups or default_param_groups)(model, options), options
+        )
+        self._scheduler = LambdaLR(
+            self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
+        )
+        self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
+        self._constrain = constrain
+        self._ema = _average(model, options.ema, device) if options.ema > 0 else None
+
+    @property
+    def result(self) -> nn.Module:
+        """What is validated and returned: the average where one is kept, else the network."""
+        return self._ema.module if self._ema is not None else self.model
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step, of the first group."""
+        return float(self._scheduler.get_last_lr()[0])
+
+    def groups(self) -> list[list[float]]:
+        """Tensors, largest learning rate and weight decay of each of the optimizer's groups."""
+        return [
+            [len(g["params"]), g["initial_lr"], g["weight_decay"]]
+            for g in self._optimizer.param_groups
+        ]
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Learn one batch.
+
+        Args:
+            images: (n, 3, H, W) float32, normalized, on the device.
+            labels: (n,) int64.
+
+        Returns:
+            Mean loss and number of right answers, both 0-D on the device.
+        """
+        self.model.train()
+        with self._autocast(), self._convolutions():
+            logits = self.model(images)
+        logits = logits.float()
+        loss = self._loss(logits, images, labels)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.options.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        before = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        # A smaller scale says that float16 overflowed and the step was left out.
+        if self._scaler.get_scale() >= before:
+            self._scheduler.step()
+            if self._constrain is not None:
+                self._constrain(self.model)
+            if self._ema is not None:
+                self._ema.update_parameters(self.model)
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _autocast(self) -> torch.autocast:
+        precision = self.options.precision
+        dtype = DTYPES[precision] if precision != "fp32" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
+
+    def _convolutions(self) -> contextlib.AbstractContextManager[object]:
+        if self.device.type == "cpu" and self.options.precision == "fp32":
+            return MatmulWeightGradients()
+        return contextlib.nullcontext()
+
+    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad(), self._autocast():
+            teacher_logits = self._teacher(images)
+        weight = self.options.distill
+        distilled = distillation_loss(logits, teacher_logits.float(), self.options.temperature)
+        return (1 - weight) * loss + weight * distilled
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs; tensors and plain values only."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": _scheduler_state(self._scheduler),
+            "scaler": self._scaler.state_dict(),
+            "ema": None if self._ema is None else self._ema.state_dict(),
+            "rng": rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._ema is not None:
+            self._ema.load_state_dict(state["ema"])
+        restore_rng(state["rng"])
+
+
+def _scheduler_state(scheduler: LambdaLR) -> dict[str, Any]:
+    return {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"} | {
+        "lr_lambdas": [None] * len(scheduler.lr_lambdas)
+    }
+
+
+def _check(options: TrainOptions, device: torch.device, teacher: nn.Module | None) -> None:
+    if options.precision == "fp16" and device.type != "cuda":
+        raise MissingError(
+            "precision fp16 needs an NVIDIA GPU to train on, and there is none here",
+            "train with precision bf16 or fp32.",
+        )
+    if options.distill > 0 and teacher is None:
+        raise InputError(
+            f"distill {options.distill} needs a teacher, and this training has none",
+            "set distill to 0; quantization-aware training has the float network as its teacher.",
+        )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices) and numpy's global generator."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def rng_state() -> dict[str, Any]:
+    """States of the global generators, as tensors and plain values."""
+    legacy = np.random.get_state(legacy=False)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy_key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
+        "numpy_position": int(legacy["state"]["pos"]),
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Undo what happened since `rng_state`."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    key = state["numpy_key"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", key, state["numpy_position"], 0, 0.0))

@@ -1,0 +1,134 @@
+"""Gets a far machine ready: finds its Python, sends this package, installs what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from edgeresnet.errors import MissingError
+from edgeresnet.remote.ssh import Connection
+from edgeresnet.remote.transfer import Parcel, package_parcel, send
+
+PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
+OLDEST_PYTHON = [3, 10]
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class FarSide:
+    """What is known of the device.
+
+    Attributes:
+        root: of the cache there.
+        rsync: whether it has rsync.
+        python: that starts edgeresnet.
+        package_dir: where this edgeresnet lies there.
+    """
+
+    root: str
+    rsync: bool
+    python: str
+    package_dir: str
+
+
+def prepare_far_side(connection: Connection, targets: Sequence[str], say: Say) -> FarSide:
+    """Find a Python there that has what edgeresnet needs, or make one."""
+    python, found = _probe(connection)
+    root, package = found["root"], package_parcel()
+    far = FarSide(root, bool(found["rsync"]), python, f"{root}/{package.place}")
+    send_parcel(connection, package, far, say)
+    requirements, extras = _requirements(targets)
+    own = f"{root}/venv/bin/python"
+    for candidate in filter(None, (found["interpreter"], own, python)):
+        if _missing(connection, candidate, requirements, extras) == []:
+            return FarSide(far.root, far.rsync, candidate, far.package_dir)
+    _install(connection, python, own, requirements, extras, say)
+    return FarSide(far.root, far.rsync, own, far.package_dir)
+
+
+def _probe(connection: Connection) -> tuple[str, dict[str, Any]]:
+    """The first Python there that is new enough, and what it says of the machine."""
+    for python in PYTHONS:
+        found = connection.far_end(python, "probe")
+        if found and found["version"] >= OLDEST_PYTHON:
+            return python, found
+    raise MissingError(
+        f"{connection.address} has no Python 3.10 or later",
+        "install one there that is called python3.10 or later (JetPack 6 brings it).",
+    )
+
+
+def _requirements(targets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What this edgeresnet requires, and the extras for these targets."""
+    try:
+        package = metadata.metadata("edgeresnet")
+    except metadata.PackageNotFoundError as error:
+        raise MissingError(
+            "--on has to know what edgeresnet needs, but it is not installed here",
+            "pip install -e . in its folder.",
+        ) from error
+    extras = [t for t in targets if t in (package.get_all("Provides-Extra") or [])]
+    listed = metadata.requires("edgeresnet") or []
+    # TensorRT comes with JetPack, or with the driver's packages; pip on a Jetson has none.
+    return [r for r in listed if not r.startswith("tensorrt")], extras
+
+
+def _missing(
+    connection: Connection, python: str, requirements: Sequence[str], extras: Sequence[str]
+) -> list[str] | None:
+    """What that Python lacks; None if there is none, or it is too old or too bare to tell."""
+    found = connection.far_end(python, "probe")
+    if not found or found["version"] < OLDEST_PYTHON:
+        return None
+    lacking: list[str] | None = connection.far_end(
+        python, "missing", json.dumps(requirements), json.dumps(extras)
+    )
+    return lacking
+
+
+def _install(
+    connection: Connection,
+    python: str,
+    own: str,
+    requirements: Sequence[str],
+    extras: Sequence[str],
+    say: Say,
+) -> None:
+    """Make a virtual environment there, which sees the system's TensorRT, and fill it."""
+    venv_dir = own.removesuffix("/bin/python")
+    fix = (
+        "let it reach a package index for a moment, or install there by hand: "
+        f"pip install 'edgeresnet[{','.join(extras)}]'"
+    )
+    if _missing(connection, own, requirements, extras) is None:
+        make = [python, "-m", "venv", "--clear", "--system-site-packages", venv_dir]
+        _run_step(connection, make, "sudo apt-get install python3-venv on it.")
+    lacking = _missing(connection, own, requirements, extras)
+    if lacking:
+        say(f"{connection.address}: installing {', '.join(lacking)}")
+        _run_step(connection, [own, "-m", "pip", "install", "-q", *lacking], fix)
+    if _missing(connection, own, requirements, extras) != []:
+        raise MissingError(f"{connection.address} still lacks packages after installing", fix)
+
+
+def _run_step(connection: Connection, command: Sequence[str], fix: str) -> None:
+    lines: list[str] = []
+    code, output = connection.stream(command, lines.append, "installing")
+    if code:
+        told = [line for line in [*output.splitlines(), *lines] if line.strip()]
+        raise MissingError(
+            f"{connection.address} could not run {' '.join(command[:4])} …: "
+            f"{told[-1] if told else f'exit code {code}'}",
+            fix,
+        )
+
+
+def send_parcel(connection: Connection, parcel: Parcel, far: FarSide, say: Say) -> None:
+    say(
+        f"{connection.address}: {len(parcel.files)} files, {parcel.size_bytes / 2**20:.1f} MiB, "
+        f"in {parcel.place}"
+    )
+    send(connection, parcel, far.root, far.python, far.rsync)

@@ -1,0 +1,133 @@
+"""The same commands on another machine: sends what they need, runs them there, brings back JSON.
+
+Layout there, in ``~/.cache/edgeresnet/remote``: ``package/`` (this edgeresnet), ``venv/`` (what it
+needs, if no Python there had it), ``models/``, ``data/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeresnet.device.bundle.bundle import load_bundle, record_engines
+from edgeresnet.progress import SERVING
+from edgeresnet.remote.bootstrap import FarSide, Say, prepare_far_side, send_parcel
+from edgeresnet.remote.ssh import Address, Connection
+from edgeresnet.remote.transfer import (
+    ENGINES,
+    data_parcel,
+    fetch,
+    model_parcel,
+)
+
+# How the command line begins an error; see `edgeresnet.cli.app.main`.
+ERROR_STARTS = ("error: ", "failed: ", "missing: ", "Traceback ")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command as it is to run there.
+
+    Attributes:
+        command: profile, evaluate, compare or build.
+        options: of the command line, without models and data.
+        models: paths here.
+        data: DATA SPEC here; None if the command takes none.
+        limit: images at most.
+    """
+
+    command: str
+    options: tuple[str, ...]
+    models: tuple[Path, ...]
+    data: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended there.
+
+    Attributes:
+        code: its exit code.
+        result: its JSON; None if it wrote none.
+        errors: why, line by line.
+    """
+
+    code: int
+    result: dict[str, Any] | None
+    errors: tuple[str, ...]
+
+
+def run_there(address: Address, job: Job, say: Say) -> Outcome:
+    """Run a command on another machine.
+
+    Args:
+        address: of the machine.
+        job: what to run.
+        say: called with each line of progress.
+
+    Raises:
+        InputError: a model or the data is not usable; nothing was connected to.
+        MissingError: the machine cannot be reached or lacks something, or the connection broke.
+    """
+    packed = [model_parcel(path) for path in job.models]
+    images = data_parcel(job.data, job.limit) if job.data else None
+    with Connection(address) as connection:
+        far = prepare_far_side(connection, sorted({target for _, _, target in packed}), say)
+        for parcel in [*(p for p, _, _ in packed), *([images[0]] if images else [])]:
+            send_parcel(connection, parcel, far, say)
+        paths = [f"{far.root}/{parcel.place}/{name}" for parcel, name, _ in packed]
+        environment = {"PYTHONPATH": far.package_dir, SERVING: "1"}
+        options = [*job.options, "--json", "-"]
+        if images and job.data:
+            parcel, name = images
+            place = f"{far.root}/{parcel.place}"
+            options += ["--data", f"{place}/{name}" if name else job.data]
+            if name is None and parcel.files:
+                environment["EDGERESNET_DATA"] = place
+        outcome = _stream(connection, far, job.command, [*options, *paths], environment, say)
+        result = outcome.result
+        if result is not None and job.command == "build" and result["engine"]:
+            fetch(connection, f"{paths[0]}/{ENGINES}", job.models[0] / ENGINES)
+            record_engines(load_bundle(job.models[0], check_engines=False))
+    if result is not None and "data" in result and job.data:
+        result["data"] = job.data
+    return outcome
+
+
+def _stream(
+    connection: Connection,
+    far: FarSide,
+    command: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    say: Say,
+) -> Outcome:
+    """Run edgeresnet there; its stderr is passed on line by line, with the machine's name."""
+    held: list[str] = []
+
+    def pass_on(line: str) -> None:
+        # An error at the end is only told if it is not the result itself (a missed budget).
+        if held or line.startswith(ERROR_STARTS):
+            held.append(line)
+        elif line:
+            say(f"{connection.address}: {line}")
+
+    settings = [f"{name}={value}" for name, value in environment.items()]
+    code, text = connection.stream(
+        ["env", *settings, far.python, "-m", "edgeresnet", command, *arguments],
+        pass_on,
+        f"{command} ran",
+    )
+    return Outcome(code, _parsed(text), tuple(f"{connection.address}: {line}" for line in held))
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        result = json.loads(text)
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) else None

@@ -1,0 +1,218 @@
+"""A connection to another machine by the user's own OpenSSH: its config, keys and jump hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from typing_extensions import Self
+
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.remote import probe
+
+# What ssh itself exits with, and what it makes of a command that a signal ended.
+SSH_FAILED = 255
+# A link that died without a word is noticed after a minute.
+KEEP_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+ADDRESS_FIX = "give it as --on ssh://user@host, or ssh://user@host:port."
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a device is; what is None is left to the user's ssh config."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """``ssh://[user@]host[:port]``; InputError says what is wrong with another text."""
+        try:
+            url = urlsplit(text)
+            port = url.port
+        except ValueError as error:
+            raise InputError(f"--on {text} is not an address: {error}", ADDRESS_FIX) from error
+        if url.scheme != "ssh" or not url.hostname:
+            raise InputError(f"--on {text} is not an address of ssh", ADDRESS_FIX)
+        if url.password is not None:
+            raise InputError(
+                f"--on ssh://{url.username}:…@{url.hostname} has a password in it",
+                "leave it out; ssh asks for it, or uses your keys.",
+            )
+        if url.path.strip("/") or url.query or url.fragment:
+            raise InputError(f"--on {text} goes on behind the host", ADDRESS_FIX)
+        # urlsplit lowers the host's case; an alias in ssh's config may have capitals.
+        named = re.search(re.escape(url.hostname), url.netloc.rpartition("@")[2], re.I)
+        host = named[0] if named else url.hostname
+        for part in (host, url.username or "x"):
+            # ssh would take it for an option, or its config for a command.
+            if not re.fullmatch(r"[\w:.%][\w:.%-]*", part):
+                raise InputError(f"--on {text}: {part!r} is no name", ADDRESS_FIX)
+        return cls(host, url.username, port)
+
+    def __str__(self) -> str:
+        return self.host
+
+    def options(self) -> list[str]:
+        """For ssh, before the host."""
+        user = ["-l", self.user] if self.user else []
+        return [*user, *(["-p", str(self.port)] if self.port else [])]
+
+
+class Connection:
+    """A context manager: commands in it share one authenticated connection.
+
+    Raises:
+        MissingError: no ssh here, or the device does not let us in.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+        self._socket = Path(self._folder.name) / "s"
+        self._master: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if shutil.which("ssh") is None:
+            raise MissingError(
+                "--on needs OpenSSH's ssh, which is not here", "sudo apt-get install openssh-client"
+            )
+        told_path = Path(self._folder.name) / "told"
+        with told_path.open("wb") as told:
+            # A password or a new host's key is asked for on the terminal, not on these.
+            self._master = subprocess.Popen(
+                ["ssh", "-M", "-N", "-S", str(self._socket), *KEEP_ALIVE, *self.address.options(),
+                 "--", self.address.host],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told,
+            )  # fmt: skip
+        while not self._socket.exists():
+            if self._master.poll() is not None:
+                lines = told_path.read_text(errors="replace").split("\n")
+                reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
+                self._close()
+                raise MissingError(
+                    f"cannot connect to {self.address}: {reason}",
+                    f"make this work first: ssh {shlex.join(self.address.options())} "
+                    f"{self.address.host} true",
+                )
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._master is not None:
+            self._master.terminate()
+            self._master.wait()
+        self._folder.cleanup()
+
+    def ssh_options(self) -> list[str]:
+        """What makes an ssh use this connection, and fail rather than make one of its own."""
+        shared = ["-S", str(self._socket), "-o", "ProxyCommand=false"]
+        return [*shared, *self.address.options()]
+
+    def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command there, with pipes for all three streams."""
+        return subprocess.Popen(
+            ["ssh", *self.ssh_options(), "--", self.address.host, shlex.join(arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def call(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, str, str]:
+        """Run a command there.
+
+        Returns:
+            (exit code, stdout, stderr).
+
+        Raises:
+            MissingError: the connection is gone.
+        """
+        process = self.start(arguments)
+        output, errors = process.communicate(stdin)
+        self.check(process.returncode, "preparing")
+        return process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
+
+    def far_end(self, python: str, *arguments: str) -> Any:
+        """Run one action of `edgeresnet.remote.probe` there; None if that Python cannot."""
+        source = Path(probe.__file__).read_bytes()
+        code, output, _ = self.call([python, "-", *arguments], source)
+        return json.loads(output) if code == 0 else None
+
+    def stream(
+        self, arguments: Sequence[str], on_line: Callable[[str], object], what: str
+    ) -> tuple[int, str]:
+        """Run a command there that lives as long as its stdin.
+
+        Args:
+            arguments: of the command.
+            on_line: called with each line of its stderr as it comes.
+            what: it does, for a message.
+
+        Returns:
+            (exit code, stdout).
+
+        Raises:
+            MissingError: the connection broke, or the command was killed.
+        """
+        process = self.start(arguments)
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def follow() -> None:
+            for line in process.stderr or ():
+                on_line(line.decode(errors="replace").rstrip())
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            output = process.stdout.read()
+            code = process.wait()
+            follower.join()
+        finally:
+            # On an interrupt too: the far command ends when this does.
+            process.stdin.close()
+            process.terminate()
+            process.wait()
+        self.check(code, what)
+        return code, output.decode(errors="replace")
+
+    def check(self, code: int, what: str) -> None:
+        """MissingError if a command ended because the connection did, or by a signal."""
+        if code <= 128:
+            return
+        if code == SSH_FAILED and not self.alive():
+            raise MissingError(
+                f"the connection to {self.address} was lost while {what}",
+                "repeat the command: nothing half-done was kept, and what was copied stays.",
+            )
+        raise MissingError(
+            f"{self.address} killed the command while {what}",
+            "look at its free memory (free -m) and its log (sudo dmesg), and repeat the command.",
+        )
+
+    def alive(self) -> bool:
+        """Whether the shared connection still stands."""
+        asked = subprocess.run(
+            ["ssh", "-O", "check", *self.ssh_options(), "--", self.address.host],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+        return asked.returncode == 0

@@ -1,0 +1,269 @@
+"""What travels to a device: which files, and how only those go that are not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+import edgeresnet
+from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+from edgeresnet.device.data.folder import FolderDataset
+from edgeresnet.device.data.open import SOURCES, open_dataset
+from edgeresnet.device.data.standard import standard_files
+from edgeresnet.device.targets.engine_record import RECORD
+from edgeresnet.device.targets.model_files import MODEL_SUFFIXES
+from edgeresnet.device.targets.tensorrt.engine import ENGINE
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import from_home
+from edgeresnet.remote import probe
+from edgeresnet.remote.ssh import Connection
+
+ENGINES = "engines"
+# StringStringEntryProto: field 1 "location", then field 2 with its length, of one byte.
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Files that shall lie in one folder of the device, and nothing else with them.
+
+    Attributes:
+        place: of the folder, below the device's cache.
+        files: path in the folder, and where the file is here.
+        folders: that exist even if they are empty.
+        exact: remove what else lies there.
+        kept: but nothing in this sub-folder, which belongs to the device.
+    """
+
+    place: str
+    files: Mapping[str, Path]
+    folders: tuple[str, ...] = ()
+    exact: bool = True
+    kept: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+
+def package_parcel() -> Parcel:
+    """This very edgeresnet, so that both ends always have the same one."""
+    package_dir = Path(edgeresnet.__file__).parent
+    files = {
+        f"{package_dir.name}/{path.relative_to(package_dir).as_posix()}": path
+        for path in package_dir.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    # With its metadata beside it, it is installed as far as Python can tell.
+    for entry in metadata.files("edgeresnet") or ():
+        if entry.name == "METADATA":
+            path = Path(str(entry.locate()))
+            files[f"{path.parent.name}/METADATA"] = path
+    return Parcel(f"package/{_key(package_dir)}", files)
+
+
+def model_parcel(path: Path) -> tuple[Parcel, str, str]:
+    """A bundle or a bare model file.
+
+    Returns:
+        (parcel, name of the model in it, target).
+
+    Raises:
+        InputError: there is no model, or it is a checkpoint.
+    """
+    place, name = f"models/{_key(path)}", path.resolve().name
+    if path.is_dir() or (path / MANIFEST).is_file():
+        target = load_bundle(path).manifest.target
+        files = {
+            f"{name}/{p.relative_to(path).as_posix()}": p for p in path.rglob("*") if p.is_file()
+        }
+        return Parcel(place, files, kept=f"{name}/{ENGINES}"), name, target
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", "give a bundle, or an .onnx or .xml file.")
+    if path.suffix not in MODEL_SUFFIXES:
+        raise InputError(
+            f"{path} cannot be measured on another machine",
+            "a checkpoint needs torch: export it to a bundle first.",
+        )
+    names = [path.name, *beside(path)]
+    files = {n: p for n in names if (p := path.parent / n).is_file()}
+    return Parcel(place, files), name, MODEL_SUFFIXES[path.suffix]
+
+
+def beside(path: Path) -> list[str]:
+    """Files without which a bare model does not load, by their paths from its folder."""
+    if path.suffix == ENGINE:
+        # Without its record an engine is refused.
+        return [f"{path.name}{RECORD}"]
+    if path.suffix == ".xml":
+        return [path.with_suffix(".bin").name]
+    return external_files(path.read_bytes())
+
+
+def external_files(onnx_content: bytes) -> list[str]:
+    """Where an ONNX file says that its weights are, by paths from its own folder.
+
+    Args:
+        onnx_content: the file; its `TensorProto.external_data` are pairs of key and value, of
+            which ``location`` is the path. A device has no package that reads them.
+    """
+    found = dict.fromkeys(
+        onnx_content[match.end() : match.end() + match[1][0]].decode(errors="replace")
+        for match in LOCATION.finditer(onnx_content)
+    )
+    paths = [PurePosixPath(name) for name in found]
+    return [str(path) for path in paths if not path.is_absolute() and ".." not in path.parts]
+
+
+def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
+    """The validation images of a DATA SPEC, and no more of them than are looked at.
+
+    Returns:
+        (parcel, name of the image folder in it; None for a standard data set).
+
+    Raises:
+        InputError: the data is not there or not usable.
+    """
+    if spec in SOURCES:
+        return Parcel("data/standard", standard_files(spec, "val"), exact=False), None
+    dataset = open_dataset(spec, "val", limit=limit)
+    if len(set(dataset.labels.tolist())) < len(dataset.classes):
+        # Each class needs an image there to be a class.
+        dataset = open_dataset(spec, "val")
+    assert isinstance(dataset, FolderDataset)
+    root = from_home(spec)
+    name = root.resolve().name
+    files = {f"{name}/{path.relative_to(root).as_posix()}": path for path in dataset.paths}
+    # Class folders without their images show that there is a training part with these classes.
+    split = dataset.root != root
+    folders = tuple(f"{name}/train/{c}" for c in dataset.classes) if split else ()
+    return Parcel(f"data/{_key(root)}", files, folders), name
+
+
+def send(connection: Connection, parcel: Parcel, far_root: str, python: str, rsync: bool) -> None:
+    """Make the device's folder what the parcel says.
+
+    Args:
+        connection: to the device.
+        parcel: what to send.
+        far_root: of the device's cache.
+        python: a Python there.
+        rsync: whether the device has rsync.
+
+    Raises:
+        MissingError: the connection broke, or the device could not take it.
+    """
+    folder = f"{far_root}/{parcel.place}"
+    code, _, errors = connection.call(["mkdir", "-p", folder])
+    _check_taken(connection, code, errors)
+    if rsync and probe.has_rsync():
+        _send_rsync(connection, parcel, folder)
+    else:
+        _send_tar(connection, parcel, folder, python)
+
+
+def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as staging:
+        stage_dir = Path(staging)
+        for sub in parcel.folders:
+            (stage_dir / sub).mkdir(parents=True, exist_ok=True)
+        for name, path in parcel.files.items():
+            (stage_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage_dir / name).symlink_to(path.resolve())
+        removal = ["--delete"] if parcel.exact else []
+        kept = [f"--filter=protect /{parcel.kept}/***"] if parcel.kept else []
+        shell = shlex.join(["ssh", *connection.ssh_options()])
+        host = connection.address.host
+        place = f"[{host}]:{folder}/" if ":" in host else f"{host}:{folder}/"
+        shown = ["--info=progress2"] if sys.stderr.isatty() else []
+        done = subprocess.run(
+            ["rsync", "-rtLs", *removal, *kept, *shown, "-e", shell, f"{stage_dir}/", place],
+            stdin=subprocess.DEVNULL, stdout=sys.stderr if shown else subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+        )  # fmt: skip
+    if done.returncode and not connection.alive():
+        connection.check(255, "copying")
+    _check_taken(connection, done.returncode, done.stderr)
+
+
+def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) -> None:
+    there: dict[str, str] = connection.far_end(python, "hashes", folder) or {}
+    stale = [
+        name
+        for name in there
+        if name not in parcel.files and not (parcel.kept and name.startswith(f"{parcel.kept}/"))
+    ]
+    if parcel.exact and stale:
+        names = b"\0".join(f"{folder}/{name}".encode() for name in stale)
+        connection.call(["xargs", "-0", "rm", "-f", "--"], names)
+    wanted = {n: p for n, p in parcel.files.items() if there.get(n) != probe.sha256(p)}
+    process = connection.start(["tar", "-xf", "-", "-C", folder])
+    assert process.stdin is not None
+    try:
+        with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as archive:
+            for sub in parcel.folders:
+                entry = tarfile.TarInfo(sub)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(entry)
+            for name, path in wanted.items():
+                archive.add(path, name)
+    except BrokenPipeError:
+        # How the other end failed is in its exit code.
+        pass
+    _, errors = process.communicate()
+    connection.check(process.returncode, "copying")
+    _check_taken(connection, process.returncode, errors.decode(errors="replace"))
+
+
+def fetch(connection: Connection, folder: str, near_dir: Path) -> None:
+    """Copy all files of the device's folder into ``near_dir``, each whole or not at all.
+
+    Raises:
+        MissingError: the connection broke.
+    """
+    process = connection.start(["tar", "-cf", "-", "-C", folder, "."])
+    assert process.stdin is not None
+    process.stdin.close()
+    near_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=near_dir, prefix=".fetch-") as staging:
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                archive.extractall(staging, filter="data")
+        except tarfile.ReadError as error:
+            # A cut connection looks like this; its exit code tells.
+            connection.check(process.wait(), "bringing the result back")
+            raise MissingError(
+                f"{connection.address} did not send {folder}: {error}", "repeat the command."
+            ) from error
+        connection.check(process.wait(), "bringing the result back")
+        for path in Path(staging).rglob("*"):
+            if path.is_file():
+                place = near_dir / path.relative_to(staging)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
+
+
+def _check_taken(connection: Connection, code: int, errors: str) -> None:
+    if code:
+        reason = (errors.strip().splitlines() or [f"exit code {code}"])[-1]
+        raise MissingError(
+            f"{connection.address} does not take the files: {reason}",
+            "make room on it (df -h), then repeat the command.",
+        )
+
+
+def _key(path: Path) -> str:
+    """The same for the same place of the same machine, so that only changes travel."""
+    name = f"{platform.node()}\n{path.resolve()}"
+    return hashlib.sha256(name.encode()).hexdigest()[:12]

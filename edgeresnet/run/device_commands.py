@@ -1,0 +1,95 @@
+"""The commands that measure a run's bundles on a device that the run's machine does not have."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeresnet.device.targets.registry import target_of
+from edgeresnet.settings.export import BatchRange
+
+if TYPE_CHECKING:
+    from edgeresnet.run.recipe import Recipe
+
+# To be replaced by the reader.
+DEVICE = "DEVICE"
+# What the options of the command compare are when they are left out.
+ROUNDS, BATCH = 200, 1
+
+
+def device_commands(
+    recipe: Recipe, bundles: Mapping[str, Path], elsewhere: Mapping[str, str]
+) -> list[str]:
+    """What to type, first here and then on the device, for the targets that were not measured.
+
+    Args:
+        recipe: gives the data, the device, the budgets and how to measure.
+        bundles: path of each bundle by ``TARGET-PRECISION`` or ``TARGET-dense-PRECISION``, in the
+            order of the run.
+        elsewhere: the targets whose device is not here.
+    """
+    commands = []
+    for name in elsewhere:
+        own = [path for key, path in bundles.items() if target_name(key) == name]
+        if own:
+            commands += _commands_of(recipe, name, own, bundles)
+    return commands
+
+
+def target_name(bundle_name: str) -> str:
+    """The target of a run's bundle."""
+    return bundle_name.split("-")[0]
+
+
+def _commands_of(
+    recipe: Recipe, name: str, own: list[Path], bundles: Mapping[str, Path]
+) -> list[str]:
+    target, device = target_of(name), recipe.compare.device
+    to_build = own
+    if len(own) == 1 and device is None:
+        # Something to compare with, that runs on the device's processor.
+        floats = [p for n, p in bundles.items() if n in ("onnx-fp32", "openvino-fp32")]
+        own = [*floats[:1], *own]
+    data = Path(recipe.data).expanduser()
+    copied = [*map(str, own), *([str(data)] if data.is_dir() else [])]
+    data_there = data.resolve().name if data.is_dir() else recipe.data
+    on_device = [] if device is None else ["--device", device]
+    commands = [["scp", "-r", *copied, f"{DEVICE}:"]]
+    if _is_built(name, device or target.default_device):
+        commands += [["edgeresnet", "build", path.name, *on_device] for path in to_build]
+    there = [path.name for path in own]
+    options = ["--data", data_there, *on_device]
+    if len(there) > 1:
+        commands.append(["edgeresnet", "compare", *there, *options, *_measuring(recipe)])
+    else:
+        commands.append(["edgeresnet", "profile", *there, *on_device])
+        commands.append(["edgeresnet", "evaluate", *there, *options])
+    return [shlex.join(command) for command in commands]
+
+
+def _is_built(target: str, device: str) -> bool:
+    """Whether a bundle is compiled before it is measured on the device."""
+    compiled = {"tensorrt": True, "openvino": device != "cpu", "qnn": device != "npu"}
+    return compiled.get(target, False)
+
+
+def _measuring(recipe: Recipe) -> list[str]:
+    """The options of ``compare`` that say what the recipe says."""
+    compare, budgets = recipe.compare, recipe.budgets
+    batch = BatchRange.parse(recipe.export.batch).best
+    values = {
+        "limit": compare.limit,
+        "threads": compare.threads,
+        "rounds": None if compare.rounds == ROUNDS else compare.rounds,
+        "batch": None if batch == BATCH else batch,
+        **{name: getattr(budgets, name) for name in budgets.given()},
+    }
+    parts = [
+        part
+        for name, value in values.items()
+        if value is not None
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    return [*parts, *(["--strict"] if budgets.strict else [])]

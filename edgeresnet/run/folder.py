@@ -1,0 +1,25 @@
+"""The folders of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.errors import InputError
+
+RUNS_DIR = Path("runs")
+
+
+def newest_checkpoint(precision: str) -> Path:
+    """Of the run that wrote a checkpoint last, the one that is furthest on."""
+    stages = ["02-prune", "01-train"]
+    if is_quantized(precision):
+        stages.insert(0, "03-quantize")
+    found = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
+    if not found:
+        raise InputError(
+            f"no checkpoint is given and {RUNS_DIR} has no run",
+            "give a checkpoint as the argument.",
+        )
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return next(path for path in found if path.parents[1] == newest.parents[1])

@@ -1,0 +1,263 @@
+"""What a run needs, checked before its first step, so that nothing is refused after hours of work.
+
+Names and values that cannot be are bad input; what is known and not on this machine is missing. A
+device that only the comparison needs is neither: the run does the rest, and `Checked.elsewhere`
+says why that device's bundles are not measured here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.data.standard import standard_files
+from edgeresnet.device.targets.export_support import REASONS, WRITTEN, check_inputs, check_prover
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.device.targets.registry import check_device_name, target_of
+from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.pruning import PruneOptions
+from edgeresnet.settings.training import TrainOptions
+
+if TYPE_CHECKING:
+    from edgeresnet.device.data.dataset import Dataset
+    from edgeresnet.device.targets.protocol import Target
+    from edgeresnet.run.recipe import Recipe
+
+# What training, quantizing and exporting import, by the names of the modules.
+HOST_MODULES = ("torch", "torchvision", "onnx", "onnx_ir", "onnxscript")
+HOST_FIX = "pip install 'edgeresnet[host]'"
+TORCHVISION = "torchvision:"
+DOWNLOADED = ("fashion-mnist", "cifar10")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check of a run has opened and found.
+
+    Attributes:
+        train_set: as the stages will open it.
+        val_set: likewise.
+        elsewhere: targets whose device is not here, and why.
+    """
+
+    train_set: Dataset
+    val_set: Dataset
+    elsewhere: Mapping[str, str]
+
+
+@dataclass
+class Faults:
+    """Errors by the recipe's key that they are about, collected and not raised one by one."""
+
+    found: list[tuple[str, EdgeResNetError]] = field(default_factory=list)
+
+    @contextmanager
+    def of(self, key: str) -> Iterator[None]:
+        """Keep an error that the body raises."""
+        try:
+            yield
+        except (InputError, MissingError) as error:
+            self.found.append((key, error))
+
+    def lines(self) -> list[str]:
+        """One text for each fault, without repetitions."""
+        texts = (f"{key}: {error.cause}; {error.fix}" for key, error in self.found)
+        return list(dict.fromkeys(texts))
+
+    def raise_any(self, what: str) -> None:
+        """Raise one error for all, if there is any: InputError if one of them is."""
+        if not self.found:
+            return
+        lines = self.lines()
+        listed = "\n".join(f"  {line}" for line in lines)
+        if any(isinstance(error, InputError) for _, error in self.found):
+            raise InputError(f"{what} has {len(lines)} fault(s):\n{listed}", "mend these keys.")
+        raise MissingError(
+            f"{what} needs what is not here:\n{listed}",
+            "install it, or take those keys out of the recipe; nothing was run.",
+        )
+
+
+def check_run(recipe: Recipe, run_dir: Path, records: str) -> Checked:
+    """Check everything that a run of this recipe will execute.
+
+    Args:
+        recipe: as loaded.
+        run_dir: the run's folder, which need not exist.
+        records: name of the folder in it by which a run is recognised.
+
+    Raises:
+        InputError: lists all faults, if one of them is a name or value that cannot be.
+        MissingError: lists what is not installed or not in this machine.
+    """
+    faults = faults_of(recipe)
+    with faults.of("-o"):
+        _check_folder(run_dir, records)
+    train_set, val_set = _open_data(recipe, faults)
+    faults.raise_any(f"recipe {recipe.name}")
+    assert train_set is not None
+    assert val_set is not None
+    return Checked(train_set, val_set, devices_elsewhere(recipe))
+
+
+def faults_of(recipe: Recipe) -> Faults:
+    """All faults but those of the data, whose opening may take its time."""
+    faults = Faults()
+    with faults.of("export.batch"):
+        BatchRange.parse(recipe.export.batch)
+    for name in recipe.export.targets:
+        _check_target(recipe, name, faults)
+    if recipe.prune is not None:
+        with faults.of("prune"):
+            check_prune(recipe.prune)
+    with faults.of("model.weights"):
+        _check_weights(recipe.model.weights)
+    _check_trainings(recipe, faults)
+    lacking = [name for name in HOST_MODULES if importlib.util.find_spec(name) is None]
+    if lacking:
+        with faults.of("host"):
+            raise MissingError(f"{', '.join(lacking)} not installed", HOST_FIX)
+    return faults
+
+
+def _check_target(recipe: Recipe, name: str, faults: Faults) -> None:
+    export, device = recipe.export, recipe.compare.device
+    with faults.of("export.precisions"):
+        wanted = [p for p in export.precisions if p in WRITTEN[name]]
+        if not wanted:
+            raise InputError(
+                f"target {name} has none of {', '.join(export.precisions)}: {REASONS[name]}",
+                f"add one of {', '.join(WRITTEN[name])}, or leave the target out.",
+            )
+    with faults.of("export.batch"):
+        check_inputs(name, BatchRange.parse(export.batch), embed_preprocess=export.embed_preprocess)
+    for precision in wanted:
+        with faults.of("export.targets"):
+            check_prover(name, precision)
+    if device is not None:
+        with faults.of("compare.device"):
+            check_device_name(device)
+            check_device_name(device, target_of(name))
+
+
+def check_prune(options: PruneOptions) -> None:
+    """Check where a pruning is to be measured.
+
+    Raises:
+        InputError: target or device is not known.
+        MissingError: the budget is one of latency, and the device is not here or only emulated.
+    """
+    target = target_of(options.target)
+    device = options.device or target.default_device
+    check_device_name(device)
+    check_device_name(device, target)
+    if options.latency is None and options.latency_ms is None:
+        return
+    why = why_not_here(target, device, timed=True)
+    if why is not None:
+        raise MissingError(
+            f"a budget of latency is measured on {target.name}'s {device}: {why}",
+            "prune to --macs or --parameters here, or to latency where that device is.",
+        )
+
+
+def _check_weights(weights: str | None) -> None:
+    if weights is None:
+        return
+    if weights.startswith(TORCHVISION):
+        parts = weights.split(":")
+        if len(parts) > 3 or not all(parts):
+            raise InputError(
+                f"{weights} does not say which weights",
+                "write it as torchvision:IMAGENET1K_V2 or torchvision:resnet50:IMAGENET1K_V2.",
+            )
+    elif not Path(weights).expanduser().is_file():
+        raise InputError(f"checkpoint {weights} does not exist", "check the path.")
+
+
+def _check_trainings(recipe: Recipe, faults: Faults) -> None:
+    """Training settings that this machine or this place in a run does not allow."""
+    trainings: dict[str, TrainOptions] = {}
+    if recipe.train is not None:
+        trainings["train"] = recipe.train
+    if recipe.prune is not None:
+        trainings["prune.train"] = recipe.prune.train
+    if any(map(is_quantized, recipe.export.precisions)) and recipe.quantize.method != "ptq":
+        trainings["quantize.train"] = recipe.quantize.train
+    for key, options in trainings.items():
+        with faults.of(f"{key}.precision"):
+            if options.precision == "fp16" and not _has_nvidia_gpu():
+                raise MissingError(
+                    "precision fp16 needs an NVIDIA GPU to train on, and there is none here",
+                    "train with precision bf16 or fp32.",
+                )
+    with faults.of("train.distill"):
+        if recipe.train is not None and recipe.train.distill > 0:
+            raise InputError(
+                f"distill {recipe.train.distill:g} needs a teacher, and the first training has "
+                "none",
+                "set it to 0; pruning's recovery and quantization-aware training have one.",
+            )
+
+
+def _has_nvidia_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        # Told already: a host without torch trains nothing.
+        return True
+    return torch.cuda.is_available()
+
+
+def _check_folder(run_dir: Path, records: str) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"{run_dir} is a file", "give another -o folder.")
+    if run_dir.exists() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
+        raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+
+
+def _open_data(recipe: Recipe, faults: Faults) -> tuple[Dataset | None, Dataset | None]:
+    """Both splits; what has to be fetched first is not, for a run that will be refused."""
+    opened: list[Dataset | None] = [None, None]
+    if faults.found and recipe.data in DOWNLOADED and not standard_files(recipe.data, "train"):
+        return None, None
+    with faults.of("data"):
+        opened[0] = open_dataset(recipe.data, "train", limit=recipe.limit)
+        opened[1] = open_dataset(recipe.data, "val", limit=recipe.limit)
+    return opened[0], opened[1]
+
+
+def devices_elsewhere(recipe: Recipe) -> dict[str, str]:
+    """Targets of the recipe whose device is not in this machine, and why it cannot measure."""
+    budgets = recipe.budgets
+    timed = budgets.max_p99_ms is not None or budgets.min_speedup is not None
+    found: dict[str, str] = {}
+    for name in recipe.export.targets:
+        target = target_of(name)
+        why = why_not_here(target, recipe.compare.device or target.default_device, timed=timed)
+        if why is not None:
+            found[name] = why
+    return found
+
+
+def why_not_here(target: Target, device: str, *, timed: bool) -> str | None:
+    """Why a device that exists somewhere cannot be measured on this machine; None if it can.
+
+    Args:
+        target: that knows the device.
+        device: its name.
+        timed: whether times count: an emulator has none.
+    """
+    here = {found.name: found for found in target.devices()}
+    if device in here:
+        if timed and here[device].emulated:
+            return "it is emulated here, and the time of an emulator is no latency"
+        return None
+    lacking = {missing.name: missing.reason for missing in target.missing()}
+    return lacking.get(device) or target.available().reason or "this machine has none"

@@ -1,0 +1,280 @@
+"""The stages of a run: each reads the file of the stage before and writes its own, once.
+
+A stage's outputs are written whole or not at all, and then its record, ``.stages/NAME.json``,
+with a key made of its settings, the contents of its data and weights, and the key of the stage
+before. A stage whose record has the right key is not run again; a changed recipe so reruns what it
+touches, and what follows. No path is in a key: files may move.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeresnet.device.measure.budgets import Budget, drop_budgets
+from edgeresnet.errors import InputError
+from edgeresnet.files import from_home, write_json
+from edgeresnet.progress import duration
+from edgeresnet.run.recipe import Recipe
+from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.pruning import PruneOptions
+from edgeresnet.settings.quantization import QuantizeOptions
+
+if TYPE_CHECKING:
+    from edgeresnet.host.models.checkpoint import Checkpoint
+
+RECORDS = ".stages"
+REPORT = "report.json"
+RESUME, WORK = "resume.pt", "work"
+# Raise a stage's number when the same settings, data and weights give another result than before,
+# so that an upgrade brings the new one: a mended fault, another default inside, another format.
+# All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
+STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and how it talks."""
+
+    path: Path
+    recipe: Recipe
+    progress: bool
+    say: Say
+
+    def stage(self, name: str, settings: Any, output: Path, work: Callable[[], object]) -> str:
+        """Run one stage unless it stands already.
+
+        Args:
+            name: of the stage; its record's too.
+            settings: all that decides the outcome, the key of the stage before included; plain
+                values, and contents instead of paths.
+            output: what must exist for the stage to stand.
+            work: writes ``output``.
+
+        Returns:
+            The stage's key.
+        """
+        version = next(v for stage, v in STAGE_VERSIONS.items() if name.startswith(stage))
+        text = json.dumps([name, version, settings], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        record_path = self.path / RECORDS / f"{name}.json"
+        if output.exists() and _recorded_key(record_path) == key:
+            self.say(f"{name}: done before")
+            return key
+        record_path.unlink(missing_ok=True)
+        self.say(f"{name}: running")
+        start = time.monotonic()
+        work()
+        seconds = time.monotonic() - start
+        record_path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"stage": name, "key": key, "seconds": seconds}
+        write_json(record, record_path)
+        self.say(f"{name}: done in {duration(seconds)}")
+        return key
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage: what it wrote, and its key."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A float network to quantize and export; its bundles have ``name`` in theirs."""
+
+    name: str
+    source: Stage
+    quantize: QuantizeOptions
+
+
+def train_stage(run: Run, data_key: list[str]) -> Stage:
+    """01-train: a trained float checkpoint, or the one that the recipe begins with."""
+    recipe = run.recipe
+    path = run.path / "01-train" / "checkpoint.pt"
+    weights = recipe.model.weights
+    settings = {
+        "model": {**asdict(recipe.model), "weights": weights and _weights_key(weights)},
+        "train": recipe.train and recipe.train.to_dict(),
+        "image_size": recipe.image_size,
+        "limit": recipe.limit,
+        "data": data_key,
+    }
+    resume_path = path.with_name(RESUME)
+
+    def work() -> None:
+        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.host.training.train_checkpoint import train_checkpoint
+
+        checkpoint: Checkpoint
+        if recipe.train is None:
+            checkpoint = load_checkpoint(
+                str(weights), arch=recipe.model.arch, image_size=recipe.image_size
+            )
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint, _ = train_checkpoint(
+                data=recipe.data,
+                arch=recipe.model.arch,
+                stem=recipe.model.stem,
+                image_size=recipe.image_size,
+                weights=weights,
+                options=recipe.train,
+                limit=recipe.limit,
+                skip_broken=recipe.skip_broken,
+                resume_path=resume_path,
+                progress=run.progress,
+            )
+        save_checkpoint(checkpoint, path)
+        resume_path.unlink(missing_ok=True)
+
+    return Stage(path, run.stage("01-train", settings, path, work))
+
+
+def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
+    """02-prune: a narrower float checkpoint, recovered."""
+    recipe = run.recipe
+    path = run.path / "02-prune" / "checkpoint.pt"
+    work_dir = path.with_name(WORK)
+
+    def work() -> None:
+        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
+
+        checkpoint, figures = prune_checkpoint(
+            load_checkpoint(before.path),
+            data=recipe.data,
+            options=options,
+            work_dir=work_dir,
+            limit=recipe.limit,
+            skip_broken=recipe.skip_broken,
+            progress=run.progress,
+            on_step=run.say,
+        )
+        save_checkpoint(checkpoint, path)
+        write_json(figures, path.with_name(REPORT))
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+    settings = {"before": before.key, "prune": asdict(options)}
+    return Stage(path, run.stage("02-prune", settings, path, work))
+
+
+def quantize_stage(run: Run, variant: Variant) -> Stage:
+    """03-quantize: a fake-quantized checkpoint."""
+    recipe = run.recipe
+    path = _quantized_path(run, variant)
+    name = path.parent.name
+    resume_path = path.with_name(RESUME)
+
+    def work() -> None:
+        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+        from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint, figures = quantize_checkpoint(
+            load_checkpoint(variant.source.path),
+            data=recipe.data,
+            options=variant.quantize,
+            limit=recipe.limit,
+            skip_broken=recipe.skip_broken,
+            resume_path=resume_path,
+            strict=recipe.budgets.strict,
+            progress=run.progress,
+            on_step=run.say,
+        )
+        save_checkpoint(checkpoint, path)
+        write_json(figures, path.with_name(REPORT))
+        resume_path.unlink(missing_ok=True)
+
+    options = asdict(variant.quantize)
+    # Only auto looks at the budget while it works; of the others a finished network stays as it is.
+    options.pop("max_drop")
+    if variant.quantize.method == "auto":
+        options["budget"] = [variant.quantize.drop_limit, recipe.budgets.strict]
+    settings = {"before": variant.source.key, "quantize": options}
+    return Stage(path, run.stage(name, settings, path, work))
+
+
+def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
+    """The recipe's ``quantize.max_drop``, decided on what 03-quantize reported."""
+    limit = variant.quantize.drop_limit
+    if limit is None:
+        return []
+    path = _quantized_path(run, variant).with_name(REPORT)
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        return drop_budgets(figures, limit, "quantize.max_drop")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say what quantizing cost: {error!r}",
+            f"remove {path.parent}, then repeat: the stage is run again.",
+        ) from error
+
+
+def export_stage(run: Run, name: str, target: str, precision: str, source: Stage) -> Path:
+    """04-export: a proven bundle of that name."""
+    recipe = run.recipe
+    out_dir = run.path / "04-export" / name
+
+    def work() -> None:
+        from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle
+        from edgeresnet.host.models.checkpoint import load_checkpoint
+
+        export_bundle(
+            load_checkpoint(source.path),
+            target=target,
+            precision=precision,
+            out_dir=out_dir,
+            options=ExportOptions(
+                BatchRange.parse(recipe.export.batch), recipe.export.embed_preprocess
+            ),
+            data=recipe.data,
+            on_step=run.say,
+        )
+
+    settings = {"before": source.key, "export": asdict(recipe.export), "of": [target, precision]}
+    run.stage(f"04-export-{name}", settings, out_dir, work)
+    return out_dir
+
+
+def discard_finished(run_dir: Path) -> None:
+    """Remove the records of a run, and all from which a stage would go on."""
+    for record in (run_dir / RECORDS).iterdir():
+        record.unlink()
+    for resume_path in run_dir.glob(f"*/{RESUME}"):
+        resume_path.unlink()
+    for work_dir in run_dir.glob(f"*/{WORK}"):
+        shutil.rmtree(work_dir)
+
+
+def _quantized_path(run: Run, variant: Variant) -> Path:
+    return run.path / f"03-quantize{'-dense' if variant.name else ''}" / "checkpoint.pt"
+
+
+def _weights_key(weights: str) -> str:
+    """What is in the weights: a file's hash; torchvision's do not change under their name."""
+    if weights.startswith("torchvision:"):
+        return weights
+    from edgeresnet.files import sha256_file
+
+    path = from_home(weights)
+    if not path.is_file():
+        raise InputError(f"weights {weights} do not exist", "check the recipe's model.weights.")
+    return sha256_file(path)
+
+
+def _recorded_key(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # No record, or a damaged one: the stage runs again.
+        return None

@@ -1,0 +1,62 @@
+"""What travels to a device with a model: all that it needs to be opened there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.api.opening import open_model
+from edgeresnet.device.targets.engine_record import sha256
+from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
+from edgeresnet.errors import MissingError
+from edgeresnet.remote.transfer import external_files, model_parcel
+from tests.small_models import keep_weights_apart, write_onnx, write_openvino
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The model as it lies on the device."""
+    parcel, name, _ = model_parcel(path)
+    for place, source in parcel.files.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / place)
+    return folder / name
+
+
+def test_engine_travels_with_its_record(tmp_path: Path) -> None:
+    record = EngineRecord(
+        "gpu", Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6"), sha256(b"onnx"),
+        sha256(b"plan"), (), (1, 1, 1), False, False, None, (),
+    )  # fmt: skip
+    (tmp_path / "here").mkdir()
+    there = unpacked(write_engine(tmp_path / "here", b"plan", record), tmp_path / "there")
+    assert read_record(there) == record
+    with pytest.raises(MissingError), open_model(there):
+        pass
+
+
+@pytest.mark.parametrize("location", ["m.onnx.data", "weights.bin", "weights"])
+def test_onnx_travels_with_its_weights_whatever_their_file_is_called(
+    tmp_path: Path, location: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    model = keep_weights_apart(write_onnx(tmp_path / "here" / "m.onnx"), location)
+    assert external_files(model.read_bytes()) == [location]
+    with open_model(unpacked(model, tmp_path / "there")) as opened:
+        assert opened.session.classes == 10
+
+
+def test_openvinos_model_travels_with_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    model = write_openvino(write_onnx(tmp_path / "here" / "m.onnx"))
+    with open_model(unpacked(model, tmp_path / "there")) as opened:
+        assert opened.session.classes == 10
+
+
+def test_external_files_stay_in_the_models_folder() -> None:
+    def entry(name: bytes) -> bytes:
+        return b"\x0a\x08location\x12" + bytes([len(name)]) + name
+
+    content = entry(b"../x") + entry(b"/etc/x") + entry(b"sub/w.bin") + entry(b"w") + entry(b"w")
+    assert external_files(content) == ["sub/w.bin", "w"]

@@ -1,0 +1,95 @@
+"""Recipes load, and say everything that is wrong at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.errors import InputError
+from edgeresnet.run.recipe import load_recipe
+from tests.conftest import REPOSITORY
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+
+
+def test_all_recipes_ship() -> None:
+    assert {path.stem for path in RECIPES} == {
+        "quickstart", "resnet18_fashion_mnist", "resnet50_imagenet", "resnet50_finetune_folder",
+        "resnet18_fashion_mnist_pruned_int8", "resnet50_imagenet_pruned_int8",
+        "resnet50_jetson_int8", "resnet18_snapdragon_int8", "resnet18_intel_npu_int8",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_load_recipe_succeeds_when_it_is_shipped(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.train is not None or recipe.model.weights is not None
+
+
+def test_load_recipe_lists_every_fault_when_there_are_several(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("data: 3.5\nexport: {targets: [abacus]}\ntrain: {epohcs: 2, lr: fast}\nx: 1\n")
+    with pytest.raises(InputError) as caught:
+        load_recipe(path)
+    told = caught.value.cause
+    parts = (
+        "data:",
+        "export.targets:",
+        "train.epohcs: unknown key (is epochs meant?)",
+        "train.lr:",
+    )
+    assert all(part in told for part in (*parts, "x: unknown key", "name: missing"))
+
+
+def test_load_recipe_takes_overrides_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\ndata: digits\nseed: 7\ntrain: {epochs: 2}\n")
+    recipe = load_recipe(path, ["train.epochs=5", "budgets.max_drop=0.02", "export.batch=1:4:8"])
+    assert recipe.train is not None
+    assert (recipe.train.epochs, recipe.train.seed, recipe.quantize.train.seed) == (5, 7, 7)
+    assert recipe.budgets.max_drop == 0.02
+    assert recipe.export.batch == "1:4:8"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "has no keys"),
+        ("name: r\ndata: digits", "train: missing"),
+        ("name: r\ndata: digits\ntrain: {batch_size: 1}", "batch_size 1 is too small"),
+    ],
+)
+def test_load_recipe_refuses_when_the_file_is_unusable(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told):
+        load_recipe(path)
+
+
+def test_prune_section_takes_recovery_defaults_and_one_budget(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\ndata: digits\ntrain: {}\nprune: {macs: 0.5, train: {epochs: 3}}\n")
+    recipe = load_recipe(path, ["seed=4"])
+    assert recipe.prune is not None
+    assert (recipe.prune.train.epochs, recipe.prune.train.distill) == (3, 0.5)
+    assert recipe.prune.seed == 4
+    with pytest.raises(InputError, match="prune: pruning needs one budget"):
+        load_recipe(path, ["prune.latency=0.5"])
+
+
+def test_settings_of_one_section_are_refused_together(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\ndata: digits\ntrain: {lr: -1, batch_size: 1}\n"
+        "prune: {macs: 2, floor: 3, images: 0}\nquantize: {max_drop: -3, weight_bits: 5}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        load_recipe(path)
+    told = caught.value.cause
+    parts = ("lr -1", "batch_size 1", "budget of 2", "floor 3", "images 0", "max_drop -3", "bits 5")
+    assert all(part in told for part in parts), told

@@ -1,0 +1,128 @@
+"""Runs leave their stages, go on after a kill, and rerun only what a change touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.errors import InputError
+from edgeresnet.report.tables import compare_table
+from edgeresnet.run.recipe import Recipe, load_recipe
+from edgeresnet.run.runner import run_recipe
+from tests.conftest import REPOSITORY
+
+TINY = """
+name: tiny
+data: digits
+image_size: 8
+limit: 60
+model: {arch: resnet18, stem: small}
+train: {epochs: 1, batch_size: 20, lr: 0.05, augment: none}
+quantize: {method: qat, calibration_images: 20, train: {epochs: 1, batch_size: 20, augment: none}}
+export: {targets: [onnx], precisions: [fp32, int8]}
+compare: {rounds: 3, limit: 40}
+"""
+
+
+def tiny(tmp_path: Path, *overrides: str) -> Recipe:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return load_recipe(path, overrides)
+
+
+def ran(recipe: Recipe, run_dir: Path) -> list[str]:
+    """The stages that this run did not find done."""
+    lines: list[str] = []
+    run_recipe(recipe, run_dir, progress=False, say=lines.append)
+    return [line.split(":")[0] for line in lines if line.endswith(": running")]
+
+
+def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    exports = ["04-export-onnx-fp32", "04-export-onnx-int8"]
+    assert ran(tiny(tmp_path), run_dir) == ["01-train", "03-quantize", *exports, "05-compare"]
+    assert ran(tiny(tmp_path), run_dir) == ["05-compare"]
+    changed = tiny(tmp_path, "quantize.observer=ema")
+    assert ran(changed, run_dir) == ["03-quantize", "04-export-onnx-int8", "05-compare"]
+    results = json.loads((run_dir / "results.json").read_text())
+    assert [row["precision"] for row in results["rows"]] == ["fp32", "int8"]
+    assert results["schema"] == 1
+    assert results["rows"][1]["speedup_against"] == results["rows"][0]["name"]
+    assert not list(run_dir.rglob("*.partial"))
+    assert not list(run_dir.rglob("resume.pt"))
+
+
+def test_run_recipe_prunes_between_training_and_quantizing(tmp_path: Path) -> None:
+    pruning = "prune={macs: 0.5, images: 40, train: {epochs: 1, batch_size: 20, augment: none}}"
+    run_dir = tmp_path / "run"
+    stages = ran(tiny(tmp_path, pruning), run_dir)
+    assert stages == [
+        "01-train", "02-prune", "03-quantize-dense", "04-export-onnx-dense-fp32",
+        "04-export-onnx-dense-int8", "03-quantize", "04-export-onnx-fp32", "04-export-onnx-int8",
+        "05-compare",
+    ]  # fmt: skip
+    assert ran(tiny(tmp_path, pruning, "prune.floor=0.2"), run_dir)[0] == "02-prune"
+    results = json.loads((run_dir / "results.json").read_text())
+    assert {row["name"]: row["speedup_against"] for row in results["rows"]} == {
+        "onnx-dense-fp32": "onnx-dense-fp32",
+        "onnx-dense-int8": "onnx-dense-fp32",
+        "onnx-fp32": "onnx-dense-fp32",
+        "onnx-int8": "onnx-dense-int8",
+    }
+    assert not (run_dir / "02-prune" / "work").exists()
+
+
+def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not a run"):
+        run_recipe(tiny(tmp_path), tmp_path / "run", progress=False)
+
+
+def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    command = [
+        sys.executable, "-c", "from edgeresnet.cli.app import main; main()", "run", "tiny.yaml",
+        "--set", "quantize.train.epochs=200", "-o", "run",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "03-quantize" / "resume.pt").exists():
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, "quantization never began"
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
+    stages = ran(tiny(tmp_path), tmp_path / "run")
+    assert stages[0] == "03-quantize"
+
+
+def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_path: Path) -> None:
+    if TARGETS["tensorrt"].devices():
+        pytest.skip("an NVIDIA GPU is here, so TensorRT's bundles are measured")
+    recipe = tiny(
+        tmp_path, "export.targets=[tensorrt]", "export.precisions=[int8]", "quantize.method=ptq"
+    )
+    said: list[str] = []
+    result = run_recipe(recipe, tmp_path / "run", progress=False, say=said.append)
+    assert (result["verdict"], result["rows"], result["baseline"]) == ("not measured", [], None)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["verdict"] == "not measured"
+    assert said[0].startswith("tensorrt's gpu is not here (")
+    assert result["unmeasured"] == ["tensorrt-int8"]
+    assert compare_table(result).row_count == 0
+    assert load_bundle(tmp_path / "run" / "04-export" / "tensorrt-int8").manifest.proof

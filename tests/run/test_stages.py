@@ -1,0 +1,135 @@
+"""What reruns a stage: contents and settings; never paths, and never the package's version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from edgeresnet.errors import InputError
+from edgeresnet.run import runner as pipeline
+from edgeresnet.run import stages
+from edgeresnet.run.recipe import load_recipe
+from edgeresnet.run.runner import run_recipe
+from tests.cli.test_app import image_folder
+from tests.conftest import REPOSITORY
+from tests.host.training.test_train_checkpoint import narrow_weights
+
+RECIPE = """
+name: tiny
+data: {data}
+model: {{weights: {weights}}}
+"""
+Ran = Callable[..., list[str]]
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """Runs a recipe of which only 01-train is left, and gives the stages that were not kept."""
+    monkeypatch.setattr(pipeline, "quantize_stage", lambda run, variant: None)
+    monkeypatch.setattr(pipeline, "quantize_budgets", lambda run, variant: [], raising=False)
+    monkeypatch.setattr(pipeline, "export_stage", lambda *arguments: None)
+    monkeypatch.setattr(pipeline, "_compare", lambda *arguments: {"budgets": []})
+
+    def run(data: str, weights: str, *overrides: str, fresh: bool = False) -> list[str]:
+        path = tmp_path / "tiny.yaml"
+        path.write_text(RECIPE.format(data=data, weights=weights))
+        lines: list[str] = []
+        recipe = load_recipe(path, overrides)
+        run_recipe(recipe, tmp_path / "run", progress=False, say=lines.append, fresh=fresh)
+        return [line.split(":")[0] for line in lines if line.endswith(": running")]
+
+    return run
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[str, str]:
+    """A folder of images, and weights."""
+    narrow_weights(tmp_path / "w.pt", classes=2)
+    return str(image_folder(tmp_path / "photos", ["a", "b"], size=8)), str(tmp_path / "w.pt")
+
+
+def test_a_stage_reruns_when_an_image_changes_under_its_name(
+    ran: Ran, inputs: tuple[str, str]
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    assert ran(*inputs) == []
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(Path(inputs[0]) / "a" / "0.png")
+    assert ran(*inputs) == ["01-train"]
+
+
+def test_a_stage_stands_when_data_and_weights_move(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    Path(inputs[0]).rename(tmp_path / "elsewhere")
+    Path(inputs[1]).rename(tmp_path / "other-name.pt")
+    assert ran(str(tmp_path / "elsewhere"), str(tmp_path / "other-name.pt")) == []
+
+
+def test_a_stage_reruns_when_weights_below_the_home_folder_change(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ran("~/photos", "~/w.pt") == ["01-train"]
+    narrow_weights(tmp_path / "w.pt", classes=2, size=16)
+    assert ran("~/photos", "~/w.pt") == ["01-train"]
+    with pytest.raises(InputError, match=r"checkpoint ~/gone\.pt does not exist"):
+        ran("~/photos", "~/gone.pt")
+
+
+def test_a_stage_stands_when_the_package_is_upgraded_and_not_when_the_stage_is(
+    ran: Ran, inputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    monkeypatch.setattr(stages, "__version__", "999", raising=False)
+    assert ran(*inputs) == []
+    monkeypatch.setitem(stages.STAGE_VERSIONS, "01-train", 999)
+    assert ran(*inputs) == ["01-train"]
+
+
+def test_a_stage_stands_when_only_the_images_to_compare_on_change(
+    ran: Ran, inputs: tuple[str, str]
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    assert ran(*inputs, "compare.limit=3") == []
+
+
+def test_fresh_removes_all_from_which_a_stage_would_go_on(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    ran(*inputs)
+    run_dir = tmp_path / "run"
+    left = [
+        run_dir / "01-train" / "resume.pt",
+        run_dir / "02-prune" / "work" / "cut-1.pt",
+        run_dir / "03-quantize" / "resume.pt",
+        run_dir / "03-quantize-dense" / "resume.pt",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"left over")
+    assert ran(*inputs, fresh=True) == ["01-train"]
+    assert [path for path in left if path.exists()] == []
+    assert not (run_dir / "02-prune" / "work").exists()
+
+
+def test_every_stage_has_a_version(tmp_path: Path) -> None:
+    run = stages.Run(tmp_path, load_any(), progress=False, say=lambda text: None)
+    keys = set()
+    for name in ("01-train", "02-prune", "03-quantize", "03-quantize-dense", "04-export-onnx-int8"):
+        (tmp_path / name).mkdir()
+        keys.add(run.stage(name, {"a": 1}, tmp_path / name, lambda: None))
+        assert json.loads((tmp_path / stages.RECORDS / f"{name}.json").read_text())["key"] in keys
+    assert len(keys) == 5
+    with pytest.raises(TypeError):
+        # What is no plain value, such as a path, must not slip into a key.
+        run.stage("01-train", {"data": tmp_path}, tmp_path, lambda: None)
+
+
+def load_any() -> Any:
+    return load_recipe(REPOSITORY / "recipes" / "quickstart.yaml")

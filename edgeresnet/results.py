@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgeresnet.device.measure.budgets import Budget
+from typing import Any
+
+Budget = dict[str, Any]
 
 
 def figure_text(budget: Budget) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeresnet.device.bundle.bundle import MANIFEST
-from edgeresnet.device.session import ModelSource, Opened, open_bare, open_bundle
-from edgeresnet.device.targets.model_files import MODEL_SUFFIXES, check_devices
+from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
+from edgeresnet.device.targets.model_files import MODEL_SUFFIXES
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -34,7 +34,7 @@ def open_model(
         MissingError: its runtime or device is not here.
         CheckError: the golden logits differ.
     """
-    source = ModelSource(path, device, options or RunOptions(), image_size)
+    source = ModelSource(path, device, options or RunOptions(), image_size, open_model)
     opened = _open(path, device, source.options, image_size)
     with opened.session:
         yield replace(opened, source=source)

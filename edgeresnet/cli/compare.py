@@ -88,7 +88,7 @@ def compare(
 
     from edgeresnet.api.opening import is_checkpoint, open_model
     from edgeresnet.device.measure.compare import compare as compare_models
-    from edgeresnet.device.targets.model_files import check_devices
+    from edgeresnet.device.session import check_devices
     from edgeresnet.progress import images_progress
     from edgeresnet.settings.measuring import RunOptions
 

@@ -61,10 +61,11 @@ def profile(
     if on:
         result = result_from(on, context, [model], quiet=quiet)
     else:
+        from edgeresnet.api.opening import open_model
         from edgeresnet.device.measure.profile import profile_model
 
         rows, layer_profiles = profile_model(
-            model, device=device, batches=sizes, threads=threads, image_size=image_size,
+            model, open_model, device=device, batches=sizes, threads=threads, image_size=image_size,
             layers=layers, cuda_graph=cuda_graph, spin_wait=spin_wait,
             allow_fallback=allow_fallback,
         )  # fmt: skip

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import check_golden
 from edgeresnet.device.data.dataset import Dataset, check_classes
 from edgeresnet.device.machine.environment import fingerprint
@@ -18,7 +18,7 @@ from edgeresnet.device.targets.model_files import MODEL_SUFFIXES, bare_precision
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.placement import check_fallback, shares
 from edgeresnet.device.targets.precision import float_precision
-from edgeresnet.device.targets.registry import target_of
+from edgeresnet.device.targets.registry import check_device_name, target_of
 from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
@@ -28,23 +28,40 @@ if TYPE_CHECKING:
     from edgeresnet.device.targets.protocol import Session
 
 
+class Opener(Protocol):
+    """What opens a path for a measurement, as `edgeresnet.api.opening.open_model` does."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        device: str | None = None,
+        options: RunOptions | None = None,
+        image_size: int | None = None,
+    ) -> AbstractContextManager[Opened]:
+        """A session and what is known of its model; closed on leaving."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """How a model is opened.
 
     Attributes:
-        path: what `open_model` takes.
+        path: what the opener takes.
         device: where it runs; None: where its target usually does.
         options: how it runs.
         image_size: of a foreign checkpoint.
-        target: open ``path`` as a plain model file of this target, without bundle or golden check;
-            for `edgeresnet.device.measure.fresh_process`.
+        opener: by which it was opened; a function of a module, so that another process finds it.
+        target: without an opener: open ``path`` as a plain model file of this target, without
+            bundle or golden check.
     """
 
     path: Path
     device: str | None = None
     options: RunOptions = field(default_factory=RunOptions)
     image_size: int | None = None
+    opener: Opener | None = None
     target: str | None = None
 
 
@@ -206,3 +223,19 @@ def time_ms(run: Callable[[], object]) -> float:
     start = time.perf_counter_ns()
     run()
     return (time.perf_counter_ns() - start) / 1e6
+
+
+def check_devices(paths: Sequence[Path], device: str | None) -> None:
+    """Refuse a device that the target of one of these models has not, before any is loaded.
+
+    Raises:
+        InputError: the device is not known, or not to that target.
+    """
+    if device is None:
+        return
+    check_device_name(device)
+    for path in paths:
+        if (path / MANIFEST).is_file():
+            check_device_name(device, target_of(read_manifest(path).target))
+        elif path.suffix in MODEL_SUFFIXES:
+            check_device_name(device, target_of(MODEL_SUFFIXES[path.suffix]))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgeresnet.errors import InputError
 from edgeresnet.settings.export import ExportSettings
-from edgeresnet.settings.measuring import Budgets, CompareSettings
+from edgeresnet.settings.measuring import Budgets, CompareSettings, Count
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import (
@@ -22,7 +22,6 @@ from edgeresnet.settings.training import (
     TrainOptions,
 )
 
-Count = Annotated[int, Field(ge=1)]
 # What a recipe leaves unsaid about a training depends on what the training is for.
 SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
 

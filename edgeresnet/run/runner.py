@@ -12,13 +12,14 @@ from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.environment import environment
-from edgeresnet.device.measure.budgets import Budget, with_budgets
+from edgeresnet.device.measure.budgets import with_budgets
 from edgeresnet.device.measure.compare import SCHEMA, compare
 from edgeresnet.device.targets.export_support import WRITTEN
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.files import write_json
 from edgeresnet.progress import images_progress
+from edgeresnet.results import Budget
 from edgeresnet.run.device_commands import device_commands, target_name
 from edgeresnet.run.preflight import check_run
 from edgeresnet.run.recipe import Recipe

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.device.measure.budgets import Budget, drop_budgets
+from edgeresnet.device.measure.budgets import drop_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home, write_json
 from edgeresnet.progress import duration
+from edgeresnet.results import Budget
 from edgeresnet.run.recipe import Recipe
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.pruning import PruneOptions

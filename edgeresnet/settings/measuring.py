@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgeresnet.run.recipe import Count
 from edgeresnet.settings.faults import SettingFaults
+
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.results import figure_text
+from edgeresnet.results import Budget, figure_text
 from edgeresnet.settings.measuring import Budgets
 
 Decision = Literal["kept", "missed", "undecided"]
-Budget = dict[str, Any]
 # Budgets whose limit is the least that is accepted; of all others it is the most.
 AT_LEAST = ("min_speedup",)
 FIXES = {

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.api.opening import open_model
 from edgeresnet.device.measure.interleaving import Here
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.session import ModelSource
@@ -162,9 +161,9 @@ class _Worker(Here):
     """The far end of a `FreshModel`."""
 
     def __init__(self, stack: ExitStack, source: ModelSource, batch: int) -> None:
-        if source.target is None:
+        if source.opener is not None:
             model = stack.enter_context(
-                open_model(
+                source.opener(
                     source.path,
                     device=source.device,
                     options=source.options,
@@ -175,7 +174,7 @@ class _Worker(Here):
             self.opened = {"load_ms": model.load_ms, "first_ms": model.first_ms}
             pixels = model.embed_preprocess
         else:
-            target = target_of(source.target)
+            target = target_of(str(source.target))
             self._device = source.device or target.default_device
             opening = target.load(source.path, self._device, source.options)
             self._session = stack.enter_context(opening)

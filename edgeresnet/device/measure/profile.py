@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.api.opening import open_model
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
 from edgeresnet.device.machine.board import ROOT, BoardState, board_state, board_warnings
 from edgeresnet.device.machine.cpu import runtime_threads
@@ -15,8 +14,7 @@ from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.power_sensors import find_meter
 from edgeresnet.device.measure.energy import measure_energy
 from edgeresnet.device.measure.latency import COLD_RUNS, measure
-from edgeresnet.device.session import Opened
-from edgeresnet.device.targets.model_files import check_devices
+from edgeresnet.device.session import Opened, Opener, check_devices
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.protocol import LayerProfile, Session, StageTimes
 from edgeresnet.device.targets.registry import target_of
@@ -35,6 +33,7 @@ NVIDIA_TARGETS = ("onnx", "tensorrt")
 
 def profile_model(
     path: Path,
+    open_model: Opener,
     *,
     device: str | None = None,
     batches: Sequence[int] | None = None,
@@ -49,7 +48,8 @@ def profile_model(
     """Measure a model at each batch size, in a session of its own.
 
     Args:
-        path: bundle, ``.onnx``, ``.xml``, ``.engine`` or checkpoint.
+        path: what ``open_model`` takes.
+        open_model: opens it, once for each batch size.
         device: where to run; None: where the target usually does.
         batches: sizes; None takes the model's smallest.
         threads: None leaves the choice to the runtime.

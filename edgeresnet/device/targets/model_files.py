@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
 from edgeresnet.device.targets.classifier import TensorInfo
 from edgeresnet.device.targets.model_facts import ModelFacts
 from edgeresnet.device.targets.onnx.facts import read_onnx
 from edgeresnet.device.targets.openvino.facts import read_openvino
-from edgeresnet.device.targets.registry import check_device_name, target_of
 from edgeresnet.device.targets.tensorrt.engine import ENGINE, read_engine, read_record
 from edgeresnet.errors import InputError
 
@@ -98,22 +95,6 @@ MODEL_SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ENGINE: "tensorrt"}
 
 # What a quantized graph is recognised by, in a file that may be read without its runtime.
 INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
-
-
-def check_devices(paths: Sequence[Path], device: str | None) -> None:
-    """Refuse a device that the target of one of these models has not, before any is loaded.
-
-    Raises:
-        InputError: the device is not known, or not to that target.
-    """
-    if device is None:
-        return
-    check_device_name(device)
-    for path in paths:
-        if (path / MANIFEST).is_file():
-            check_device_name(device, target_of(read_manifest(path).target))
-        elif path.suffix in MODEL_SUFFIXES:
-            check_device_name(device, target_of(MODEL_SUFFIXES[path.suffix]))
 
 
 def bare_precision(path: Path) -> str:

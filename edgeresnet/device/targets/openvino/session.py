@@ -19,9 +19,9 @@ from edgeresnet.device.targets.openvino.intel import (
     compile_settings,
     driver_versions,
 )
-from edgeresnet.device.targets.openvino.target import OpenVinoTarget
 from edgeresnet.device.targets.protocol import (
     LARGEST_BATCH,
+    Availability,
     Kernel,
     LayerProfile,
     layer_profiles,
@@ -55,9 +55,18 @@ def _our_name(name: str) -> str:
     return lower.removesuffix(".0")
 
 
+def available() -> Availability:
+    """Whether openvino can be imported."""
+    try:
+        openvino = quiet_import("openvino")
+    except ImportError as error:
+        return Availability(False, reason=f"openvino: {error}", fix=FIX)
+    return Availability(True, version=str(openvino.__version__).split("-")[0])
+
+
 def _facts(core: Any, device: str) -> dict[str, Any]:
     """What an engine for the device depends on."""
-    here = OpenVinoTarget().available()
+    here = available()
     return {
         "device": device,
         "openvino": here.version,

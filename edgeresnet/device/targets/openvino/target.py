@@ -5,16 +5,15 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.engine_record import write_engine
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
 from edgeresnet.device.targets.openvino.session import (
     BLOB,
     CPU,
-    FIX,
     OpenVinoSession,
     _facts,
     _our_name,
+    available,
     compile_model,
     make_core,
 )
@@ -37,11 +36,7 @@ class OpenVinoTarget:
 
     def available(self) -> Availability:
         """Whether openvino can be imported."""
-        try:
-            openvino = quiet_import("openvino")
-        except ImportError as error:
-            return Availability(False, reason=f"openvino: {error}", fix=FIX)
-        return Availability(True, version=str(openvino.__version__).split("-")[0])
+        return available()
 
     def devices(self) -> list[Device]:
         """What OpenVINO's plugins find here."""

@@ -22,11 +22,11 @@ from edgeresnet.device.targets.onnxruntime_session import (
     is_runtimes,
 )
 from edgeresnet.device.targets.protocol import (
+    Availability,
     Kernel,
     LayerProfile,
 )
 from edgeresnet.device.targets.qnn.snapdragon import Soc, soc_of
-from edgeresnet.device.targets.qnn.target import QnnTarget
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -41,6 +41,15 @@ REFUSED = re.compile(r"failed for node `([^`]*)` of type `([^`]*)` with error co
 ENGINE_SUFFIX = ".context.onnx"
 
 
+def available() -> Availability:
+    """Whether onnxruntime-qnn can be imported."""
+    try:
+        onnxruntime_qnn = quiet_import("onnxruntime_qnn")
+    except ImportError as error:
+        return Availability(False, reason=f"onnxruntime-qnn: {error}", fix=FIX)
+    return Availability(True, version=f"onnxruntime-qnn {onnxruntime_qnn.__version__}")
+
+
 def emulates() -> bool:
     """Whether the provider's NPU is emulated: it is on every x86 machine."""
     return platform.machine().lower() in ("x86_64", "amd64")
@@ -52,7 +61,7 @@ def engine_path_of(engine_dir: Path, soc: Soc) -> Path:
 
 
 def _facts(soc: Soc) -> dict[str, Any]:
-    here = QnnTarget().available()
+    here = available()
     if not here.usable:
         raise MissingError(f"target qnn is not here: {here.reason}", FIX)
     return {

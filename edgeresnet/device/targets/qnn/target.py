@@ -6,17 +6,16 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.engine_record import engine_fits, read_kernels, write_engine
 from edgeresnet.device.targets.onnxruntime_session import session_options
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
 from edgeresnet.device.targets.qnn.session import (
     CAPABILITIES,
-    FIX,
     NPU,
     QnnSession,
     _facts,
     _Opener,
+    available,
     emulates,
     engine_path_of,
 )
@@ -42,11 +41,7 @@ class QnnTarget:
 
     def available(self) -> Availability:
         """Whether onnxruntime-qnn can be imported."""
-        try:
-            onnxruntime_qnn = quiet_import("onnxruntime_qnn")
-        except ImportError as error:
-            return Availability(False, reason=f"onnxruntime-qnn: {error}", fix=FIX)
-        return Availability(True, version=f"onnxruntime-qnn {onnxruntime_qnn.__version__}")
+        return available()
 
     def devices(self) -> list[Device]:
         """The NPU, or its emulator."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -18,12 +19,42 @@ from rich.progress import (
 )
 from typing_extensions import Self
 
+from edgeresnet.closing import Closing
+
 LOG_EVERY_S = 30.0
 # Set while a command runs for another machine, which prints the tables itself.
 SERVING = "EDGERESNET_SERVING"
+# Told in one plain line what is being done.
+OnStep = Callable[[str], object]
 
 
-class TrainProgress:
+def silent(text: str) -> None:
+    """An `OnStep` that tells nobody."""
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What every long task is given beside its settings.
+
+    Attributes:
+        data: DATA SPEC; None: the one that the checkpoint remembers.
+        limit: images of each split at most; None takes all.
+        skip_broken: leave unreadable images out, and say how many.
+        progress: show on stderr how far long work is.
+        on_step: told in one line what is being done.
+        resume_path: what an interrupted task goes on from, a file or a folder; None: nothing. Who
+            gives it removes it when the result is safe.
+    """
+
+    data: str | None = None
+    limit: int | None = None
+    skip_broken: bool = False
+    progress: bool = False
+    on_step: OnStep = silent
+    resume_path: Path | None = None
+
+
+class TrainProgress(Closing):
     """Reports steps and epochs; a context manager.
 
     Args:
@@ -60,12 +91,8 @@ class TrainProgress:
             self._task = self._bar.add_task("", total=self._images, figures="")
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         if self._bar is not None:
             self._bar.stop()
 

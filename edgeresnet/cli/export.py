@@ -70,8 +70,9 @@ def export(
     source = checkpoint or str(newest_checkpoint(precision))
     out_dir = output or Path(f"{Path(source).stem.replace(':', '-')}-{target}-{precision}")
     check_replaceable(out_dir)
-    from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle
+    from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.models.checkpoint import load_checkpoint
+    from edgeresnet.settings.export import ExportOptions
 
     loaded = load_checkpoint(source, arch=arch, image_size=image_size)
     if int8 and loaded.precision == "fp32":

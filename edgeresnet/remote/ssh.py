@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import probe
 
@@ -72,7 +72,7 @@ class Address:
         return [*user, *(["-p", str(self.port)] if self.port else [])]
 
 
-class Connection:
+class Connection(Closing):
     """A context manager: commands in it share one authenticated connection.
 
     Raises:
@@ -111,12 +111,8 @@ class Connection:
             time.sleep(0.02)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._close()
 
     def _close(self) -> None:

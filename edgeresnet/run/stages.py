@@ -227,8 +227,9 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
     out_dir = run.path / "04-export" / name
 
     def work() -> None:
-        from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle
+        from edgeresnet.host.export.export_bundle import export_bundle
         from edgeresnet.host.models.checkpoint import load_checkpoint
+        from edgeresnet.settings.export import ExportOptions
 
         export_bundle(
             load_checkpoint(source.path),

@@ -83,3 +83,21 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatible: bool = False
     gpu_fallback: bool = False
+
+
+ONE_IMAGE = BatchRange(1, 1, 1)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a bundle is made.
+
+    Attributes:
+        batch: sizes that the model takes.
+        embed_preprocess: uint8 NHWC input, normalization in the graph.
+        golden_images: how many inputs travel with their logits.
+    """
+
+    batch: BatchRange = ONE_IMAGE
+    embed_preprocess: bool = False
+    golden_images: int = 8

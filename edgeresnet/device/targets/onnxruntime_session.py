@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import PIXELS, TensorInfo, as_logits, check_classifier
@@ -106,7 +105,7 @@ def tensor_info(tensor: Any) -> TensorInfo:
     return TensorInfo(tensor.name, sides or None, TYPES.get(kind, kind))
 
 
-class OnnxSession:
+class OnnxSession(Closing):
     """A loaded ``.onnx`` file.
 
     Args:
@@ -138,7 +137,7 @@ class OnnxSession:
             outputs = [tensor_info(tensor) for tensor in self._session.get_outputs()]
             self._images, self.classes = check_classifier(model_path, inputs, outputs)
         except BaseException:
-            self._clean_up()
+            self.close()
             raise
         self._half = self._images.dtype == "float16"
         self._path, self._device, self._options = model_path, device, options
@@ -211,18 +210,8 @@ class OnnxSession:
                     event["dur"] / 1e3,
                 )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._clean_up()
-
-    def _clean_up(self) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._session = None
         if self._profile_dir is not None:
             self._profile_dir.cleanup()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,29 +31,12 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, is_sparse
 from edgeresnet.host.models.torch_threads import within_quota
-from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
     from edgeresnet.settings.inputs import InputSpec
-
-ONE_IMAGE = BatchRange(1, 1, 1)
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a bundle is made.
-
-    Attributes:
-        batch: sizes that the model takes.
-        embed_preprocess: uint8 NHWC input, normalization in the graph.
-        golden_images: how many inputs travel with their logits.
-    """
-
-    batch: BatchRange = ONE_IMAGE
-    embed_preprocess: bool = False
-    golden_images: int = 8
 
 
 @within_quota()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
-from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.device.session import Opened, time_first_run
 from edgeresnet.device.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
 from edgeresnet.errors import InputError, MissingError
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
 
 
-class TorchSession:
+class TorchSession(Closing):
     """PyTorch in eager mode on the CPU."""
 
     emulated = False
@@ -62,15 +61,8 @@ class TorchSession:
             for layer in count_layers(self._model, size)
         ]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         del self._model
         torch.set_num_threads(self._threads_before)
 

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from typing_extensions import Self
-
+from edgeresnet.closing import Closing
 from edgeresnet.device.machine.width_steps import width_step
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
@@ -37,7 +36,7 @@ class Shape:
     figures: dict[str, Any]
 
 
-class Shaper:
+class Shaper(Closing):
     """Cuts networks to a budget; a context manager, because measuring keeps files.
 
     Args:
@@ -82,10 +81,8 @@ class Shaper:
         self._dense_cost = _cost(groups, self._terms)
         self._smallest_share = narrowest_share(groups, self._terms, self._limits)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._stack.close()
 
     def shape(self, current: Checkpoint, evidence: Evidence, iteration: int) -> Shape:

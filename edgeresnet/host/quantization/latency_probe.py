@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 from torchvision.models import ResNet
-from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.device.measure.fresh_process import fresh_p50_ms
 from edgeresnet.device.measure.interleaving import interleave
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.registry import target_of
-from edgeresnet.host.export.export_bundle import ExportOptions, write_model
+from edgeresnet.host.export.export_bundle import write_model
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate
-from edgeresnet.settings.export import BuildOptions
+from edgeresnet.settings.export import BuildOptions, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def int8_model_path(checkpoint: Checkpoint, target: str, device: str, folder: Pa
     return path
 
 
-class LatencyProbe:
+class LatencyProbe(Closing):
     """Measures networks against the dense one; a context manager.
 
     A ratio comes from the same rounds, where a drifting machine cancels out. There each network
@@ -99,10 +99,8 @@ class LatencyProbe:
             self._folder.cleanup()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._folder.cleanup()
 
     def _write(self, checkpoint: Checkpoint, name: str) -> Path:

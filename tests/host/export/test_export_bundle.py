@@ -19,12 +19,12 @@ from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.device.targets.protocol import Kernel
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle, write_model
+from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.export.proof import prove_integer
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
-from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.export import BatchRange, ExportOptions, write_model
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint

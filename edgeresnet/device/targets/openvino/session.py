@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
@@ -158,7 +157,7 @@ def _dtype(port: Any) -> str:
     return DTYPES.get(name, name)
 
 
-class OpenVinoSession:
+class OpenVinoSession(Closing):
     """A compiled OpenVINO model."""
 
     emulated = False
@@ -245,15 +244,8 @@ class OpenVinoSession:
                 found.append(Kernel(op, precision, self._unit, layers))
         return found
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._request = None
         self._compiled = None
 

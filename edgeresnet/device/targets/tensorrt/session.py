@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import Self
 
+from edgeresnet.closing import Closing
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
 from edgeresnet.device.targets.tensorrt.bindings import WARNING, Bindings, log_of, tells_memory
@@ -61,7 +60,7 @@ def _errors(bindings: Bindings) -> str:
     return "; ".join(texts) or "it gives no reason"
 
 
-class TensorRtSession:
+class TensorRtSession(Closing):
     """A loaded engine.
 
     Args:
@@ -290,15 +289,8 @@ class TensorRtSession:
         text = inspector.get_engine_information(self._bindings.trt.LayerInformationFormat.JSON)
         return layers_of_json(text)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         # In reverse order, and each even where another fails: TensorRT's objects hold device
         # memory, and must go before the stream that they used.
         with ExitStack() as stack:

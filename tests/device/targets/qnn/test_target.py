@@ -23,13 +23,13 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.host.export.encodings.encode import encode_hexagon
 from edgeresnet.host.export.encodings.hexagon import check_quantized_outputs
-from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle, write_model
+from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
-from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.export import BatchRange, ExportOptions, write_model
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import TrainOptions

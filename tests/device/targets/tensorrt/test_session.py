@@ -21,9 +21,9 @@ from edgeresnet.device.targets.tensorrt.bindings import Bindings, find_bindings
 from edgeresnet.device.targets.tensorrt.cuda import find_gpu
 from edgeresnet.device.targets.tensorrt.session import TensorRtSession
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.host.export.export_bundle import ExportOptions, export_bundle
+from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from tests.fake_cuda import (
     CLASSES,

@@ -1,8 +1,91 @@
-"""edgeresnet: from a trained ResNet to verified INT8 on an edge device."""
+"""edgeresnet: from a trained ResNet to verified INT8 on an edge device.
+
+What is public is loaded when it is first used: ``import edgeresnet`` imports nothing heavy, and on
+a device nothing that needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgeresnet.device.machine.process_environment import prepare
 
+if TYPE_CHECKING:
+    from edgeresnet.api.compare import compare
+    from edgeresnet.api.evaluate import evaluate
+    from edgeresnet.api.export import export
+    from edgeresnet.api.opening import load_checkpoint, open_model
+    from edgeresnet.api.profile import profile
+    from edgeresnet.api.prune import prune
+    from edgeresnet.api.quantize import quantize
+    from edgeresnet.api.train import train
+    from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
+    from edgeresnet.progress import TaskContext
+    from edgeresnet.run.runner import run_recipe
+    from edgeresnet.settings.export import BatchRange, ExportOptions
+    from edgeresnet.settings.measuring import Budgets, RunOptions
+    from edgeresnet.settings.pruning import PruneOptions
+    from edgeresnet.settings.quantization import QuantizeOptions
+    from edgeresnet.settings.training import ModelSettings, TrainOptions
+
 __version__ = "0.1.0"
+__all__ = [
+    "BatchRange",
+    "Budgets",
+    "CheckError",
+    "EdgeResNetError",
+    "ExportOptions",
+    "InputError",
+    "MissingError",
+    "ModelSettings",
+    "PruneOptions",
+    "QuantizeOptions",
+    "RunOptions",
+    "TaskContext",
+    "TrainOptions",
+    "compare",
+    "evaluate",
+    "export",
+    "load_checkpoint",
+    "open_model",
+    "profile",
+    "prune",
+    "quantize",
+    "run_recipe",
+    "train",
+]
+_MODULES = {
+    "edgeresnet.api.compare": ("compare",),
+    "edgeresnet.api.evaluate": ("evaluate",),
+    "edgeresnet.api.export": ("export",),
+    "edgeresnet.api.opening": ("load_checkpoint", "open_model"),
+    "edgeresnet.api.profile": ("profile",),
+    "edgeresnet.api.prune": ("prune",),
+    "edgeresnet.api.quantize": ("quantize",),
+    "edgeresnet.api.train": ("train",),
+    "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),
+    "edgeresnet.progress": ("TaskContext",),
+    "edgeresnet.run.runner": ("run_recipe",),
+    "edgeresnet.settings.export": ("BatchRange", "ExportOptions"),
+    "edgeresnet.settings.measuring": ("Budgets", "RunOptions"),
+    "edgeresnet.settings.pruning": ("PruneOptions",),
+    "edgeresnet.settings.quantization": ("QuantizeOptions",),
+    "edgeresnet.settings.training": ("ModelSettings", "TrainOptions"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 # Before any module of ours can import a runtime.
 prepare()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

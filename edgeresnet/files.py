@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_json(result: dict[str, Any], target: str | Path) -> None:
+def write_json(result: Mapping[str, Any], target: str | Path) -> None:
     """Write the result whole or not at all; ``-`` is stdout, and ``~`` the home folder."""
     text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     if str(target) == "-":

@@ -1,15 +1,204 @@
-"""What measuring and comparing give back: the JSON contract as types."""
+"""What measuring and comparing give back: the JSON contract as types.
+
+Times are in milliseconds, shares and top-1 in [0, 1]. A key may be absent where its type says so
+(``NotRequired``); None is a figure that does not exist there.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-Budget = dict[str, Any]
+from typing_extensions import NotRequired
+
+Decision = Literal["kept", "missed", "undecided"]
+
+
+class IntervalResults(TypedDict):
+    """A figure with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Budget(TypedDict):
+    """One budget, decided: for several candidates by the worst of them."""
+
+    name: str
+    limit: float
+    value: float
+    low: float | None
+    high: float | None
+    met: bool
+    decision: Decision
+    candidate: str
+
+
+class Timing(TypedDict):
+    """How long the runs of a model took; ``n`` or ``runs`` says how many there were."""
+
+    batch: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p99_interval_ms: list[float] | None
+    mean_ms: float
+    std_ms: float
+    throughput_ips: float
+    warmup_runs: int | None
+    cold_p50_ms: NotRequired[float | None]
+    peak_memory_mib: float | None
+
+
+class ProfileRow(Timing):
+    """``profile`` at one batch size."""
+
+    target: str
+    device: str
+    precision: str
+    threads: int | None
+    load_ms: float | None
+    first_ms: float | None
+    n: int
+    environment: dict[str, Any]
+    board: dict[str, Any]
+    warnings: list[str]
+    placement: NotRequired[list[dict[str, Any]]]
+    h2d_ms: NotRequired[float]
+    compute_ms: NotRequired[float]
+    d2h_ms: NotRequired[float]
+    enqueue_ms: NotRequired[float]
+    cuda_graph: NotRequired[bool]
+    spin_wait: NotRequired[bool]
+    energy_mj: NotRequired[float]
+
+
+class ProfileResults(ProfileRow):
+    """``profile``: the row of the first batch size, and all rows."""
+
+    schema: int
+    batches: list[ProfileRow]
+    layers: NotRequired[list[dict[str, Any]]]
+
+
+class EvaluateResults(TypedDict):
+    """``evaluate``."""
+
+    schema: int
+    target: str
+    device: str
+    precision: str
+    n: int
+    top1: float
+    top5: float
+    top1_interval: list[float]
+    per_class: dict[str, float | None]
+    data: str
+    skipped: list[str]
+    preprocess_ms: float
+    run_ms: float | None
+    emulated: bool
+    placement: list[dict[str, Any]]
+
+
+class CompareRow(TypedDict):
+    """One model of ``compare``; the latency is None where its device is emulated."""
+
+    name: str
+    target: str
+    device: str
+    precision: str
+    n: int
+    top1: float
+    top5: float
+    top1_interval: list[float]
+    top1_difference: IntervalResults | None
+    agreement: float
+    emulated: bool
+    speedup: IntervalResults | None
+    speedup_against: str | None
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class CompareResults(TypedDict):
+    """``compare``; a run's ``results.json`` has the last three keys too."""
+
+    schema: int
+    baseline: str | None
+    rows: list[CompareRow]
+    agreements: NotRequired[list[list[float]]]
+    budgets: list[Budget]
+    verdict: str
+    verdict_text: str
+    strict: bool
+    data: str
+    n: int
+    rounds: int
+    batch: int
+    note: str | None
+    environment: dict[str, Any]
+    recipe: NotRequired[str]
+    unmeasured: NotRequired[list[str]]
+    device_commands: NotRequired[list[str]]
+
+
+class TrainResults(TypedDict):
+    """``train``: top-1 on the validation images."""
+
+    top1: float
+    epochs_run: int
+    threads: int
+
+
+class PruneResults(TypedDict):
+    """``prune``; what the cut itself tells (latency, cost share, step) stands beside these."""
+
+    criterion: str
+    budget: dict[str, float | str]
+    top1_dense: float
+    top1_before_recovery: float
+    top1: float
+    drop: float
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+    widths_before: dict[str, Any]
+    widths_after: dict[str, Any]
+    images: int
+    data: str
+    seed: int
+
+
+class QuantizeResults(TypedDict):
+    """``quantize``; ``rungs`` has the figures of each method that was tried."""
+
+    method: str
+    observer: str
+    weight_bits: int
+    top1_float: float
+    top1_int8: float
+    drop: float
+    drop_interval: list[float]
+    agreement: float
+    rungs: list[dict[str, Any]]
+    budgets: list[Budget]
+    verdict: str
+    verdict_text: str
+    strict: bool
+    threads: int
+    calibration_images: int
+    data: str
+    data_fingerprint: str
+    seed: int
+    quantized_with: dict[str, Any]
 
 
 def figure_text(budget: Budget) -> str:
     """The value with its interval, as ``0.0028 (-0.0049 to 0.0105)``."""
     value = f"{budget['value']:.3g}"
-    if budget["low"] is None:
+    if budget["low"] is None or budget["high"] is None:
         return value
     return f"{value} ({budget['low']:.3g} to {budget['high']:.3g})"

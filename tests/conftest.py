@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet.progress import TaskContext
+
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # Set before torch is imported, here and in every command: workers that each take all cores wait
     # for each other.
@@ -77,7 +79,7 @@ def checkpoint() -> Checkpoint:
 def int8_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     options = QuantizeOptions(method="ptq", calibration_images=32)
     return quantize_checkpoint(
-        checkpoint, data="digits", options=options, limit=64, progress=False
+        checkpoint, options=options, context=TaskContext(data="digits", limit=64)
     )[0]
 
 

@@ -1,41 +1,54 @@
-"""Accuracy of a model."""
+"""How often a model is right."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from edgeresnet.api.data import measured_data
+from edgeresnet.api.opening import open_model
+from edgeresnet.device.measure.accuracy import accuracy, predict
+from edgeresnet.progress import TaskContext, images_progress
+from edgeresnet.results import EvaluateResults
+from edgeresnet.settings.measuring import RunOptions
 
-if TYPE_CHECKING:
-    from edgeresnet.settings.measuring import RunOptions
 
-
-def evaluate_model(
-    model: Path,
-    data: str | None,
-    device: str | None,
-    limit: int | None,
-    options: RunOptions,
-    image_size: int | None,
+def evaluate(
+    model: str | Path,
     *,
-    skip_broken: bool,
-    quiet: bool,
-) -> dict[str, Any]:
-    from edgeresnet.api.opening import open_model
-    from edgeresnet.device.measure.accuracy import accuracy, predict
-    from edgeresnet.progress import images_progress
+    device: str | None = None,
+    options: RunOptions | None = None,
+    image_size: int | None = None,
+    context: TaskContext | None = None,
+) -> EvaluateResults:
+    """Measure top-1 and top-5 of a model on validation images, for each class too.
 
-    with open_model(model, device=device, options=options, image_size=image_size) as opened:
-        dataset = measured_data(data, [opened], limit, skip_broken=skip_broken)
-        with images_progress("evaluating", len(dataset), enabled=not quiet) as advance:
+    Args:
+        model: bundle, ``.onnx``, ``.xml``, ``.engine`` or checkpoint.
+        device: where it runs; None: where its target usually does.
+        options: how it runs.
+        image_size: of a foreign checkpoint.
+        context: data (else what the model remembers) and how the work reports.
+
+    Raises:
+        InputError: the model cannot take the data, or its classes are not the data's.
+        MissingError: runtime or device are not here.
+        CheckError: the CPU runs a part that was meant for another device.
+    """
+    options, context = options or RunOptions(), context or TaskContext()
+    with open_model(Path(model), device=device, options=options, image_size=image_size) as opened:
+        dataset = measured_data([opened], context)
+        with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
             predictions = predict(
-                opened.session, dataset, opened.input_spec,
-                embed_preprocess=opened.embed_preprocess, on_images=advance,
-            )  # fmt: skip
+                opened.session,
+                dataset,
+                opened.input_spec,
+                embed_preprocess=opened.embed_preprocess,
+                on_images=advance,
+            )
         figures = accuracy(predictions)
         placement = opened.placement(allow_fallback=options.allow_fallback)
-    return {
+    result: dict[str, Any] = {
         "schema": 1,
         "target": opened.target,
         "device": opened.device,
@@ -49,3 +62,4 @@ def evaluate_model(
         "emulated": opened.emulated,
         "placement": placement,
     }
+    return cast(EvaluateResults, result)

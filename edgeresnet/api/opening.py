@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeresnet.device.bundle.bundle import MANIFEST
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
@@ -13,12 +14,15 @@ from edgeresnet.device.targets.model_files import MODEL_SUFFIXES
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.settings.measuring import RunOptions
 
+if TYPE_CHECKING:
+    from edgeresnet.host.models.checkpoint import Checkpoint
+
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
 
 
 @contextmanager
 def open_model(
-    path: Path,
+    path: str | Path,
     *,
     device: str | None = None,
     options: RunOptions | None = None,
@@ -34,10 +38,34 @@ def open_model(
         MissingError: its runtime or device is not here.
         CheckError: the golden logits differ.
     """
+    path = Path(path)
     source = ModelSource(path, device, options or RunOptions(), image_size, open_model)
     opened = _open(path, device, source.options, image_size)
     with opened.session:
         yield replace(opened, source=source)
+
+
+def load_checkpoint(
+    source: str | Path,
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    classes: Sequence[str] | None = None,
+) -> Checkpoint:
+    """Read a checkpoint of any origin.
+
+    Args:
+        source: file of ours or of a foreign training, or ``torchvision:ARCH:WEIGHTS``.
+        arch: of a foreign one whose tensors do not tell.
+        image_size: of a foreign one; of our own it overrides.
+        classes: names of a foreign one's classes; None: "0", "1", ….
+
+    Raises:
+        InputError: there is no such checkpoint, or it is none of a ResNet.
+    """
+    from edgeresnet.host.models.checkpoint import load_checkpoint as load
+
+    return load(source, arch=arch, image_size=image_size, classes=classes)
 
 
 def _open(path: Path, device: str | None, options: RunOptions, image_size: int | None) -> Opened:

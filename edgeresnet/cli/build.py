@@ -9,7 +9,7 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import DeviceName, Json, On, Quiet
-from edgeresnet.cli.output import expanded, show
+from edgeresnet.cli.output import expanded, give, show
 
 EXAMPLE = "edgeresnet build bundle --device gpu"
 
@@ -44,17 +44,14 @@ def build(
     if on:
         result = result_from(on, context, [bundle], quiet=quiet)
     else:
-        from edgeresnet.device.bundle.build import build_bundle, build_result
+        from edgeresnet.api.build import build as build_bundle
 
-        engine = build_bundle(
-            bundle, device, workspace_mib=workspace_mib, version_compatible=version_compatible,
-            hardware_compatible=hardware_compatible, gpu_fallback=gpu_fallback,
+        result = build_bundle(
+            bundle, device=device, workspace_mib=workspace_mib,
+            version_compatible=version_compatible, hardware_compatible=hardware_compatible,
+            gpu_fallback=gpu_fallback,
         )  # fmt: skip
-        result = build_result(bundle, device, engine)
-    if json:
-        from edgeresnet.files import write_json
-
-        write_json(result, json)
+    give(result, json)
     if result["engine"] is None:
         line = (
             f"target {result['target']} compiles for {result['device']} when it loads; it can, and "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from edgeresnet.api.data import measured_data
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
     AllowFallback,
@@ -23,9 +24,7 @@ from edgeresnet.cli.options import (
     Strict,
     Threads,
 )
-from edgeresnet.cli.output import enforce, expanded, say, show_comparison
-from edgeresnet.errors import MissingError
-from edgeresnet.settings.measuring import Budgets
+from edgeresnet.cli.output import enforce, expanded, say, show_comparison, task_context
 
 EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
 
@@ -78,39 +77,21 @@ def compare(
 ) -> None:
     """Accuracy and latency before and after, measured by turns; exit 1 over a budget."""
     paths = [baseline, *candidates]
+    result: Mapping[str, Any]
     if on:
         result = result_from(on, context, paths, data=data, needs_data=True, quiet=quiet)
-        show_comparison(result, json, quiet, pairwise=pairwise)
-        enforce(result)
-        return
-    limits = Budgets(max_drop, max_p99_ms, min_speedup, strict)
-    from contextlib import ExitStack
+    else:
+        from edgeresnet.api.compare import compare as compare_models
+        from edgeresnet.settings.measuring import Budgets, RunOptions
 
-    from edgeresnet.api.opening import is_checkpoint, open_model
-    from edgeresnet.device.measure.compare import compare as compare_models
-    from edgeresnet.device.session import check_devices
-    from edgeresnet.progress import images_progress
-    from edgeresnet.settings.measuring import RunOptions
-
-    check_devices(paths, device)
-    options = RunOptions(threads=threads, batch=batch, allow_fallback=allow_fallback)
-    with ExitStack() as stack:
-        models = []
-        for path in paths:
-            # A checkpoint runs on the CPU, whatever device its bundles are for.
-            own = None if is_checkpoint(path) else device
-            try:
-                opening = open_model(path, device=own, options=options, image_size=image_size)
-                models.append(stack.enter_context(opening))
-            except MissingError as error:
-                if not skip_missing or path == baseline:
-                    raise
-                say(f"{path} is left out: {error.cause}")
-        dataset = measured_data(data, models, limit, skip_broken=skip_broken)
-        total = len(models) * len(dataset)
-        advance = stack.enter_context(images_progress("evaluating", total, enabled=not quiet))
+        limits = Budgets(
+            max_drop=max_drop, max_p99_ms=max_p99_ms, min_speedup=min_speedup, strict=strict
+        )
+        task = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
         result = compare_models(
-            models, dataset, limits, rounds=rounds, batch=batch, seed=seed, on_images=advance,
+            paths, limits, device=device, rounds=rounds, seed=seed, image_size=image_size,
+            options=RunOptions(threads=threads, batch=batch, allow_fallback=allow_fallback),
+            skip_missing=skip_missing, context=replace(task, on_step=say),
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise)
     enforce(result)

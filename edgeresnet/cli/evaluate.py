@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import typer
 
-from edgeresnet.api.evaluate import evaluate_model
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
     AllowFallback,
@@ -19,7 +22,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Threads,
 )
-from edgeresnet.cli.output import show
+from edgeresnet.cli.output import give, say, show, task_context
 
 EXAMPLE = "edgeresnet evaluate bundle --data photos"
 
@@ -41,19 +44,18 @@ def evaluate(
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
     from edgeresnet.report.tables import evaluate_table, share_lines
 
+    result: Mapping[str, Any]
     if on:
         result = result_from(on, context, [model], data=data, needs_data=True, quiet=quiet)
     else:
+        from edgeresnet.api.evaluate import evaluate as evaluate_model
         from edgeresnet.settings.measuring import RunOptions
 
+        task = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
         result = evaluate_model(
-            model, data, device, limit,
-            RunOptions(threads=threads, allow_fallback=allow_fallback), image_size,
-            skip_broken=skip_broken, quiet=quiet,
+            model, device=device, image_size=image_size, context=replace(task, on_step=say),
+            options=RunOptions(threads=threads, allow_fallback=allow_fallback),
         )  # fmt: skip
-    if json:
-        from edgeresnet.files import write_json
-
-        write_json(result, json)
+    give(result, json)
     placed = share_lines(result.get("placement", ()))
     show(evaluate_table(result), *placed, quiet=quiet, json=json)

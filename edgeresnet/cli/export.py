@@ -7,9 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.api.data import known_data
 from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, SkipBroken
-from edgeresnet.cli.output import expanded, show, speaker
+from edgeresnet.cli.output import expanded, show, task_context
 from edgeresnet.device.targets.precision import WIDE
 from edgeresnet.errors import InputError
 from edgeresnet.run.folder import newest_checkpoint
@@ -56,41 +55,20 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
+    from edgeresnet.settings.export import BatchRange, ExportOptions
+
     precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
-    from edgeresnet.device.bundle.bundle import check_replaceable
+    options = ExportOptions(batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess)
+    from edgeresnet.api.export import export as export_model
     from edgeresnet.device.targets.export_support import check_export
-    from edgeresnet.settings.export import BatchRange
 
-    batches = BatchRange.parse(batch)
-    check_export(target, precision, batches, embed_preprocess=embed_preprocess)
-    if data is not None:
-        from edgeresnet.device.data.open import open_dataset
-
-        open_dataset(data, "val", limit=1)
+    check_export(target, precision, options.batch, embed_preprocess=embed_preprocess)
     source = checkpoint or str(newest_checkpoint(precision))
     out_dir = output or Path(f"{Path(source).stem.replace(':', '-')}-{target}-{precision}")
-    check_replaceable(out_dir)
-    from edgeresnet.host.export.export_bundle import export_bundle
-    from edgeresnet.host.models.checkpoint import load_checkpoint
-    from edgeresnet.settings.export import ExportOptions
-
-    loaded = load_checkpoint(source, arch=arch, image_size=image_size)
-    if int8 and loaded.precision == "fp32":
-        from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
-        from edgeresnet.settings.quantization import QuantizeOptions
-
-        # GPUs and NPUs have no 8-bit products that saturate: weights may have all their bits.
-        options = QuantizeOptions(
-            method="ptq", calibration_images=calibration_images,
-            weight_bits=8 if target in ("tensorrt", "qnn") else QuantizeOptions.weight_bits,
-        )  # fmt: skip
-        loaded, _ = quantize_checkpoint(
-            loaded, data=known_data(data, loaded.data, source), options=options, limit=limit,
-            skip_broken=skip_broken, progress=not quiet, on_step=speaker(quiet),
-        )  # fmt: skip
-    bundle = export_bundle(
-        loaded, target=target, precision=precision, out_dir=out_dir, data=data,
-        options=ExportOptions(batches, embed_preprocess), on_step=speaker(quiet),
+    bundle = export_model(
+        source, out_dir, target=target, precision=precision, options=options,
+        calibration_images=calibration_images, arch=arch, image_size=image_size,
+        context=task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet),
     )  # fmt: skip
     proof = bundle.manifest.proof
     kernels = ", ".join(f"{n} {op}" for op, n in proof.get("integer_kernels", {}).items())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from collections.abc import Mapping
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -17,7 +18,7 @@ from edgeresnet.cli.options import (
     Quiet,
     Threads,
 )
-from edgeresnet.cli.output import show
+from edgeresnet.cli.output import give, show
 from edgeresnet.errors import InputError
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
@@ -52,32 +53,30 @@ def profile(
         cold_lines,
         energy_table,
         layers_table,
+        phase_lines,
         profile_table,
         share_lines,
-        stage_lines,
     )
 
     sizes = _sizes(batch)
+    result: Mapping[str, Any]
     if on:
         result = result_from(on, context, [model], quiet=quiet)
     else:
-        from edgeresnet.api.opening import open_model
-        from edgeresnet.device.measure.profile import profile_model
+        from edgeresnet.api.profile import profile as profile_model
+        from edgeresnet.settings.measuring import RunOptions
 
-        rows, layer_profiles = profile_model(
-            model, open_model, device=device, batches=sizes, threads=threads, image_size=image_size,
-            layers=layers, cuda_graph=cuda_graph, spin_wait=spin_wait,
-            allow_fallback=allow_fallback,
+        result = profile_model(
+            model, device=device, batches=sizes, image_size=image_size, layers=layers,
+            options=RunOptions(
+                threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait,
+                allow_fallback=allow_fallback,
+            ),
         )  # fmt: skip
-        listed = {"layers": [vars(layer) for layer in layer_profiles]} if layers else {}
-        result = {"schema": 1, **rows[0], "batches": rows, **listed}
-    if json:
-        from edgeresnet.files import write_json
-
-        write_json(result, json)
+    give(result, json)
     measured = result["batches"]
     tables: list[object] = [profile_table(measured), *cold_lines(measured)]
-    tables += stage_lines(measured)
+    tables += phase_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
     if layers:

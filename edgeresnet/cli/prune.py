@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.api.data import known_data
 from edgeresnet.cli.options import (
     Arch,
     Augment,
@@ -23,7 +23,7 @@ from edgeresnet.cli.options import (
     Source,
     Threads,
 )
-from edgeresnet.cli.output import beside, checked_output, finish, speaker, training_of
+from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import RECOVERY_DEFAULTS
 
@@ -90,8 +90,10 @@ def prune(
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
     from edgeresnet.device.targets.registry import target_of
 
-    checked_output(output)
-    training = training_of(RECOVERY_DEFAULTS, epochs, batch_size, lr, augment, seed)
+    training = replace(
+        RECOVERY_DEFAULTS, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+        augment=augment,  # type: ignore[arg-type]
+    )  # fmt: skip
     options = PruneOptions(
         macs=macs, parameters=parameters, latency=latency, latency_ms=latency_ms,
         pattern=pattern, criterion=criterion,  # type: ignore[arg-type]
@@ -100,21 +102,18 @@ def prune(
         remove_blocks=remove_blocks, iterations=iterations, compare_criteria=compare_criteria,
         train=training, seed=seed,
     )  # fmt: skip
+    from edgeresnet.api.prune import prune as prune_model
     from edgeresnet.run.preflight import check_prune
 
     check_prune(options)
-    from edgeresnet.host.models.checkpoint import load_checkpoint
-    from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
-
-    source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
-    work_dir = beside(output, "work")
-    result, figures = prune_checkpoint(
-        source, data=known_data(data, source.data, checkpoint), options=options, limit=limit,
-        skip_broken=skip_broken, work_dir=work_dir, progress=not quiet, on_step=speaker(quiet),
-    )  # fmt: skip
-    share = figures["macs_after"] / figures["macs_before"]
+    context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+    result = prune_model(
+        checkpoint, output, options, arch=arch, image_size=image_size, context=context
+    )
+    give(result, json)
+    share = result["macs_after"] / result["macs_before"]
     line = (
-        f"top-1 {figures['top1_dense']:.4f} -> {figures['top1']:.4f} at {share:.2f} of the "
+        f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at {share:.2f} of the "
         f"multiply-accumulates; {output}"
     )
-    finish(result, output, line, unfinished=work_dir, figures=figures, json=json, quiet=quiet)
+    show(line, quiet=quiet, json=json)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.api.data import known_data
 from edgeresnet.cli.options import (
     Arch,
     Augment,
@@ -22,7 +22,7 @@ from edgeresnet.cli.options import (
     Source,
     Strict,
 )
-from edgeresnet.cli.output import beside, checked_output, finish, speaker, training_of
+from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import QAT_DEFAULTS
@@ -62,29 +62,29 @@ def quantize(
     quiet: Quiet = False,
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
-    checked_output(output)
-    training = training_of(QAT_DEFAULTS, epochs, batch_size, lr, augment, seed)
+    training = replace(
+        QAT_DEFAULTS, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+        augment=augment,  # type: ignore[arg-type]
+    )  # fmt: skip
     options = QuantizeOptions(
         method=method,  # type: ignore[arg-type]
         observer=observer,  # type: ignore[arg-type]
         calibration_images=calibration_images, max_drop=max_drop, train=training, seed=seed,
         weight_bits=weight_bits,
     )  # fmt: skip
-    from edgeresnet.host.models.checkpoint import load_checkpoint
-    from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+    from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.tables import budget_lines
 
-    source = load_checkpoint(checkpoint, arch=arch, image_size=image_size)
-    resume_path = beside(output, "resume")
-    result, figures = quantize_checkpoint(
-        source, data=known_data(data, source.data, checkpoint), options=options, limit=limit,
-        skip_broken=skip_broken, resume_path=resume_path, strict=strict, progress=not quiet,
-        on_step=speaker(quiet),
+    context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+    result = quantize_model(
+        checkpoint, output, options, strict=strict, arch=arch, image_size=image_size,
+        context=context,
     )  # fmt: skip
+    give(result, json)
     line = "\n".join([
-        f"{figures['method']}: top-1 {figures['top1_float']:.4f} -> {figures['top1_int8']:.4f} "
-        f"(agreement {figures['agreement']:.4f}); {output}",
-        *budget_lines(figures),
+        f"{result['method']}: top-1 {result['top1_float']:.4f} -> {result['top1_int8']:.4f} "
+        f"(agreement {result['agreement']:.4f}); {output}",
+        *budget_lines(result),
     ])  # fmt: skip
-    finish(result, output, line, unfinished=resume_path, figures=figures, json=json, quiet=quiet)
-    enforce_quantized(figures, output)
+    show(line, quiet=quiet, json=json)
+    enforce_quantized(result, output)

@@ -50,7 +50,9 @@ def run(
     from edgeresnet.run.runner import RESULTS, run_recipe
 
     run_dir = output or RUNS_DIR / loaded.name
-    result = run_recipe(loaded, run_dir, fresh=not resume, progress=not quiet, say=speaker(quiet))
+    result = run_recipe(
+        loaded, run_dir, fresh=not resume, progress=not quiet, on_step=speaker(quiet)
+    )
     show_comparison(result, json, quiet)
     speaker(quiet)(f"results: {run_dir / RESULTS}")
     show_unmeasured(result, quiet)

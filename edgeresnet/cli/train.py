@@ -17,8 +17,8 @@ from edgeresnet.cli.options import (
     Seed,
     SkipBroken,
 )
-from edgeresnet.cli.output import beside, checked_output, finish
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.cli.output import show, task_context
+from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 EXAMPLE = (
     "edgeresnet train --arch resnet50 --weights torchvision:IMAGENET1K_V2 --data photos "
@@ -57,18 +57,15 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it was."""
-    checked_output(output)
     options = TrainOptions(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer,  # type: ignore[arg-type]
         augment=augment, precision=precision, ema=ema, clip_norm=clip_norm,  # type: ignore[arg-type]
         patience=patience, seed=seed,
     )  # fmt: skip
-    from edgeresnet.host.training.train_checkpoint import train_checkpoint
+    from edgeresnet.api.train import train as train_model
 
-    resume_path = beside(output, "resume")
-    checkpoint, result = train_checkpoint(
-        data=data, arch=arch, stem=stem, image_size=image_size, weights=weights, options=options,
-        limit=limit, skip_broken=skip_broken, resume_path=resume_path, progress=not quiet,
-    )  # fmt: skip
-    line = f"top-1 {result.top1:.4f} on the validation images; {output}"
-    finish(checkpoint, output, line, unfinished=resume_path, quiet=quiet)
+    model = ModelSettings(arch=arch, stem=stem, weights=weights)  # type: ignore[arg-type]
+    context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+    result = train_model(output, model, options, image_size=image_size, context=context)
+    line = f"top-1 {result['top1']:.4f} on the validation images; {output}"
+    show(line, quiet=quiet, json=None)

@@ -52,7 +52,7 @@ def _figure(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def stage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def phase_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Where a run's time goes, one line for each row that knows."""
     parts = {
         "h2d_ms": "to device",

@@ -15,20 +15,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from edgeresnet.api.export import export
+from edgeresnet.api.prune import prune
+from edgeresnet.api.quantize import quantize
+from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.measure.budgets import drop_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home, write_json
-from edgeresnet.progress import duration
+from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.results import Budget
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-
-if TYPE_CHECKING:
-    from edgeresnet.host.models.checkpoint import Checkpoint
 
 RECORDS = ".stages"
 REPORT = "report.json"
@@ -37,7 +38,6 @@ RESUME, WORK = "resume.pt", "work"
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
 # All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
 STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,19 @@ class Run:
     path: Path
     recipe: Recipe
     progress: bool
-    say: Say
+    on_step: OnStep
+
+    def context(self, resume_path: Path | None = None) -> TaskContext:
+        """What each stage's task is given."""
+        recipe = self.recipe
+        return TaskContext(
+            data=recipe.data,
+            limit=recipe.limit,
+            skip_broken=recipe.skip_broken,
+            progress=self.progress,
+            on_step=self.on_step,
+            resume_path=resume_path,
+        )
 
     def stage(self, name: str, settings: Any, output: Path, work: Callable[[], object]) -> str:
         """Run one stage unless it stands already.
@@ -67,17 +79,17 @@ class Run:
         key = hashlib.sha256(text.encode()).hexdigest()
         record_path = self.path / RECORDS / f"{name}.json"
         if output.exists() and _recorded_key(record_path) == key:
-            self.say(f"{name}: done before")
+            self.on_step(f"{name}: done before")
             return key
         record_path.unlink(missing_ok=True)
-        self.say(f"{name}: running")
+        self.on_step(f"{name}: running")
         start = time.monotonic()
         work()
         seconds = time.monotonic() - start
         record_path.parent.mkdir(parents=True, exist_ok=True)
         record = {"stage": name, "key": key, "seconds": seconds}
         write_json(record, record_path)
-        self.say(f"{name}: done in {duration(seconds)}")
+        self.on_step(f"{name}: done in {duration(seconds)}")
         return key
 
 
@@ -110,60 +122,31 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
         "limit": recipe.limit,
         "data": data_key,
     }
-    resume_path = path.with_name(RESUME)
 
     def work() -> None:
-        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
-        from edgeresnet.host.training.train_checkpoint import train_checkpoint
-
-        checkpoint: Checkpoint
         if recipe.train is None:
-            checkpoint = load_checkpoint(
-                str(weights), arch=recipe.model.arch, image_size=recipe.image_size
+            take_checkpoint(
+                path, str(weights), arch=recipe.model.arch, image_size=recipe.image_size
             )
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint, _ = train_checkpoint(
-                data=recipe.data,
-                arch=recipe.model.arch,
-                stem=recipe.model.stem,
+            train(
+                path,
+                recipe.model,
+                recipe.train,
                 image_size=recipe.image_size,
-                weights=weights,
-                options=recipe.train,
-                limit=recipe.limit,
-                skip_broken=recipe.skip_broken,
-                resume_path=resume_path,
-                progress=run.progress,
+                context=run.context(path.with_name(RESUME)),
             )
-        save_checkpoint(checkpoint, path)
-        resume_path.unlink(missing_ok=True)
 
     return Stage(path, run.stage("01-train", settings, path, work))
 
 
 def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
     """02-prune: a narrower float checkpoint, recovered."""
-    recipe = run.recipe
     path = run.path / "02-prune" / "checkpoint.pt"
-    work_dir = path.with_name(WORK)
 
     def work() -> None:
-        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
-        from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
-
-        checkpoint, figures = prune_checkpoint(
-            load_checkpoint(before.path),
-            data=recipe.data,
-            options=options,
-            work_dir=work_dir,
-            limit=recipe.limit,
-            skip_broken=recipe.skip_broken,
-            progress=run.progress,
-            on_step=run.say,
-        )
-        save_checkpoint(checkpoint, path)
+        figures = prune(before.path, path, options, context=run.context(path.with_name(WORK)))
         write_json(figures, path.with_name(REPORT))
-        shutil.rmtree(work_dir, ignore_errors=True)
 
     settings = {"before": before.key, "prune": asdict(options)}
     return Stage(path, run.stage("02-prune", settings, path, work))
@@ -174,27 +157,16 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
     recipe = run.recipe
     path = _quantized_path(run, variant)
     name = path.parent.name
-    resume_path = path.with_name(RESUME)
 
     def work() -> None:
-        from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
-        from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint, figures = quantize_checkpoint(
-            load_checkpoint(variant.source.path),
-            data=recipe.data,
-            options=variant.quantize,
-            limit=recipe.limit,
-            skip_broken=recipe.skip_broken,
-            resume_path=resume_path,
+        figures = quantize(
+            variant.source.path,
+            path,
+            variant.quantize,
             strict=recipe.budgets.strict,
-            progress=run.progress,
-            on_step=run.say,
+            context=run.context(path.with_name(RESUME)),
         )
-        save_checkpoint(checkpoint, path)
         write_json(figures, path.with_name(REPORT))
-        resume_path.unlink(missing_ok=True)
 
     options = asdict(variant.quantize)
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
@@ -227,20 +199,17 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
     out_dir = run.path / "04-export" / name
 
     def work() -> None:
-        from edgeresnet.host.export.export_bundle import export_bundle
-        from edgeresnet.host.models.checkpoint import load_checkpoint
-        from edgeresnet.settings.export import ExportOptions
-
-        export_bundle(
-            load_checkpoint(source.path),
+        options = ExportOptions(
+            batch=BatchRange.parse(recipe.export.batch),
+            embed_preprocess=recipe.export.embed_preprocess,
+        )
+        export(
+            source.path,
+            out_dir,
             target=target,
             precision=precision,
-            out_dir=out_dir,
-            options=ExportOptions(
-                BatchRange.parse(recipe.export.batch), recipe.export.embed_preprocess
-            ),
-            data=recipe.data,
-            on_step=run.say,
+            options=options,
+            context=run.context(),
         )
 
     settings = {"before": source.key, "export": asdict(recipe.export), "of": [target, precision]}

@@ -26,6 +26,7 @@ from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CLASSES, CPU_TARGETS
@@ -70,7 +71,7 @@ def make_bundles(folder: Path) -> dict[tuple[str, str], tuple[Path, Path]]:
     for number, (name, shape) in enumerate(MODELS.items()):
         network = make_network(*shape)
         int8, _ = quantize_checkpoint(
-            network, data="digits", options=options, limit=32, progress=False
+            network, options=options, context=TaskContext(data="digits", limit=32)
         )
         for target in CPU_TARGETS:
             paths = [folder / f"{number}-{target}-{p}" for p in ("fp32", "int8")]

@@ -27,6 +27,7 @@ from edgeresnet.device.targets.onnxruntime_session import optimized_graph
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
@@ -55,7 +56,7 @@ def make_models(folder: Path) -> dict[str, tuple[str, Path]]:
     source = replace(make_checkpoint("resnet50", "imagenet", 64), data=data)
     source = replace(source, input_spec=replace(source.input_spec, image_size=SIZE))
     options = QuantizeOptions(method="ptq", calibration_images=CALIBRATION)
-    int8, _ = quantize_checkpoint(source, data=data, options=options, limit=20, progress=False)
+    int8, _ = quantize_checkpoint(source, options=options, context=TaskContext(data=data, limit=20))
     models = {}
     for target in CPU_TARGETS:
         for precision, checkpoint in (("fp32", source), ("int8", int8)):

@@ -206,7 +206,7 @@ def test_run_measures_what_is_here_and_tells_how_to_measure_the_rest(
     monkeypatch.chdir(tmp_path)
     recipe = tiny(tmp_path, *overrides)
     said: list[str] = []
-    result = pipeline.run_recipe(recipe, tmp_path / "run", progress=False, say=said.append)
+    result = pipeline.run_recipe(recipe, tmp_path / "run", progress=False, on_step=said.append)
     assert result["unmeasured"] == unmeasured
     assert [row["name"] for row in result["rows"]] == (
         [] if "onnx" not in recipe.export.targets else ["onnx-fp32", "onnx-int8"]

@@ -42,7 +42,7 @@ def tiny(tmp_path: Path, *overrides: str) -> Recipe:
 def ran(recipe: Recipe, run_dir: Path) -> list[str]:
     """The stages that this run did not find done."""
     lines: list[str] = []
-    run_recipe(recipe, run_dir, progress=False, say=lines.append)
+    run_recipe(recipe, run_dir, progress=False, on_step=lines.append)
     return [line.split(":")[0] for line in lines if line.endswith(": running")]
 
 
@@ -119,7 +119,7 @@ def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_pa
         tmp_path, "export.targets=[tensorrt]", "export.precisions=[int8]", "quantize.method=ptq"
     )
     said: list[str] = []
-    result = run_recipe(recipe, tmp_path / "run", progress=False, say=said.append)
+    result = run_recipe(recipe, tmp_path / "run", progress=False, on_step=said.append)
     assert (result["verdict"], result["rows"], result["baseline"]) == ("not measured", [], None)
     assert json.loads((tmp_path / "run" / "results.json").read_text())["verdict"] == "not measured"
     assert said[0].startswith("tensorrt's gpu is not here (")

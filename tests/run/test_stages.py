@@ -40,7 +40,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
         path.write_text(RECIPE.format(data=data, weights=weights))
         lines: list[str] = []
         recipe = load_recipe(path, overrides)
-        run_recipe(recipe, tmp_path / "run", progress=False, say=lines.append, fresh=fresh)
+        run_recipe(recipe, tmp_path / "run", progress=False, on_step=lines.append, fresh=fresh)
         return [line.split(":")[0] for line in lines if line.endswith(": running")]
 
     return run
@@ -119,7 +119,7 @@ def test_fresh_removes_all_from_which_a_stage_would_go_on(
 
 
 def test_every_stage_has_a_version(tmp_path: Path) -> None:
-    run = stages.Run(tmp_path, load_any(), progress=False, say=lambda text: None)
+    run = stages.Run(tmp_path, load_any(), progress=False, on_step=lambda text: None)
     keys = set()
     for name in ("01-train", "02-prune", "03-quantize", "03-quantize-dense", "04-export-onnx-int8"):
         (tmp_path / name).mkdir()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -22,42 +24,28 @@ from edgeresnet.host.models.checkpoint import (
 from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
-from edgeresnet.host.pruning.criteria import CRITERIA
-from edgeresnet.host.pruning.cut_to_budget import Shape, Shaper
+from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
+from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.pruning.scoring import Bench, weights_of
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits_for
+from edgeresnet.progress import OnStep, TaskContext
+from edgeresnet.results import PruneResults
 from edgeresnet.settings.pruning import PruneOptions
 
 
 @within_quota()
 def prune_checkpoint(
-    checkpoint: Checkpoint,
-    *,
-    data: str,
-    options: PruneOptions,
-    work_dir: Path,
-    limit: int | None = None,
-    skip_broken: bool = False,
-    progress: bool = True,
-    on_step: Callable[[str], object] = lambda text: None,
-) -> tuple[Checkpoint, dict[str, Any]]:
+    checkpoint: Checkpoint, options: PruneOptions, *, context: TaskContext
+) -> tuple[Checkpoint, PruneResults]:
     """Prune a float checkpoint and win its accuracy back.
 
     Args:
         checkpoint: of any origin, precision fp32; may be pruned already.
-        data: DATA SPEC; the training split scores and recovers, the validation split measures.
         options: budget and all settings.
-        work_dir: keeps what is cut but not yet recovered, so that an interrupted run goes on; the
-            caller removes it when the result is safe.
-        limit: images of each split.
-        skip_broken: leave unreadable images out.
-        progress: report training on stderr.
-        on_step: told what is being done.
-
-    Returns:
-        The pruned checkpoint and its figures: ``top1_dense``, ``top1_before_recovery``, ``top1``,
-        ``macs`` and ``parameters`` and ``widths`` before and after, and more.
+        context: data (else what the checkpoint remembers): the training split scores and recovers,
+            the validation split measures. ``resume_path`` is a folder that keeps what is cut but
+            not yet recovered, so that an interrupted pruning goes on.
 
     Raises:
         InputError: the checkpoint is quantized, data and checkpoint do not fit, or the budget
@@ -69,29 +57,29 @@ def prune_checkpoint(
             f"the checkpoint is quantized ({checkpoint.precision}), and pruning comes first",
             "give the float checkpoint that it was made of, and quantize afterwards.",
         )
-    checkpoint, train_set, val_set = open_splits_for(
-        checkpoint, data, limit=limit, skip_broken=skip_broken
-    )
+    checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
     bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
-    on_step(f"measuring the dense network on {len(val_set)} images")
-    work = _Work(checkpoint, bench, val_set, options, work_dir, progress, on_step)
+    context.on_step(f"measuring the dense network on {len(val_set)} images")
     top1_dense = bench.top1(checkpoint.build())
-    pruned, found = work.sparse() if options.pattern else work.narrow()
+    with ExitStack() as stack:
+        folder = context.resume_path or Path(stack.enter_context(TemporaryDirectory()))
+        work = _Work(checkpoint, bench, val_set, options, folder, context.progress, context.on_step)
+        pruned, reached = work.sparse() if options.pattern else work.narrow()
     figures = {
         "criterion": options.criterion,
         "budget": options.budget(),
         "top1_dense": top1_dense,
-        **found,
-        "drop": top1_dense - found["top1"],
+        **reached,
+        "drop": top1_dense - reached["top1"],
         **_before_after(checkpoint, pruned),
         "images": len(bench.scoring),
-        "data": data,
+        "data": context.data or checkpoint.data,
         "data_fingerprint": fingerprint(train_set),
         "seed": options.seed,
         "pruned_with": versions(),
     }
     provenance = {**checkpoint.provenance, "pruning": figures}
-    return replace(pruned, provenance=provenance), figures
+    return replace(pruned, provenance=provenance), cast(PruneResults, figures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +92,7 @@ class _Work:
     options: PruneOptions
     work_dir: Path
     progress: bool
-    on_step: Callable[[str], object]
+    on_step: OnStep
 
     def _key(self, iteration: int) -> str:
         """What must be the same for an iteration to go on."""
@@ -142,27 +130,36 @@ class _Work:
         evidence = bench.evidence(
             current, options.seed, gradients=any(CRITERIA[name].of_loss for name in names)
         )
-        shape: Shape = shaper.shape(current, evidence, iteration)
+        shape = shaper.shape(current, evidence, iteration)
         cut = bench.renormalized(shape.checkpoint)
         before = bench.top1(cut.build())
         figures = {**shape.figures, "cost_share": shape.share, "step": shaper.step}
         figures |= {"top1_before_recovery": before} if first else {}
         self.on_step(f"cut to {shape.share:.3f} of the cost: top-1 {before:.4f}")
         if len(names) > 1:
-            others = {
-                name: bench.top1(
-                    bench.renormalized(
-                        shaper.at_share(current, evidence, name, shape.share)
-                    ).build()
-                )
-                for name in names
-            }
-            figures["criteria_before_recovery"] = others
-            listed = ", ".join(f"{name} {top1:.4f}" for name, top1 in others.items())
-            self.on_step(f"top-1 before recovery by criterion: {listed}")
+            figures["criteria_before_recovery"] = self._by_criterion(
+                shaper, current, evidence, names, shape.share
+            )
         kept = replace(cut, provenance={"cut_key": key, "cut_figures": figures})
         save_checkpoint(kept, path)
         return kept, figures
+
+    def _by_criterion(
+        self,
+        shaper: Shaper,
+        current: Checkpoint,
+        evidence: Evidence,
+        names: Sequence[str],
+        share: float,
+    ) -> dict[str, float]:
+        """Top-1 that each criterion would leave at the same cost, before recovery."""
+        left = {}
+        for name in names:
+            cut = shaper.at_share(current, evidence, name, share)
+            left[name] = self.bench.top1(self.bench.renormalized(cut).build())
+        listed = ", ".join(f"{name} {top1:.4f}" for name, top1 in left.items())
+        self.on_step(f"top-1 before recovery by criterion: {listed}")
+        return left
 
     def sparse(self) -> tuple[Checkpoint, dict[str, Any]]:
         """2:4: half the weights become zero."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +25,8 @@ from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import training_device
+from edgeresnet.progress import TaskContext
+from edgeresnet.results import QuantizeResults
 from edgeresnet.settings.quantization import QuantizeOptions
 
 CALIBRATION_BATCH = 32
@@ -66,16 +67,11 @@ class _Reference:
 @within_quota()
 def quantize_checkpoint(
     checkpoint: Checkpoint,
-    *,
-    data: str,
     options: QuantizeOptions,
-    limit: int | None = None,
-    skip_broken: bool = False,
-    resume_path: Path | None = None,
+    *,
     strict: bool = False,
-    progress: bool = True,
-    on_step: Callable[[str], object] = lambda text: None,
-) -> tuple[Checkpoint, dict[str, Any]]:
+    context: TaskContext,
+) -> tuple[Checkpoint, QuantizeResults]:
     """Quantize a float checkpoint on its data.
 
     A missed budget is no error here: the best network that was reached is returned, and ``verdict``
@@ -83,20 +79,14 @@ def quantize_checkpoint(
 
     Args:
         checkpoint: of any origin, precision fp32.
-        data: DATA SPEC; the training split calibrates and trains, the validation split measures.
         options: all settings.
-        limit: images of each split.
-        skip_broken: leave unreadable images out.
-        resume_path: of the quantization-aware training; see `edgeresnet.host.training.fit.fit`.
         strict: a budget that its interval leaves undecided counts as missed; ``auto`` then trains.
-        progress: report training on stderr.
-        on_step: told what is being done.
+        context: data (else what the checkpoint remembers): the training split calibrates and
+            trains, the validation split measures. ``resume_path`` is the file of the
+            quantization-aware training; see `edgeresnet.host.training.fit.fit`.
 
     Returns:
-        The int8 checkpoint, normalization folded, and its figures: ``method``, ``top1_float``,
-        ``top1_int8``, ``drop`` and ``drop_interval`` (paired, 95 %), ``agreement`` with the float
-        network, ``rungs`` (the same figures of each method that was tried), ``budgets``,
-        ``verdict`` and ``verdict_text``, and more.
+        The int8 checkpoint, normalization folded, and its figures.
 
     Raises:
         InputError: the checkpoint is quantized already, or data and checkpoint do not fit.
@@ -107,31 +97,12 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
-    checkpoint, train_set, val_set = open_splits_for(
-        checkpoint, data, limit=limit, skip_broken=skip_broken
-    )
-    on_step(f"measuring the float network on {len(val_set)} images")
+    checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
+    context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = _reference(checkpoint, val_set)
-    work = _Work(checkpoint, reference, train_set, val_set, options, resume_path, progress, on_step)
+    work = _Work(checkpoint, reference, train_set, val_set, options, context)
     model, rungs = work.climb(strict=strict)
-    best = best_rung(rungs, options.drop_limit, strict=strict)
-    checked = drop_budgets(best, options.drop_limit)
-    figures = {
-        "method": best["method"],
-        "observer": options.observer,
-        "weight_bits": options.weight_bits,
-        "top1_float": reference.top1,
-        "threads": torch.get_num_threads(),
-        **best,
-        "rungs": rungs,
-        "budgets": checked,
-        **verdict_of(checked, strict=strict),
-        "calibration_images": min(options.calibration_images, len(train_set)),
-        "data": data,
-        "data_fingerprint": fingerprint(train_set),
-        "seed": options.seed,
-        "quantized_with": versions(),
-    }
+    figures = work.figures(rungs, strict=strict)
     state_dict = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     quantized = replace(
         checkpoint,
@@ -139,7 +110,7 @@ def quantize_checkpoint(
         precision="int8",
         quantization=figures,
     )
-    return quantized, figures
+    return quantized, cast(QuantizeResults, figures)
 
 
 def _reference(checkpoint: Checkpoint, val_set: Dataset) -> _Reference:
@@ -176,9 +147,29 @@ class _Work:
     train_set: Dataset
     val_set: Dataset
     options: QuantizeOptions
-    resume_path: Path | None
-    progress: bool
-    on_step: Callable[[str], object]
+    context: TaskContext
+
+    def figures(self, rungs: list[dict[str, Any]], *, strict: bool) -> dict[str, Any]:
+        """Those of the best rung, of all rungs, and whether the budget is kept."""
+        options = self.options
+        best = best_rung(rungs, options.drop_limit, strict=strict)
+        checked = drop_budgets(best, options.drop_limit)
+        return {
+            "method": best["method"],
+            "observer": options.observer,
+            "weight_bits": options.weight_bits,
+            "top1_float": self.reference.top1,
+            "threads": torch.get_num_threads(),
+            **best,
+            "rungs": rungs,
+            "budgets": checked,
+            **verdict_of(checked, strict=strict),
+            "calibration_images": min(options.calibration_images, len(self.train_set)),
+            "data": self.context.data or self.checkpoint.data,
+            "data_fingerprint": fingerprint(self.train_set),
+            "seed": options.seed,
+            "quantized_with": versions(),
+        }
 
     def climb(self, *, strict: bool) -> tuple[QuantResNet, list[dict[str, Any]]]:
         """Try the methods asked for, the cheapest first, until one keeps the budget.
@@ -193,7 +184,7 @@ class _Work:
         for method in methods[self.options.method]:
             if tried:
                 figures = tried[-1][1]
-                self.on_step(
+                self.context.on_step(
                     f"{figures['method']} loses {figures['drop']:.4f} top-1, and {limit} is the "
                     "limit: training"
                 )
@@ -226,9 +217,9 @@ class _Work:
             checkpoint.input_spec,
             options.train,
             teacher=self.reference.model if options.train.distill > 0 else None,
-            resume_path=self.resume_path,
+            resume_path=self.context.resume_path,
             resume_key=self._resume_key(),
-            progress=self.progress,
+            progress=self.context.progress,
             on_epoch=before_epoch,
             constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )
@@ -255,7 +246,7 @@ class _Work:
     def _calibrated(self, *, live: bool) -> QuantResNet:
         options = self.options
         chosen = balanced_subset(self.train_set, options.calibration_images, options.seed)
-        self.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
+        self.context.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
         device = training_device()
         model = QuantResNet(self.reference.model, live_bn=live, weight_bits=options.weight_bits).to(
             device

@@ -1,10 +1,10 @@
-"""The training stage: a DATA SPEC and an architecture in, a checkpoint out."""
+"""Data and an architecture in, a trained checkpoint out."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from rich.console import Console
+from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, fingerprint
 from edgeresnet.device.machine.environment import versions
@@ -20,8 +20,9 @@ from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
 from edgeresnet.host.training.step import seed_everything
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 # What the data's own images suggest; photographs get ImageNet's size.
 IMAGE_SIZES = {"digits": 16, "fashion-mnist": 28, "cifar10": 32}
@@ -29,66 +30,59 @@ PHOTO_SIZE = 224
 SMALL_STEM_TO = 64
 
 
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What a training begins with."""
+
+    model: ResNet
+    stem: str
+    widths: Widths
+    input_spec: InputSpec
+    resume_key: str
+
+
 def train_checkpoint(
-    *,
-    data: str,
-    arch: str,
-    stem: str | None,
-    image_size: int | None,
-    weights: str | None,
+    settings: ModelSettings,
     options: TrainOptions,
-    limit: int | None,
-    skip_broken: bool,
-    resume_path: Path | None,
-    progress: bool,
+    *,
+    image_size: int | None = None,
+    context: TaskContext,
 ) -> tuple[Checkpoint, TrainResult]:
-    """Train from scratch, or fine-tune from ``weights``.
+    """Train from scratch, or fine-tune from weights.
 
     Args:
-        data: DATA SPEC.
-        arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
-        stem: None: that of ``weights``, else ``small`` up to 64 px and ``imagenet`` above.
-        image_size: in pixels; None: that of ``weights``, else what suits the data.
-        weights: checkpoint of any origin to begin with; its widths, mean and std are kept, and
-            its classifier where the number of classes is the same.
+        settings: ``arch``; ``stem`` (None: that of ``weights``, else ``small`` up to 64 px and
+            ``imagenet`` above); ``weights``, a checkpoint of any origin to begin with, whose
+            widths, mean and std are kept, and its classifier where the number of classes is the
+            same.
         options: of the training.
-        limit: images of each split.
-        skip_broken: leave unreadable images out, and say how many.
-        resume_path: see `edgeresnet.host.training.fit.fit`; the caller removes it when the
-            checkpoint is safe.
-        progress: report on stderr.
+        image_size: in pixels; None: that of ``weights``, else what suits the data.
+        context: the data, which no checkpoint remembers yet; what else every task needs.
 
     Raises:
         InputError: data, weights or options are not usable or do not go together.
         MissingError: a package that reads the data is not installed.
         CheckError: training diverged.
     """
-    train_set, val_set = _open(data, limit, skip_broken=skip_broken, progress=progress)
-    # Before the network is made: its first weights are random too.
-    seed_everything(options.seed)
-    start = None if weights is None else _starting_point(weights, arch, image_size)
-    spec = start.input_spec if start else InputSpec(image_size or IMAGE_SIZES.get(data, PHOTO_SIZE))
-    if stem is None:
-        stem = start.stem if start else _default_stem(spec.image_size)
-    widths = start.widths if start else Widths.dense(arch)
-    model = build_resnet(arch, len(train_set.classes), stem, widths)
-    if start is not None:
-        load_backbone(model, start)
+    if context.data is None:
+        raise InputError("there is no data to train on", "give --data, e.g. --data photos.")
+    train_set, val_set = _open(context)
+    start = _start(settings, options, image_size, context.data, len(train_set.classes))
     result = fit(
-        model,
+        start.model,
         train_set,
         val_set,
-        spec,
+        start.input_spec,
         options,
-        resume_path=resume_path,
-        resume_key=f"{arch} {stem} {weights_digest(start.state_dict if start else {})}",
-        progress=progress,
+        resume_path=context.resume_path,
+        resume_key=start.resume_key,
+        progress=context.progress,
     )
     provenance = {
         "trained_with": versions(),
         "seed": options.seed,
         "options": options.to_dict(),
-        "weights": weights,
+        "weights": settings.weights,
         "data_fingerprint": fingerprint(train_set),
         "train_images": len(train_set),
         "val_images": len(val_set),
@@ -99,29 +93,52 @@ def train_checkpoint(
         "openmp_waiting": openmp_waiting(),
     }
     checkpoint = Checkpoint(
-        arch,
-        stem,
-        widths,
+        settings.arch,
+        start.stem,
+        start.widths,
         tuple(train_set.classes),
-        spec,
+        start.input_spec,
         result.state_dict,
-        data=data,
+        data=context.data,
         provenance=provenance,
     )
     return checkpoint, result
 
 
-def _open(
-    data: str, limit: int | None, *, skip_broken: bool, progress: bool
-) -> tuple[Dataset, Dataset]:
-    """Both splits; a line on stderr about what was left out."""
-    train_set, val_set = open_splits(data, limit=limit, skip_broken=skip_broken)
+def _open(context: TaskContext) -> tuple[Dataset, Dataset]:
+    """Both splits; a line about what was left out."""
+    train_set, val_set = open_splits(context)
     broken = [*train_set.skipped, *val_set.skipped]
-    if broken and progress:
+    if broken:
         shown = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
-        text = f"left out {len(broken)} unreadable images: {shown}"
-        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        context.on_step(f"left out {len(broken)} unreadable images: {shown}")
     return train_set, val_set
+
+
+def _start(
+    settings: ModelSettings,
+    options: TrainOptions,
+    image_size: int | None,
+    data: str,
+    classes: int,
+) -> _Start:
+    """The network with its first weights."""
+    # Before the network is made: its first weights are random too.
+    seed_everything(options.seed)
+    arch, weights = settings.arch, settings.weights
+    start = None if weights is None else _starting_point(weights, arch, image_size)
+    spec = (
+        start.input_spec
+        if start
+        else InputSpec(image_size=image_size or IMAGE_SIZES.get(data, PHOTO_SIZE))
+    )
+    stem = settings.stem or (start.stem if start else _default_stem(spec.image_size))
+    widths = start.widths if start else Widths.dense(arch)
+    model = build_resnet(arch, classes, stem, widths)
+    if start is not None:
+        load_backbone(model, start)
+    key = f"{arch} {stem} {weights_digest(start.state_dict if start else {})}"
+    return _Start(model, stem, widths, spec, key)
 
 
 def _starting_point(weights: str, arch: str, image_size: int | None) -> Checkpoint:

@@ -197,7 +197,7 @@ def test_runtimes_take_one_thread_when_one_processor_is_ours(files: Path, one_of
     model_path = files / "openvino-fp32" / "model.xml"
     compiled = compile_model(model_path, "cpu", RunOptions())
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
-    rows, _ = profile_model(files / "onnx-fp32")
+    rows, _ = profile_model(files / "onnx-fp32", open_model)
     assert rows[0]["threads"] == 1
 
 

@@ -272,6 +272,6 @@ def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
         assert json.loads((tmp_path / "run" / "results.json").read_text()) == result
     looser = load_recipe(tmp_path / "tiny.yaml", ["quantize.max_drop=1"])
     said: list[str] = []
-    result = run_recipe(looser, tmp_path / "run", progress=False, say=said.append)
+    result = run_recipe(looser, tmp_path / "run", progress=False, on_step=said.append)
     assert result["verdict"] == "pass"
     assert "03-quantize: done before" in said

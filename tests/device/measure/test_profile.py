@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeresnet.api.opening import open_model
 from edgeresnet.device import session as opening
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
 from edgeresnet.device.measure import profile as profiling
@@ -20,6 +21,7 @@ from edgeresnet.device.targets.openvino.session import OpenVinoSession
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
 from edgeresnet.device.targets.qnn.session import QnnSession
 from edgeresnet.device.targets.tensorrt import trtexec
+from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
 from tests.device.targets.tensorrt.test_trtexec import fake_tool
@@ -56,7 +58,7 @@ def test_first_ms_is_of_the_first_run_when_the_golden_check_is_still_to_come(
     answers = chain([logits[:1], *logits[:, None]], repeat(logits[:1]))
     session = SlowStart(lambda batch: next(answers), batch_sizes=(1, 1), size=16)
     monkeypatch.setattr(opening, "target_of", lambda name: FakeTarget(session))
-    (row,), _ = profile_model(bundle.path)
+    (row,), _ = profile_model(bundle.path, open_model)
     assert row["first_ms"] >= 50
     assert row["p50_ms"] < 50
 
@@ -79,7 +81,7 @@ def test_layers_of_a_profile_do_not_include_the_cold_run(
         return layers(self, runs)
 
     monkeypatch.setattr(kind, "layers", spied)
-    _, found = profile_model(files / f"{target}-int8", threads=1, layers=True)
+    _, found = profile_model(files / f"{target}-int8", open_model, threads=1, layers=True)
     assert asked == [profiling.LAYER_RUNS]
     assert found
 
@@ -118,11 +120,11 @@ def test_rows_of_trtexec_have_board_and_warnings(
     trtexec.help_text.cache_clear()
     (made / "engines").mkdir()
     trtexec.save_engine(
-        tool, made / "model.onnx", "gpu", made / "engines", trtexec.BuildOptions((1, 1, 1))
+        tool, made / "model.onnx", "gpu", made / "engines", BuildOptions(batch=(1, 1, 1))
     )
     monkeypatch.setattr(trtexec, "find_tool", lambda: tool)
     monkeypatch.setattr(profiling, "find_bindings", lambda: "none are here")
-    (row,), _ = profile_model(made, root=tmp_path / "root")
+    (row,), _ = profile_model(made, open_model, root=tmp_path / "root")
     assert row["p50_ms"] == 2.0
     assert row["warnings"] == []
     assert set(row["board"]) == {"before", "after"}

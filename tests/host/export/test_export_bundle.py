@@ -19,12 +19,13 @@ from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.device.targets.protocol import Kernel
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.export.export_bundle import export_bundle, write_model
 from edgeresnet.host.export.proof import prove_integer
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
-from edgeresnet.settings.export import BatchRange, ExportOptions, write_model
+from edgeresnet.progress import TaskContext
+from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
@@ -235,7 +236,7 @@ def test_resnet50_runs_in_integers_throughout_when_exported(tmp_path: Path) -> N
     source = replace(make_checkpoint("resnet50", "imagenet", 64), data="digits")
     options = QuantizeOptions(method="ptq", calibration_images=16)
     quantized, _ = quantize_checkpoint(
-        source, data="digits", options=options, limit=32, progress=False
+        source, options=options, context=TaskContext(data="digits", limit=32)
     )
     for target in TARGETS:
         bundle = export_bundle(

@@ -25,7 +25,7 @@ from edgeresnet.host.export import logit_proof
 from edgeresnet.host.export import proof_images as proof_images_module
 from edgeresnet.host.export.canonical_graph import canonical_graph, weight_of
 from edgeresnet.host.export.encodings.encode import ENCODINGS
-from edgeresnet.host.export.export_bundle import ONE_IMAGE, ExportOptions, export_bundle
+from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.export.graph import QUANTIZE, array_of, constant, input_of, nodes_of
 from edgeresnet.host.export.logit_proof import LogitProof
 from edgeresnet.host.export.proof_images import proof_images
@@ -33,6 +33,8 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import Widths
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
+from edgeresnet.settings.export import ONE_IMAGE, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import CPU_TARGETS, PROOF_IMAGES, make_checkpoint
@@ -52,9 +54,10 @@ def all_proof_images(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def narrow() -> Checkpoint:
     return quantize_checkpoint(
-        make_checkpoint(size=8, widths=NARROW), data="digits", limit=256, progress=False,
+        make_checkpoint(size=8, widths=NARROW),
         options=QuantizeOptions(method="ptq", calibration_images=64),
-    )[0]  # fmt: skip
+        context=TaskContext(data="digits", limit=256),
+    )[0]
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,11 @@ from edgeresnet.host.quantization.latency_probe import SESSIONS
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.host.training.fit import TrainResult
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.settings.training import ModelSettings, TrainOptions
 from tests.cli.test_app import image_folder
 from tests.host.training.test_train_checkpoint import narrow_weights
 
@@ -38,18 +39,20 @@ LIMIT = 120
 def trained() -> Checkpoint:
     """A ResNet-18 that knows its digits a little, at 8 px."""
     return train_checkpoint(
-        data="digits", arch="resnet18", stem="small", image_size=8, weights=None,
-        options=replace(BRIEF, epochs=3, lr=0.05, distill=0.0), limit=400, skip_broken=False,
-        resume_path=None, progress=False,
-    )[0]  # fmt: skip
+        ModelSettings(arch="resnet18", stem="small"),
+        image_size=8,
+        options=replace(BRIEF, epochs=3, lr=0.05, distill=0.0),
+        context=TaskContext(data="digits", limit=400),
+    )[0]
 
 
-def prune(source: Checkpoint, work_dir: Path, **options: Any) -> tuple[Checkpoint, dict[str, Any]]:
+def prune(source: Checkpoint, work_dir: Path, **options: Any) -> tuple[Checkpoint, Any]:
     settings = {"train": BRIEF, "images": 64, **options}
     return prune_checkpoint(
-        source, data="digits", options=PruneOptions(**settings), limit=LIMIT, work_dir=work_dir,
-        progress=False,
-    )  # fmt: skip
+        source,
+        options=PruneOptions(**settings),
+        context=TaskContext(data="digits", limit=LIMIT, resume_path=work_dir),
+    )
 
 
 def test_pruned_checkpoint_is_narrower_and_goes_on_to_int8(
@@ -71,7 +74,9 @@ def test_pruned_checkpoint_is_narrower_and_goes_on_to_int8(
     options = QuantizeOptions(
         method="qat", calibration_images=32, train=replace(BRIEF, distill=0.0)
     )
-    int8, _ = quantize_checkpoint(read, data="digits", options=options, limit=64, progress=False)
+    int8, _ = quantize_checkpoint(
+        read, options=options, context=TaskContext(data="digits", limit=64)
+    )
     for target in ("onnx", "openvino"):
         bundle = export_bundle(int8, target=target, precision="int8", out_dir=tmp_path / target)
         assert bundle.manifest.proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
@@ -126,7 +131,9 @@ def test_pruned_checkpoint_is_pruned_again_with_blocks_removed(
     model = load_checkpoint(tmp_path / "t.pt").build()
     assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 10)
     options = QuantizeOptions(method="ptq", calibration_images=32)
-    int8, _ = quantize_checkpoint(twice, data="digits", options=options, limit=64, progress=False)
+    int8, _ = quantize_checkpoint(
+        twice, options=options, context=TaskContext(data="digits", limit=64)
+    )
     bundle = export_bundle(int8, target="onnx", precision="int8", out_dir=tmp_path / "bundle")
     kernels = bundle.manifest.proof["integer_kernels"]
     assert kernels["Add"] == sum(bool(block) for stage in twice.widths.inner for block in stage)
@@ -195,7 +202,9 @@ def test_pattern_is_kept_through_recovery_qat_and_export(
     options = QuantizeOptions(
         method="qat", calibration_images=32, train=replace(BRIEF, distill=0.0)
     )
-    int8, _ = quantize_checkpoint(sparse, data="digits", options=options, limit=64, progress=False)
+    int8, _ = quantize_checkpoint(
+        sparse, options=options, context=TaskContext(data="digits", limit=64)
+    )
     trained_on = int8.state_dict["layer1.0.conv1.weight"]
     assert 0 < (trained_on != 0).float().mean() <= 0.5
     bundle = export_bundle(int8, target="onnx", precision="int8", out_dir=tmp_path / "bundle")
@@ -284,9 +293,10 @@ def test_a_cut_is_made_anew_when_data_or_input_changed_and_work_is_left_over(
     def cut(checkpoint: Checkpoint) -> bool:
         said.clear()
         prune_checkpoint(
-            checkpoint, data=str(data), work_dir=tmp_path / "work", progress=False,
-            options=PruneOptions(macs=0.7, images=16, step=2, train=BRIEF), on_step=said.append,
-        )  # fmt: skip
+            checkpoint,
+            options=PruneOptions(macs=0.7, images=16, step=2, train=BRIEF),
+            context=TaskContext(data=str(data), resume_path=tmp_path / "work", on_step=said.append),
+        )
         return not any("was made before" in line for line in said)
 
     assert cut(source)

@@ -16,6 +16,7 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.quantization.observers import make_observer
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import TrainOptions
 from tests.host.training.test_train_checkpoint import narrow_weights
@@ -131,7 +132,7 @@ def test_qat_learns_the_labels_when_the_network_is_random(checkpoint: Checkpoint
     training = TrainOptions(epochs=3, batch_size=32, lr=0.02, augment="none", label_smoothing=0.0)
     options = QuantizeOptions(method="qat", calibration_images=32, train=training)
     result, figures = quantize_checkpoint(
-        checkpoint, data="digits", options=options, limit=256, progress=False
+        checkpoint, options=options, context=TaskContext(data="digits", limit=256)
     )
     assert result.precision == "int8"
     assert figures["method"] == "qat"
@@ -142,7 +143,7 @@ def test_qat_learns_the_labels_when_the_network_is_random(checkpoint: Checkpoint
 def test_auto_stops_at_calibration_when_the_budget_is_kept(checkpoint: Checkpoint) -> None:
     options = QuantizeOptions(method="auto", max_drop=1.0, calibration_images=32)
     _, figures = quantize_checkpoint(
-        checkpoint, data="digits", options=options, limit=64, progress=False
+        checkpoint, options=options, context=TaskContext(data="digits", limit=64)
     )
     assert figures["method"] == "ptq"
 
@@ -169,9 +170,10 @@ def test_old_weights_do_not_come_back_when_a_resume_file_is_left_over(tmp_path: 
 
     def quantized(source: Checkpoint, resume_path: Path | None = None) -> Checkpoint:
         return quantize_checkpoint(
-            source, data="digits", options=options, limit=32, resume_path=resume_path,
-            progress=False,
-        )[0]  # fmt: skip
+            source,
+            options=options,
+            context=TaskContext(data="digits", limit=32, resume_path=resume_path),
+        )[0]
 
     old = replace(narrow_weights(tmp_path / "w.pt"), classes=tuple("0123456789"))
     new = replace(old, state_dict={name: t + t.abs() / 2 for name, t in old.state_dict.items()})

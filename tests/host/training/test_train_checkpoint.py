@@ -16,8 +16,9 @@ from edgeresnet.host.models.validation import predict_logits
 from edgeresnet.host.training import train_checkpoint as training
 from edgeresnet.host.training.fit import TrainResult
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,19 +29,12 @@ NARROW = Widths(8, (8, 8, 8, 8), (((8,), (8,)),) * 4)
 
 
 def run(**changes: Any) -> tuple[Checkpoint, TrainResult]:
-    settings: dict[str, Any] = {
-        "data": "digits",
-        "arch": "resnet18",
-        "stem": None,
-        "image_size": 8,
-        "weights": None,
-        "options": TINY,
-        "limit": 40,
-        "skip_broken": False,
-        "resume_path": None,
-        "progress": False,
-    }
-    return train_checkpoint(**(settings | changes))
+    """A tiny training on digits; what is given goes over it."""
+    model = {name: changes.pop(name) for name in ("arch", "stem", "weights") if name in changes}
+    options = changes.pop("options", TINY)
+    image_size = changes.pop("image_size", 8)
+    context = TaskContext(**{"data": "digits", "limit": 40, **changes})
+    return train_checkpoint(ModelSettings(**model), options, image_size=image_size, context=context)
 
 
 def narrow_weights(path: Path, classes: int = 10, size: int = 8) -> Checkpoint:
@@ -119,20 +113,19 @@ def write_folder(root: Path) -> None:
                 Image.fromarray(pixels).save(root / split / name / f"{i}.png")
 
 
-def test_train_checkpoint_says_what_it_left_out_when_images_are_broken(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_checkpoint_says_what_it_left_out_when_images_are_broken(tmp_path: Path) -> None:
     write_folder(tmp_path / "data")
     (tmp_path / "data" / "train" / "dog" / "0.png").write_bytes(b"not an image")
     narrow_weights(tmp_path / "w.pt")
+    said: list[str] = []
     checkpoint, _ = run(
         data=str(tmp_path / "data"),
         weights=str(tmp_path / "w.pt"),
         limit=None,
         skip_broken=True,
-        progress=True,
+        on_step=said.append,
     )
-    assert "left out 1 unreadable images: dog/0.png" in capsys.readouterr().err
+    assert said == ["left out 1 unreadable images: dog/0.png"]
     assert checkpoint.provenance["skipped"] == 1
     assert checkpoint.classes == ("cat", "dog")
 

@@ -23,16 +23,17 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.host.export.encodings.encode import encode_hexagon
 from edgeresnet.host.export.encodings.hexagon import check_quantized_outputs
-from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.export.export_bundle import export_bundle, write_model
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
-from edgeresnet.settings.export import BatchRange, ExportOptions, write_model
+from edgeresnet.progress import TaskContext
+from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.settings.training import ModelSettings, TrainOptions
 from tests.conftest import CLASSES, CommandLine, make_checkpoint
 
 HERE = target_of("qnn").available()
@@ -52,14 +53,16 @@ def learned(
     )  # fmt: skip
     save_checkpoint(start, folder / "start.pt")
     trained, _ = train_checkpoint(
-        data="digits", arch=arch, stem=None, image_size=8, weights=str(folder / "start.pt"),
+        ModelSettings(arch=arch, weights=str(folder / "start.pt")),
+        image_size=8,
         options=TrainOptions(epochs=epochs, batch_size=64, lr=lr, augment="none", workers=0),
-        limit=None, skip_broken=False, resume_path=None, progress=False,
-    )  # fmt: skip
+        context=TaskContext(data="digits"),
+    )
     quantized, _ = quantize_checkpoint(
-        trained, data="digits", progress=False,
+        trained,
         options=QuantizeOptions(method="ptq", calibration_images=images),
-    )  # fmt: skip
+        context=TaskContext(data="digits"),
+    )
     return trained, quantized
 
 

@@ -27,7 +27,7 @@ from edgeresnet.device.targets.tensorrt.bindings import (
 from edgeresnet.device.targets.tensorrt.build import _network_flags, build_engine
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import CheckError, InputError, MissingError
-from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.export.export_bundle import export_bundle, write_model
 from edgeresnet.host.export.proof import expected_layers, prove_integer, tensorrt_kernels
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -35,7 +35,7 @@ from edgeresnet.host.models.resnet import ARCHS, Widths, build_resnet
 from edgeresnet.host.pruning.groups import groups_of
 from edgeresnet.host.pruning.slicing import slice_weights
 from edgeresnet.host.quantization.calibrate import calibrate
-from edgeresnet.settings.export import BatchRange, BuildOptions, ExportOptions, write_model
+from edgeresnet.settings.export import BatchRange, BuildOptions, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
 from tests.conftest import CommandLine

@@ -1,0 +1,89 @@
+"""Exports a checkpoint as a proven bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeresnet.api.data import with_data
+from edgeresnet.api.opening import load_checkpoint
+from edgeresnet.device.bundle.bundle import check_replaceable
+from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.targets.export_support import check_export
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.progress import TaskContext
+from edgeresnet.settings.export import ExportOptions
+from edgeresnet.settings.quantization import QuantizeOptions
+
+if TYPE_CHECKING:
+    from edgeresnet.device.bundle.bundle import Bundle
+    from edgeresnet.host.models.checkpoint import Checkpoint
+
+
+def export(
+    source: str | Path,
+    output: str | Path,
+    *,
+    target: str,
+    precision: str,
+    options: ExportOptions | None = None,
+    calibration_images: int | None = None,
+    arch: str | None = None,
+    image_size: int | None = None,
+    context: TaskContext | None = None,
+) -> Bundle:
+    """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
+
+    Args:
+        source: checkpoint of any origin. A float one is calibrated first where ``precision`` is a
+            quantized one.
+        output: bundle folder; replaced only when all has succeeded.
+        target: what the bundle is for.
+        precision: of the whole model, one that the target has.
+        options: batch sizes, embedded preprocessing, golden images.
+        calibration_images: images that a float checkpoint is calibrated on; None: the usual number.
+        arch: of a foreign checkpoint whose tensors do not tell.
+        image_size: of a foreign checkpoint.
+        context: data of calibration and proof (else what the checkpoint remembers); reporting.
+
+    Raises:
+        InputError: target, precision, options and checkpoint do not go together.
+        MissingError: the runtime that proves the export is not installed.
+        CheckError: logits or kernels are not what they must be; no bundle is written.
+    """
+    options, context = options or ExportOptions(), context or TaskContext()
+    check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
+    if context.data is not None:
+        open_dataset(context.data, "val", limit=1)
+    check_replaceable(Path(output))
+    from edgeresnet.host.export.export_bundle import export_bundle
+
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    if is_quantized(precision) and checkpoint.precision == "fp32":
+        known = with_data(context, checkpoint, str(source))
+        checkpoint = _calibrated(checkpoint, target, calibration_images, known)
+    return export_bundle(
+        checkpoint,
+        target=target,
+        precision=precision,
+        out_dir=Path(output),
+        options=options,
+        data=context.data,
+        on_step=context.on_step,
+    )
+
+
+def _calibrated(
+    checkpoint: Checkpoint, target: str, images: int | None, context: TaskContext
+) -> Checkpoint:
+    from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+
+    usual = QuantizeOptions()
+    options = QuantizeOptions(
+        method="ptq",
+        calibration_images=images or usual.calibration_images,
+        # GPUs and NPUs have no 8-bit products that saturate: weights may have all their bits.
+        weight_bits=8 if target in ("tensorrt", "qnn") else usual.weight_bits,
+    )
+    quantized, _ = quantize_checkpoint(checkpoint, options, context=context)
+    return quantized

@@ -1,0 +1,51 @@
+"""Prunes a float checkpoint and wins its accuracy back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.api.data import with_data
+from edgeresnet.api.opening import load_checkpoint
+from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.progress import TaskContext
+from edgeresnet.results import PruneResults
+from edgeresnet.settings.pruning import PruneOptions
+
+
+def prune(
+    source: str | Path,
+    output: str | Path,
+    options: PruneOptions,
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    context: TaskContext | None = None,
+) -> PruneResults:
+    """Write a narrower (or 2:4 sparse) float checkpoint, recovered by training.
+
+    Interrupted, it goes on where it was when it is called again with the same settings.
+
+    Args:
+        source: float checkpoint of any origin.
+        output: checkpoint file to write.
+        options: the budget and all settings.
+        arch: of a foreign checkpoint whose tensors do not tell.
+        image_size: of a foreign checkpoint.
+        context: data (else what the checkpoint remembers); how the work reports and goes on.
+
+    Raises:
+        InputError: the checkpoint is quantized, data and checkpoint do not fit, or the budget
+            cannot be met or leaves nothing to prune.
+        MissingError: latency is the budget and the device is not here.
+        CheckError: the training diverged.
+    """
+    path = Path(output)
+    check_output(path)
+    from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
+
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    context = with_data(context or TaskContext(), checkpoint, str(source))
+    context = resumable(context, path, "work")
+    pruned, figures = prune_checkpoint(checkpoint, options, context=context)
+    save_result(pruned, path, context)
+    return figures

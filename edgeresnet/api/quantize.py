@@ -1,0 +1,54 @@
+"""Quantizes a float checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.api.data import with_data
+from edgeresnet.api.opening import load_checkpoint
+from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.progress import TaskContext
+from edgeresnet.results import QuantizeResults
+from edgeresnet.settings.quantization import QuantizeOptions
+
+
+def quantize(
+    source: str | Path,
+    output: str | Path,
+    options: QuantizeOptions | None = None,
+    *,
+    strict: bool = False,
+    arch: str | None = None,
+    image_size: int | None = None,
+    context: TaskContext | None = None,
+) -> QuantizeResults:
+    """Write a fake-quantized INT8 checkpoint of a float one.
+
+    A missed budget is no error: the best network that was reached is written, and ``verdict`` says
+    ``fail``. Interrupted, a quantization-aware training goes on where it was.
+
+    Args:
+        source: float checkpoint of any origin.
+        output: checkpoint file to write.
+        options: method, budget and all settings; None: the defaults.
+        strict: a budget that its interval leaves undecided counts as missed.
+        arch: of a foreign checkpoint whose tensors do not tell.
+        image_size: of a foreign checkpoint.
+        context: data (else what the checkpoint remembers); how the work reports and goes on.
+
+    Raises:
+        InputError: the checkpoint is quantized already, or data and checkpoint do not fit.
+        CheckError: the training diverged, or the result is not finite.
+    """
+    path = Path(output)
+    check_output(path)
+    from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    context = with_data(context or TaskContext(), checkpoint, str(source))
+    context = resumable(context, path, "resume")
+    quantized, figures = quantize_checkpoint(
+        checkpoint, options or QuantizeOptions(), strict=strict, context=context
+    )
+    save_result(quantized, path, context)
+    return figures

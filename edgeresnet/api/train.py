@@ -1,0 +1,65 @@
+"""Trains or fine-tunes a network into a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeresnet.api.opening import load_checkpoint
+from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.progress import TaskContext
+from edgeresnet.results import TrainResults
+from edgeresnet.settings.training import ModelSettings, TrainOptions
+
+
+def train(
+    output: str | Path,
+    model: ModelSettings,
+    options: TrainOptions | None = None,
+    *,
+    image_size: int | None = None,
+    context: TaskContext,
+) -> TrainResults:
+    """Train a ResNet from scratch, or fine-tune ``model.weights``, and write its checkpoint.
+
+    Interrupted, it goes on where it was when it is called again with the same settings.
+
+    Args:
+        output: checkpoint file to write.
+        model: architecture, stem, and the weights to begin with.
+        options: of the training; None: the defaults.
+        image_size: height and width in pixels; None: that of the weights, else what suits the data.
+        context: data and how it is read; how the work reports and goes on.
+
+    Raises:
+        InputError: data, weights or options are not usable or do not go together.
+        MissingError: a package that this needs is not installed.
+        CheckError: the training diverged.
+    """
+    path = Path(output)
+    check_output(path)
+    from edgeresnet.host.training.train_checkpoint import train_checkpoint
+
+    context = resumable(context, path, "resume")
+    checkpoint, result = train_checkpoint(
+        model, options or TrainOptions(), image_size=image_size, context=context
+    )
+    save_result(checkpoint, path, context)
+    return {"top1": result.top1, "epochs_run": result.epochs_run, "threads": result.threads}
+
+
+def take_checkpoint(
+    output: str | Path, source: str, *, arch: str | None = None, image_size: int | None = None
+) -> None:
+    """Write a checkpoint of any origin as one of ours, untrained.
+
+    Args:
+        output: checkpoint file to write.
+        source: checkpoint file, or ``torchvision:ARCH:WEIGHTS``.
+        arch: of a foreign checkpoint whose tensors do not tell.
+        image_size: of a foreign checkpoint.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is none of a ResNet.
+    """
+    loaded = load_checkpoint(source, arch=arch, image_size=image_size)
+    save_result(loaded, Path(output), TaskContext())

@@ -35,43 +35,48 @@ class Budget(TypedDict):
 
 
 class Timing(TypedDict):
-    """How long the runs of a model took; ``n`` or ``runs`` says how many there were."""
+    """How long the runs of a model took, and what of it its runtime did not tell."""
 
     batch: int
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    p99_interval_ms: list[float] | None
-    mean_ms: float
-    std_ms: float
-    throughput_ips: float
-    warmup_runs: int | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    p99_interval_ms: NotRequired[list[float] | None]
+    mean_ms: float | None
+    std_ms: float | None
+    throughput_ips: float | None
+    warmup_runs: NotRequired[int]
     cold_p50_ms: NotRequired[float | None]
-    peak_memory_mib: float | None
+    peak_memory_mib: NotRequired[float | None]
+    load_ms: float | None
+    first_ms: float | None
 
 
 class ProfileRow(Timing):
-    """``profile`` at one batch size."""
+    """``profile`` at one batch size; the phases of a run on a GPU where the runtime tells them."""
 
     target: str
     device: str
     precision: str
     threads: int | None
-    load_ms: float | None
-    first_ms: float | None
-    n: int
+    n: int | None
     environment: dict[str, Any]
     board: dict[str, Any]
     warnings: list[str]
     placement: NotRequired[list[dict[str, Any]]]
-    h2d_ms: NotRequired[float]
-    compute_ms: NotRequired[float]
-    d2h_ms: NotRequired[float]
-    enqueue_ms: NotRequired[float]
+    h2d_ms: NotRequired[float | None]
+    compute_ms: NotRequired[float | None]
+    d2h_ms: NotRequired[float | None]
+    enqueue_ms: NotRequired[float | None]
     cuda_graph: NotRequired[bool]
     spin_wait: NotRequired[bool]
     energy_mj: NotRequired[float]
+    energy_with_idle_mj: NotRequired[float]
+    power_w: NotRequired[float]
+    idle_power_w: NotRequired[float]
+    power_sensor: NotRequired[str]
+    power_samples: NotRequired[int]
 
 
 class ProfileResults(ProfileRow):
@@ -103,7 +108,7 @@ class EvaluateResults(TypedDict):
 
 
 class CompareRow(TypedDict):
-    """One model of ``compare``; the latency is None where its device is emulated."""
+    """One model of ``compare``. On an emulator times are None, or there is none of them."""
 
     name: str
     target: str
@@ -113,13 +118,27 @@ class CompareRow(TypedDict):
     top1: float
     top5: float
     top1_interval: list[float]
-    top1_difference: IntervalResults | None
+    top1_difference: IntervalResults
     agreement: float
-    emulated: bool
-    speedup: IntervalResults | None
-    speedup_against: str | None
+    runs: int | None
+    batch: NotRequired[int]
     p50_ms: float | None
+    p90_ms: NotRequired[float]
+    p95_ms: NotRequired[float]
     p99_ms: float | None
+    p99_interval_ms: NotRequired[list[float] | None]
+    mean_ms: NotRequired[float]
+    std_ms: NotRequired[float]
+    throughput_ips: NotRequired[float]
+    warmup_runs: NotRequired[int]
+    cold_p50_ms: float | None
+    peak_memory_mib: NotRequired[float | None]
+    load_ms: float | None
+    first_ms: float | None
+    speedup: IntervalResults | None
+    speedup_against: str
+    emulated: bool
+    preprocess_ms: float
 
 
 class CompareResults(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torchvision.models import ResNet
 
@@ -78,7 +79,28 @@ def train_checkpoint(
         resume_key=start.resume_key,
         progress=context.progress,
     )
-    provenance = {
+    checkpoint = Checkpoint(
+        settings.arch,
+        start.stem,
+        start.widths,
+        tuple(train_set.classes),
+        start.input_spec,
+        result.state_dict,
+        data=context.data,
+        provenance=_provenance(settings, options, train_set, val_set, result),
+    )
+    return checkpoint, result
+
+
+def _provenance(
+    settings: ModelSettings,
+    options: TrainOptions,
+    train_set: Dataset,
+    val_set: Dataset,
+    result: TrainResult,
+) -> dict[str, Any]:
+    """Where the weights come from."""
+    return {
         "trained_with": versions(),
         "seed": options.seed,
         "options": options.to_dict(),
@@ -92,17 +114,6 @@ def train_checkpoint(
         "threads": result.threads,
         "openmp_waiting": openmp_waiting(),
     }
-    checkpoint = Checkpoint(
-        settings.arch,
-        start.stem,
-        start.widths,
-        tuple(train_set.classes),
-        start.input_spec,
-        result.state_dict,
-        data=context.data,
-        provenance=provenance,
-    )
-    return checkpoint, result
 
 
 def _open(context: TaskContext) -> tuple[Dataset, Dataset]:

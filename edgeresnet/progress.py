@@ -1,4 +1,4 @@
-"""What a long training tells: a bar on a terminal, plain lines in a log; always on stderr."""
+"""What long work is given and how it reports: a bar on a terminal, plain lines in a log; on stderr."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from typing_extensions import Self
 
 from edgeresnet.closing import Closing
+
+if TYPE_CHECKING:
+    # Loaded only by what draws: the command line imports this module too.
+    from rich.console import Console
+    from rich.progress import Progress
 
 LOG_EVERY_S = 30.0
 # Set while a command runs for another machine, which prints the tables itself.
@@ -67,6 +64,9 @@ class TrainProgress(Closing):
     def __init__(
         self, epochs: int, images: int, *, enabled: bool = True, console: Console | None = None
     ) -> None:
+        from rich.console import Console
+        from rich.progress import TaskID
+
         self._epochs, self._images = epochs, images
         self._console = (console or Console(stderr=True)) if enabled else None
         self._bar: Progress | None = None
@@ -78,6 +78,8 @@ class TrainProgress(Closing):
         self._epoch, self._images_done = 0, 0
 
     def __enter__(self) -> Self:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
         if self._console is not None and self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -165,10 +167,19 @@ def images_progress(
     Yields:
         A function to call with the number of images just done.
     """
-    console = console or Console(stderr=True)
     if not enabled:
         yield lambda images: None
         return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = console or Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, redirect_stdout=False, transient=True) as bar:

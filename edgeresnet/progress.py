@@ -1,4 +1,4 @@
-"""What long work is given and how it reports: a bar on a terminal, plain lines in a log; on stderr."""
+"""What long work is given, and how it reports on stderr: a bar on a terminal, or plain lines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 LOG_EVERY_S = 30.0
-# Set while a command runs for another machine, which prints the tables itself.
-SERVING = "EDGERESNET_SERVING"
 # Told in one plain line what is being done.
 OnStep = Callable[[str], object]
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
+from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, EdgeResNetError, MissingError
 
 HOST_FIX = "pip install 'edgeresnet[host]'"
@@ -89,8 +90,6 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors that the user can mend become one message and an exit code."""
-    from edgeresnet.progress import SERVING
-
     if SERVING in os.environ:
         from edgeresnet.remote.probe import end_with_stdin
 

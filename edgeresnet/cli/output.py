@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
 from edgeresnet.errors import MissingError
 from edgeresnet.files import from_home
-from edgeresnet.progress import SERVING, OnStep, TaskContext, silent
+from edgeresnet.progress import OnStep, TaskContext, silent
 
 if TYPE_CHECKING:
     pass

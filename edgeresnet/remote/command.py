@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.bundle.bundle import load_bundle, record_engines
-from edgeresnet.progress import SERVING
+from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.remote.bootstrap import FarSide, Say, prepare_far_side, send_parcel
 from edgeresnet.remote.ssh import Address, Connection
 from edgeresnet.remote.transfer import (

@@ -17,6 +17,8 @@ import sys
 # for it.
 SPINNING = {"KMP_BLOCKTIME": "1"}
 POLICY, GNU_SPINNING = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+# Set while a command runs for another machine, which prints the tables itself.
+SERVING = "EDGERESNET_SERVING"
 
 _too_late = False
 

@@ -15,11 +15,11 @@ def newest_checkpoint(precision: str) -> Path:
     stages = ["02-prune", "01-train"]
     if is_quantized(precision):
         stages.insert(0, "03-quantize")
-    found = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
-    if not found:
+    checkpoints = [path for stage in stages for path in RUNS_DIR.glob(f"*/{stage}/checkpoint.pt")]
+    if not checkpoints:
         raise InputError(
             f"no checkpoint is given and {RUNS_DIR} has no run",
             "give a checkpoint as the argument.",
         )
-    newest = max(found, key=lambda path: path.stat().st_mtime)
-    return next(path for path in found if path.parents[1] == newest.parents[1])
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    return next(path for path in checkpoints if path.parents[1] == newest.parents[1])

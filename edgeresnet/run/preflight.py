@@ -38,7 +38,7 @@ DOWNLOADED = ("fashion-mnist", "cifar10")
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of a run has opened and found.
+    """What the check of a run has opened, and which devices are elsewhere.
 
     Attributes:
         train_set: as the stages will open it.
@@ -55,7 +55,7 @@ class Checked:
 class Faults:
     """Errors by the recipe's key that they are about, collected and not raised one by one."""
 
-    found: list[tuple[str, EdgeResNetError]] = field(default_factory=list)
+    by_key: list[tuple[str, EdgeResNetError]] = field(default_factory=list)
 
     @contextmanager
     def of(self, key: str) -> Iterator[None]:
@@ -63,20 +63,20 @@ class Faults:
         try:
             yield
         except (InputError, MissingError) as error:
-            self.found.append((key, error))
+            self.by_key.append((key, error))
 
     def lines(self) -> list[str]:
         """One text for each fault, without repetitions."""
-        texts = (f"{key}: {error.cause}; {error.fix}" for key, error in self.found)
+        texts = (f"{key}: {error.cause}; {error.fix}" for key, error in self.by_key)
         return list(dict.fromkeys(texts))
 
     def raise_any(self, what: str) -> None:
         """Raise one error for all, if there is any: InputError if one of them is."""
-        if not self.found:
+        if not self.by_key:
             return
         lines = self.lines()
         listed = "\n".join(f"  {line}" for line in lines)
-        if any(isinstance(error, InputError) for _, error in self.found):
+        if any(isinstance(error, InputError) for _, error in self.by_key):
             raise InputError(f"{what} has {len(lines)} fault(s):\n{listed}", "mend these keys.")
         raise MissingError(
             f"{what} needs what is not here:\n{listed}",
@@ -225,7 +225,7 @@ def _check_folder(run_dir: Path, records: str) -> None:
 def _open_data(recipe: Recipe, faults: Faults) -> tuple[Dataset | None, Dataset | None]:
     """Both splits; what has to be fetched first is not, for a run that will be refused."""
     opened: list[Dataset | None] = [None, None]
-    if faults.found and recipe.data in DOWNLOADED and not standard_files(recipe.data, "train"):
+    if faults.by_key and recipe.data in DOWNLOADED and not standard_files(recipe.data, "train"):
         return None, None
     with faults.of("data"):
         opened[0] = open_dataset(recipe.data, "train", limit=recipe.limit)
@@ -237,13 +237,13 @@ def devices_elsewhere(recipe: Recipe) -> dict[str, str]:
     """Targets of the recipe whose device is not in this machine, and why it cannot measure."""
     budgets = recipe.budgets
     timed = budgets.max_p99_ms is not None or budgets.min_speedup is not None
-    found: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
     for name in recipe.export.targets:
         target = target_of(name)
         why = why_not_here(target, recipe.compare.device or target.default_device, timed=timed)
         if why is not None:
-            found[name] = why
-    return found
+            elsewhere[name] = why
+    return elsewhere
 
 
 def why_not_here(target: Target, device: str, *, timed: bool) -> str | None:
@@ -254,7 +254,7 @@ def why_not_here(target: Target, device: str, *, timed: bool) -> str | None:
         device: its name.
         timed: whether times count: an emulator has none.
     """
-    here = {found.name: found for found in target.devices()}
+    here = {one.name: one for one in target.devices()}
     if device in here:
         if timed and here[device].emulated:
             return "it is emulated here, and the time of an emulator is no latency"

@@ -92,14 +92,14 @@ class Shaper(Closing):
         """
         options = self._options
         last = iteration == options.iterations
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         if self._probe is not None and (last or self._share is None):
-            cut, self._share, found = self._measured(self._probe, current, evidence)
+            cut, self._share, figures = self._measured(self._probe, current, evidence)
             if last:
-                return Shape(cut, self._share, found)
+                return Shape(cut, self._share, figures)
         assert self._share is not None
         share = self._share ** (iteration / options.iterations)
-        return Shape(self.at_share(current, evidence, options.criterion, share), share, found)
+        return Shape(self.at_share(current, evidence, options.criterion, share), share, figures)
 
     def at_share(
         self, current: Checkpoint, evidence: Evidence, criterion: str, share: float
@@ -132,8 +132,8 @@ class Shaper(Closing):
             self._smallest_share,
         )
         own_ms, dense_ms = figures[share]
-        found = {"latency_ms": own_ms, "latency_dense_ms": dense_ms, "measurements": len(trials)}
-        return cut, share, found
+        told = {"latency_ms": own_ms, "latency_dense_ms": dense_ms, "measurements": len(trials)}
+        return cut, share, told
 
     def _dense_load(self, probe: LatencyProbe) -> float:
         """The dense network's latency as a share of the budget, above 1."""

@@ -100,14 +100,14 @@ class _Work:
 
     def narrow(self) -> tuple[Checkpoint, dict[str, Any]]:
         """Structured: fewer channels, in one go or in ``iterations``."""
-        current, found = self.dense, dict[str, Any]()
+        current, reached = self.dense, dict[str, Any]()
         with Shaper(self.dense, self.options, self.on_step) as shaper:
             for iteration in range(1, self.options.iterations + 1):
                 cut, figures = self._cut(shaper, current, iteration)
                 current, result = self._recover(cut, iteration, masks=None)
-                found = {**found, **figures, "top1": result.top1, "threads": result.threads}
+                reached = {**reached, **figures, "top1": result.top1, "threads": result.threads}
                 self.on_step(f"recovered to top-1 {result.top1:.4f}")
-        return current, found
+        return current, reached
 
     def _cut(
         self, shaper: Shaper, current: Checkpoint, iteration: int
@@ -206,10 +206,10 @@ class _Work:
 
 
 def _before_after(dense: Checkpoint, pruned: Checkpoint) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for when, checkpoint in (("before", dense), ("after", pruned)):
         layers: list[LayerInfo] = count_layers(checkpoint.build(), checkpoint.input_spec.image_size)
-        found[f"macs_{when}"] = sum(layer.macs for layer in layers)
-        found[f"parameters_{when}"] = sum(layer.parameters for layer in layers)
-        found[f"widths_{when}"] = checkpoint.widths.to_dict()
-    return found
+        figures[f"macs_{when}"] = sum(layer.macs for layer in layers)
+        figures[f"parameters_{when}"] = sum(layer.parameters for layer in layers)
+        figures[f"widths_{when}"] = checkpoint.widths.to_dict()
+    return figures

@@ -42,11 +42,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a whole recipe: train, quantize, export, compare. Goes on where it was interrupted."""
+    from edgeresnet.run.preflight import fault_lines
     from edgeresnet.run.recipe import load_recipe
 
     overrides = [*(settings or []), *([f"compare.device={device}"] if device else [])]
     overrides += ["budgets.strict=true"] if strict else []
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, check=fault_lines)
     from edgeresnet.run.runner import RESULTS, run_recipe
 
     run_dir = output or RUNS_DIR / loaded.name

@@ -8,7 +8,7 @@ says why that device's bundles are not measured here.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.export_support import REASONS, WRITTEN, check_inputs, check_prover
 from edgeresnet.device.targets.precision import is_quantized
-from edgeresnet.device.targets.registry import check_device_name, target_of
+from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.pruning import PruneOptions
@@ -111,6 +111,8 @@ def faults_of(recipe: Recipe) -> Faults:
     faults = Faults()
     with faults.of("export.batch"):
         BatchRange.parse(recipe.export.batch)
+    with faults.of("export.precisions"):
+        _check_precisions(recipe.export.precisions)
     for name in recipe.export.targets:
         _check_target(recipe, name, faults)
     if recipe.prune is not None:
@@ -126,8 +128,27 @@ def faults_of(recipe: Recipe) -> Faults:
     return faults
 
 
+def fault_lines(recipe: Recipe) -> list[str]:
+    """`faults_of` as texts: what `load_recipe` asks for beside the faults that it knows itself."""
+    return faults_of(recipe).lines()
+
+
+def _check_precisions(precisions: Sequence[str]) -> None:
+    """Each must be one that some target can be exported in."""
+    known = list(dict.fromkeys(p for written in WRITTEN.values() for p in written))
+    unknown = [precision for precision in precisions if precision not in known]
+    if unknown:
+        raise InputError(
+            f"precision {', '.join(unknown)} is not known", f"give one of {', '.join(known)}."
+        )
+
+
 def _check_target(recipe: Recipe, name: str, faults: Faults) -> None:
     export, device = recipe.export, recipe.compare.device
+    if name not in TARGETS:
+        with faults.of("export.targets"):
+            target_of(name)
+        return
     with faults.of("export.precisions"):
         wanted = [p for p in export.precisions if p in WRITTEN[name]]
         if not wanted:

@@ -2,65 +2,95 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from edgeresnet.errors import InputError
+from edgeresnet.settings.base import made_of, settings
 from edgeresnet.settings.export import ExportSettings
-from edgeresnet.settings.measuring import Budgets, CompareSettings, Count
+from edgeresnet.settings.faults import Fault, SettingsError
+from edgeresnet.settings.inputs import SMALLEST_IMAGE
+from edgeresnet.settings.measuring import Budgets, CompareSettings, Limit
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from edgeresnet.settings.training import (
-    QAT_DEFAULTS,
-    RECOVERY_DEFAULTS,
-    ModelSettings,
-    TrainOptions,
-)
+from edgeresnet.settings.training import ModelSettings, Seed, TrainOptions
 
-# What a recipe leaves unsaid about a training depends on what the training is for.
-SECTION_DEFAULTS = {"quantize.train": QAT_DEFAULTS, "prune.train": RECOVERY_DEFAULTS}
+T = TypeVar("T")
+# Stand for what a recipe must have and has not, while the rest of it is checked.
+STAND_INS = {"name": "recipe", "data": "digits"}
 
 
-@dataclass(frozen=True)
+def _unless_none(defaults: Any) -> BeforeValidator:
+    """A section without keys is as one that is not there."""
+    return BeforeValidator(lambda values: defaults if values is None else values)
+
+
+MODEL, QUANTIZE, EXPORT = ModelSettings(), QuantizeOptions(), ExportSettings()
+COMPARE, BUDGETS = CompareSettings(), Budgets()
+
+
+@settings
 class Recipe:
-    """What a run does.
+    """What a run does: the stages, their settings and the budgets to meet."""
 
-    Attributes:
-        name: of the run's folder.
-        data: DATA SPEC.
-        image_size: in pixels; None: what suits data or weights.
-        seed: of every stage.
-        limit: images of each split.
-        train: None: ``model.weights`` is used as it is.
-        prune: None: every channel stays.
-    """
+    name: str = Field(min_length=1, description="Name of the run's folder.")
+    data: str = Field(
+        description="Images: digits, fashion-mnist, cifar10, or an image folder, which is "
+        "DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg."
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=SMALLEST_IMAGE,
+        description="Height and width of the input in pixels; left out: what suits the data or "
+        "the weights.",
+    )
+    seed: Seed = 0
+    limit: Limit = None
+    skip_broken: bool = Field(
+        default=False, description="Leave unreadable images out, and say how many."
+    )
+    model: Annotated[ModelSettings, _unless_none(MODEL)] = Field(
+        default=MODEL, description="The network."
+    )
+    train: TrainOptions | None = Field(
+        default=None,
+        description="Settings of the first training; left out: model.weights are used as they are.",
+    )
+    prune: PruneOptions | None = Field(
+        default=None, description="Settings of pruning; left out: every channel stays."
+    )
+    quantize: Annotated[QuantizeOptions, _unless_none(QUANTIZE)] = Field(
+        default=QUANTIZE, description="Settings of quantization, where a precision needs it."
+    )
+    export: Annotated[ExportSettings, _unless_none(EXPORT)] = Field(
+        default=EXPORT, description="Bundles to make."
+    )
+    compare: Annotated[CompareSettings, _unless_none(COMPARE)] = Field(
+        default=COMPARE, description="How the bundles are measured."
+    )
+    budgets: Annotated[Budgets, _unless_none(BUDGETS)] = Field(
+        default=BUDGETS, description="Limits that the bundles must keep; a run over one exits 1."
+    )
 
-    name: Annotated[str, Field(min_length=1)]
-    data: str
-    image_size: Annotated[int, Field(ge=8)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    limit: Count | None = None
-    skip_broken: bool = False
-    model: ModelSettings = field(default_factory=ModelSettings)
-    train: TrainOptions | None = None
-    prune: PruneOptions | None = None
-    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
-    export: ExportSettings = field(default_factory=ExportSettings)
-    compare: CompareSettings = field(default_factory=CompareSettings)
-    budgets: Budgets = field(default_factory=Budgets)
 
-
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    check: Callable[[Recipe], Sequence[str]] = lambda recipe: (),
+) -> Recipe:
     """Read a recipe.
 
     Args:
         path: YAML file.
         overrides: ``key.path=value`` each, the value in YAML; they go over the file's.
+        check: asked for further faults where there are some, so that whoever mends these does not
+            meet the next ones only then.
 
     Raises:
         InputError: names every wrong key and value at once.
@@ -69,17 +99,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     faults: list[str] = []
     for override in overrides:
         _override(values, override, faults)
-    recipe: Recipe | None = _build(Recipe, values, "", faults)
-    if recipe is not None and _has_no_network(recipe, values):
+    recipe: Recipe | None
+    try:
+        recipe = made_of(Recipe, values)
+    except SettingsError as error:
+        faults += map(_line, error.faults)
+        recipe = _rest(values, error.faults)
+    if _has_no_network(values):
         faults.append("train: missing, and model.weights gives nothing to quantize either")
-    if faults or recipe is None:
-        if recipe is not None:
-            # Whoever mends these should not meet the next ones only then.
-            from edgeresnet.run.preflight import faults_of
-
-            faults += faults_of(recipe).lines()
+    if recipe is None or faults:
+        faults += [] if recipe is None else check(recipe)
         listed = "\n".join(f"  {fault}" for fault in faults)
         raise InputError(f"recipe {path} has {len(faults)} fault(s):\n{listed}", "mend these keys.")
+    return _seeded(recipe)
+
+
+def _seeded(recipe: Recipe) -> Recipe:
+    """The recipe's seed is that of every stage."""
     train = None if recipe.train is None else replace(recipe.train, seed=recipe.seed)
     qat = replace(recipe.quantize.train, seed=recipe.seed)
     quantize = replace(recipe.quantize, seed=recipe.seed, train=qat)
@@ -87,11 +123,43 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return replace(recipe, train=train, prune=prune, quantize=quantize)
 
 
-def _has_no_network(recipe: Recipe, values: Mapping[str, Any]) -> bool:
-    """Whether there is neither a training nor a checkpoint: in the file, not through a fault."""
+def _line(fault: Fault) -> str:
+    """A fault behind its key."""
+    fix = f"; {fault.fix}" if fault.fix else ""
+    return f"{fault.name or 'recipe'}: {fault.cause}{fix}"
+
+
+def _rest(values: Mapping[str, Any], faults: Sequence[Fault]) -> Recipe | None:
+    """The recipe without what is wrong in it; None if nothing is left of it."""
+    rest = {**STAND_INS, **deepcopy(dict(values))}
+    for fault in faults:
+        _remove(rest, fault.key)
+    try:
+        return made_of(Recipe, {**STAND_INS, **rest})
+    except SettingsError as error:
+        for section in {fault.key[0] for fault in error.faults if fault.key}:
+            rest.pop(str(section), None)
+    try:
+        return made_of(Recipe, {**STAND_INS, **rest})
+    except SettingsError:
+        return None
+
+
+def _remove(values: dict[Any, Any], key: Sequence[str | int]) -> None:
+    """Remove the value that a key leads to, or that it leads through as far as there are keys."""
+    for depth, part in enumerate(key, start=1):
+        inner = values.get(part)
+        if depth == len(key) or not isinstance(inner, dict):
+            values.pop(part, None)
+            return
+        values = inner
+
+
+def _has_no_network(values: Mapping[str, Any]) -> bool:
+    """Whether there is neither a training nor a checkpoint in the file."""
     model = values.get("model")
     given = isinstance(model, Mapping) and model.get("weights") is not None
-    return values.get("train") is None and recipe.model.weights is None and not given
+    return values.get("train") is None and not given
 
 
 def _parse(text: str) -> Any:
@@ -148,86 +216,3 @@ def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
         values[last] = _parse(text)
     except yaml.YAMLError:
         faults.append(f"--set {override}: the value is not YAML")
-
-
-def _build(kind: type[Any], values: Any, where: str, faults: list[str]) -> Any:
-    """A dataclass of plain values; what is wrong is added to ``faults`` and keeps its default.
-
-    None if nothing can be made of the values.
-    """
-    if not isinstance(values, Mapping):
-        faults.append(f"{where or 'recipe'}: give keys and values, not {values!r}")
-        return None
-    prefix = f"{where}." if where else ""
-    hints = get_type_hints(kind, include_extras=True)
-    known = [f.name for f in fields(kind)]
-    required = [f.name for f in fields(kind) if f.default is MISSING is f.default_factory]
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        before = len(faults)
-        if key not in known:
-            faults.append(f"{prefix}{key}: unknown key{_nearest(str(key), known)}")
-            continue
-        if section := _section(hints[key]):
-            built = None if value is None else _build(section, value, f"{prefix}{key}", faults)
-            if built is None:
-                continue
-        else:
-            built = _convert(hints[key], value, f"{prefix}{key}", faults)
-        if len(faults) == before or section:
-            arguments[key] = built
-    faults.extend(f"{prefix}{name}: missing" for name in required if name not in values)
-    if any(name not in arguments for name in required):
-        return None
-    base = SECTION_DEFAULTS[where].to_dict() if where in SECTION_DEFAULTS else {}
-    return _construct(kind, base, arguments, where, faults)
-
-
-def _construct(
-    kind: type[Any],
-    base: dict[str, Any],
-    arguments: dict[str, Any],
-    where: str,
-    faults: list[str],
-) -> Any:
-    """The dataclass, or None; each value that is refused by itself is named by its key."""
-    try:
-        return kind(**{**base, **arguments})
-    except InputError as error:
-        together = error
-    alone = {key: _refusal(kind, {**base, key: value}) for key, value in arguments.items()}
-    refused = {key: error for key, error in alone.items() if error is not None}
-    if not refused or _refusal(kind, base) is not None:
-        faults.append(f"{where}: {together.cause}; {together.fix}")
-    else:
-        faults.extend(f"{where}.{key}: {e.cause}; {e.fix}" for key, e in refused.items())
-    return None
-
-
-def _refusal(kind: type[Any], arguments: dict[str, Any]) -> InputError | None:
-    try:
-        kind(**arguments)
-    except InputError as error:
-        return error
-    return None
-
-
-def _section(hint: Any) -> type[Any] | None:
-    return next(
-        (h for h in (hint, *get_args(hint)) if is_dataclass(h) and isinstance(h, type)), None
-    )
-
-
-def _convert(hint: Any, value: Any, where: str, faults: list[str]) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        faults.append(f"{where}: {error.errors()[0]['msg']}, not {value!r}")
-        return None
-
-
-def _nearest(key: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(key, known, n=1)
-    return f" (is {found[0]} meant?)" if found else f" (known: {', '.join(known)})"

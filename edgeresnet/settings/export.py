@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from edgeresnet.errors import InputError
+from edgeresnet.settings.base import fault, settings
+
+EmbedPreprocess = Annotated[
+    bool,
+    Field(description="The model takes uint8 NHWC pixels, and normalizes them inside its graph."),
+]
 
 
-@dataclass(frozen=True)
-class ExportSettings:
-    """Bundles to make: every target in every precision that it has.
-
-    Attributes:
-        batch: one size, or smallest:best:largest.
-        embed_preprocess: uint8 NHWC input, normalization in the graph.
-    """
-
-    targets: Annotated[
-        tuple[Literal["onnx", "openvino", "tensorrt", "qnn"], ...], Field(min_length=1)
-    ] = ("onnx", "openvino")
-    precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32", "int8")
-    batch: str | int = 1
-    embed_preprocess: bool = False
-
-
-# "int8+fp16" is INT8 with half precision around it, where the graph itself says so: TensorRT.
-# "w8a16" has 8-bit weights and 16-bit activations: QNN.
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8+fp16", "w8a16"]
-
-
-@dataclass(frozen=True)
+@settings
 class BatchRange:
     """Which batch sizes a model takes, and which it is best at."""
 
-    smallest: int
-    best: int
-    largest: int
+    smallest: int = Field(ge=1, description="Smallest batch size.")
+    best: int = Field(ge=1, description="Batch size to be fastest at.")
+    largest: int = Field(ge=1, description="Largest batch size.")
 
     @classmethod
     def parse(cls, text: str | int) -> BatchRange:
@@ -54,7 +37,8 @@ class BatchRange:
                 f"batch {text} is not a size or a range",
                 "give --batch 1, or smallest:best:largest such as --batch 1:8:32.",
             )
-        return cls(*numbers)
+        smallest, best, largest = numbers
+        return cls(smallest=smallest, best=best, largest=largest)
 
     @property
     def dynamic(self) -> bool:
@@ -62,42 +46,76 @@ class BatchRange:
         return self.smallest != self.largest
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """How an engine is compiled; only TensorRT has such choices.
-
-    Attributes:
-        batch: smallest, best and largest, for a model that leaves it open.
-        input_shape: of one input, where the compiler has to be told; as in `Session`.
-        sparse: the weights are 2:4 sparse, so kernels for that may be used.
-        workspace_mib: memory that kernels may use at most; None leaves it to the runtime.
-        version_compatible: to load in later versions of the runtime too.
-        hardware_compatible: to load on other GPUs, from Ampere on, too.
-        gpu_fallback: the GPU may run what the DLA cannot.
-    """
-
-    batch: tuple[int, int, int] | None = None
-    input_shape: tuple[int, int, int] | None = None
-    sparse: bool = False
-    workspace_mib: int | None = None
-    version_compatible: bool = False
-    hardware_compatible: bool = False
-    gpu_fallback: bool = False
+ONE_IMAGE = BatchRange(smallest=1, best=1, largest=1)
 
 
-ONE_IMAGE = BatchRange(1, 1, 1)
+def _a_range(text: str | int) -> str | int:
+    try:
+        BatchRange.parse(text)
+    except InputError as error:
+        raise fault(error.cause, error.fix) from None
+    return text
 
 
-@dataclass(frozen=True)
+@settings
+class ExportSettings:
+    """Bundles to make: every target in every precision that it has."""
+
+    targets: tuple[str, ...] = Field(
+        default=("onnx", "openvino"), min_length=1, description="Targets to make bundles for."
+    )
+    precisions: tuple[str, ...] = Field(
+        default=("fp32", "int8"),
+        min_length=1,
+        description="Precisions to make bundles in, where the target has them: fp32, fp16, bf16, "
+        "int8, int8+fp16 (INT8 with half precision around it), w8a16 (16-bit activations).",
+    )
+    batch: Annotated[str | int, AfterValidator(_a_range)] = Field(
+        default=1, description="Batch sizes: one, or smallest:best:largest as 1:8:32."
+    )
+    embed_preprocess: EmbedPreprocess = False
+
+
+@settings
 class ExportOptions:
-    """How a bundle is made.
+    """How one bundle is made."""
 
-    Attributes:
-        batch: sizes that the model takes.
-        embed_preprocess: uint8 NHWC input, normalization in the graph.
-        golden_images: how many inputs travel with their logits.
-    """
+    batch: BatchRange = Field(default=ONE_IMAGE, description="Batch sizes that the model takes.")
+    embed_preprocess: EmbedPreprocess = False
+    golden_images: int = Field(
+        default=8, ge=1, description="Inputs that travel in the bundle with their logits."
+    )
 
-    batch: BatchRange = ONE_IMAGE
-    embed_preprocess: bool = False
-    golden_images: int = 8
+
+@settings
+class BuildOptions:
+    """How an engine is compiled; only TensorRT has such choices."""
+
+    batch: tuple[int, int, int] | None = Field(
+        default=None,
+        description="Smallest, best and largest batch size, for a model that leaves it open.",
+    )
+    input_shape: tuple[int, int, int] | None = Field(
+        default=None,
+        description="Shape of one input, where the compiler has to be told; as the session has it.",
+    )
+    sparse: bool = Field(
+        default=False, description="The weights are 2:4 sparse: kernels for that may be used."
+    )
+    workspace_mib: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory that kernels may use at most, in MiB; left out: the runtime's choice "
+        "(tensorrt).",
+    )
+    version_compatible: bool = Field(
+        default=False,
+        description="Make an engine that loads in later versions of the runtime too (tensorrt).",
+    )
+    hardware_compatible: bool = Field(
+        default=False,
+        description="Make an engine that loads on other GPUs, from Ampere on, too (tensorrt).",
+    )
+    gpu_fallback: bool = Field(
+        default=False, description="The GPU may run what the DLA cannot (tensorrt)."
+    )

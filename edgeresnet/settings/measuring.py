@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from edgeresnet.settings.faults import SettingFaults
+from edgeresnet.settings.base import settings
 
-Count = Annotated[int, Field(ge=1)]
+DeviceName = Annotated[
+    str | None,
+    Field(
+        description="Hardware to run on: cpu, gpu, npu, dla0, or a chip such as sm8650; left out: "
+        "the target's usual one."
+    ),
+]
+Threads = Annotated[
+    int | None, Field(ge=1, description="CPU threads; left out: the runtime's choice.")
+]
+Limit = Annotated[
+    int | None,
+    Field(ge=1, description="Take only so many images of each split, even over classes."),
+]
+MaxDrop = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="Budget: top-1 that may be lost, absolute, from 0 to 1."),
+]
 
 
-@dataclass(frozen=True)
+@settings
 class CompareSettings:
-    """How the bundles are measured.
+    """How a run measures its bundles."""
 
-    Attributes:
-        device: the hardware they run on; None: each target's usual one.
-        threads: None leaves the choice to the runtime.
-        rounds: timed runs of each bundle.
-        limit: validation images; None takes all.
-    """
-
-    device: str | None = None
-    threads: Count | None = None
-    rounds: Annotated[int, Field(ge=2)] = 200
-    limit: Count | None = None
+    device: DeviceName = None
+    threads: Threads = None
+    rounds: int = Field(default=200, ge=2, description="Timed runs of each model, or more.")
+    limit: Limit = None
 
 
-@dataclass(frozen=True)
+@settings
 class Budgets:
-    """Limits that the candidates must keep; None sets none.
+    """Limits that the candidates must keep; None sets none."""
 
-    Attributes:
-        max_drop: top-1 that may be lost against the baseline, absolute, in [0, 1].
-        max_p99_ms: 99th percentile of latency.
-        min_speedup: times faster than the row's own reference.
-        strict: a budget that its interval leaves undecided counts as missed.
-    """
-
-    max_drop: float | None = None
-    max_p99_ms: float | None = None
-    min_speedup: float | None = None
-    strict: bool = False
-
-    def __post_init__(self) -> None:
-        faults = SettingFaults()
-        faults.share("max_drop", self.max_drop)
-        for name in ("max_p99_ms", "min_speedup"):
-            limit = getattr(self, name)
-            right = limit is None or 0 < limit < float("inf")
-            faults.unless(right, f"{name} {limit} is not positive", f"give {name} above 0.")
-        faults.raise_any()
+    max_drop: MaxDrop = None
+    max_p99_ms: float | None = Field(
+        default=None, gt=0, description="Budget: 99th percentile of latency in ms."
+    )
+    min_speedup: float | None = Field(
+        default=None, gt=0, description="Budget: times as fast as the reference, at least."
+    )
+    strict: bool = Field(
+        default=False,
+        description="A budget that its interval leaves undecided counts as missed.",
+    )
 
     def given(self) -> list[str]:
         """Names of the limits that are set."""
@@ -60,27 +60,35 @@ class Budgets:
         return [name for name in names if getattr(self, name) is not None]
 
 
-@dataclass(frozen=True)
+@settings
 class RunOptions:
-    """How a session runs.
+    """How a session runs."""
 
-    Attributes:
-        threads: None leaves the choice to the runtime.
-        batch: fix an open batch dimension to this N.
-        profile_layers: let the runtime time its layers, which slows it down.
-        precision: what the floats are computed in, where the runtime chooses: fp32, fp16, bf16.
-        as_written: run every operator of the file by itself, fusing none: slow, and what other
-            runtimes' answers are held against.
-        cuda_graph: launch the whole network at once, where the runtime has CUDA graphs.
-        spin_wait: wait for a GPU by polling: answers sooner and keeps a core busy.
-        allow_fallback: the CPU may run what the device cannot.
-    """
-
-    threads: int | None = None
-    batch: int | None = None
-    profile_layers: bool = False
-    precision: str | None = None
-    as_written: bool = False
-    cuda_graph: bool = True
-    spin_wait: bool = False
-    allow_fallback: bool = False
+    threads: Threads = None
+    batch: int | None = Field(
+        default=None, ge=1, description="Images in a run; fixes a batch dimension that is open."
+    )
+    profile_layers: bool = Field(
+        default=False, description="Let the runtime time its layers, which slows it down."
+    )
+    precision: str | None = Field(
+        default=None,
+        description="What floats are computed in where the runtime chooses: fp32, fp16 or bf16.",
+    )
+    # What other runtimes' answers are held against.
+    as_written: bool = Field(
+        default=False,
+        description="Run every operator of the file by itself and fuse none, which is slow.",
+    )
+    cuda_graph: bool = Field(
+        default=True,
+        description="Launch the whole network at once, where the runtime has CUDA graphs "
+        "(tensorrt).",
+    )
+    spin_wait: bool = Field(
+        default=False,
+        description="Wait for the GPU by polling: answers sooner and keeps a core busy (tensorrt).",
+    )
+    allow_fallback: bool = Field(
+        default=False, description="The CPU may run what the device cannot."
+    )

@@ -2,95 +2,126 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from edgeresnet.settings.faults import SettingFaults
-from edgeresnet.settings.training import RECOVERY_DEFAULTS, TrainOptions
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from edgeresnet.settings.base import fault, settings, with_conflicts
+from edgeresnet.settings.measuring import DeviceName, Threads
+from edgeresnet.settings.training import RECOVERY_DEFAULTS, Seed, TrainOptions, given_over
 
 CriterionName = Literal["taylor", "l1", "l2", "bn_scale", "fpgm", "random"]
-
-
 Pattern = Literal["2:4"]
+SHARES = ("macs", "parameters", "latency")
+BUDGETS = (*SHARES, "latency_ms", "pattern")
+# Criteria that score single weights, not only channels.
+OF_WEIGHTS = ("taylor", "l1")
 
 
-@dataclass(frozen=True)
+@settings
 class PruneOptions:
-    """Settings of one pruning; exactly one of the first five is the budget.
+    """Settings of one pruning; exactly one of the first five is the budget."""
 
-    Attributes:
-        macs: share of the multiply-accumulates that stays, in (0, 1).
-        parameters: share of the parameters that stays.
-        latency: share of the INT8 latency that stays, measured.
-        latency_ms: INT8 latency of one image, measured.
-        pattern: ``2:4``: no channel goes, but two of every four weights become zero.
-        target: whose kernels decide on widths and latency.
-        device: the hardware it runs on; None: the target's usual one.
-        threads: of the target; None leaves the choice to it.
-        criterion: what a channel is worth; for ``pattern`` taylor or l1.
-        images: of the training data, that channels are scored on.
-        step: every width is a multiple of it; None: what was measured for the target, or 16.
-        floor: share of a layer's channels that stays at least.
-        remove_blocks: let whole blocks go where that costs less.
-        iterations: prune and recover so many times, each a part of the way.
-        compare_criteria: also show what the other criteria would leave before recovery.
-        train: recovery's own training settings, of each iteration.
-        seed: of what is drawn for scoring.
-    """
+    macs: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Budget: share of the multiply-accumulates that stays, between 0 and 1.",
+    )
+    parameters: float | None = Field(
+        default=None, gt=0, lt=1, description="Budget: share of the parameters that stays."
+    )
+    latency: float | None = Field(
+        default=None, gt=0, lt=1, description="Budget: share of the measured INT8 latency."
+    )
+    latency_ms: float | None = Field(
+        default=None, gt=0, description="Budget: measured INT8 latency of one image in ms."
+    )
+    pattern: Pattern | None = Field(
+        default=None,
+        description="Budget: two of every four weights become zero, and no channel goes.",
+    )
+    target: str = Field(
+        default="onnx",
+        description="Target whose kernels decide on the width step and on latency.",
+    )
+    device: DeviceName = None
+    threads: Threads = None
+    criterion: CriterionName = Field(
+        default="taylor",
+        description=f"What a channel is worth; for a pattern {' or '.join(OF_WEIGHTS)}.",
+    )
+    images: int = Field(
+        default=1024, ge=1, description="Images of the training data to score channels on."
+    )
+    step: int | None = Field(
+        default=None,
+        ge=1,
+        description="Step of widths, which are its multiples; left out: what was measured for the "
+        "target, or 16.",
+    )
+    floor: float = Field(
+        default=0.125,
+        ge=0,
+        le=1,
+        description="Share of a layer's channels that stays at least.",
+    )
+    remove_blocks: bool = Field(
+        default=False, description="Whole blocks may go where that costs less."
+    )
+    iterations: int = Field(
+        default=1, ge=1, description="Prune and recover so many times, each a part of the way."
+    )
+    compare_criteria: bool = Field(
+        default=False,
+        description="Show also what the other criteria would leave of top-1 before recovery.",
+    )
+    train: Annotated[TrainOptions, given_over(RECOVERY_DEFAULTS)] = Field(
+        default=RECOVERY_DEFAULTS, description="Settings of the training after each iteration."
+    )
+    seed: Seed = 0
 
-    macs: float | None = None
-    parameters: float | None = None
-    latency: float | None = None
-    latency_ms: float | None = None
-    pattern: Pattern | None = None
-    target: str = "onnx"
-    device: str | None = None
-    threads: int | None = None
-    criterion: CriterionName = "taylor"
-    images: int = 1024
-    step: int | None = None
-    floor: float = 0.125
-    remove_blocks: bool = False
-    iterations: int = 1
-    compare_criteria: bool = False
-    train: TrainOptions = field(default=RECOVERY_DEFAULTS)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        faults = SettingFaults()
-        faults.one_of("criterion", self.criterion, CriterionName)
-        for name in ("images", "iterations", "step", "threads"):
-            faults.at_least(name, getattr(self, name), 1)
-        faults.share("floor", self.floor)
-        budget = self.budget()
-        faults.unless(
-            len(budget) == 1,
-            f"pruning needs one budget, and there is {' and '.join(budget) or 'none'}",
-            "give one of macs, parameters, latency, latency_ms or pattern.",
-        )
-        for name in ("macs", "parameters", "latency"):
-            share = getattr(self, name)
-            if share is not None:
-                left = "nothing to prune" if share >= 1 else "no network"
-                faults.unless(
-                    0 < share < 1,
-                    f"a budget of {share:g} of the present {name} leaves {left}",
-                    "give a share above 0 and below 1, such as 0.5.",
-                )
-        if self.latency_ms is not None:
-            cause = f"latency_ms {self.latency_ms:g} is not positive"
-            faults.unless(self.latency_ms > 0, cause, "give latency_ms above 0.")
-        if self.pattern is not None:
-            faults.one_of("pattern", self.pattern, Pattern)
-            faults.unless(
-                self.criterion in ("taylor", "l1"),
-                f"criterion {self.criterion} scores channels, and {self.pattern} needs scores of "
-                "single weights",
-                "give criterion taylor or l1.",
+    @field_validator(*SHARES, mode="before")
+    @classmethod
+    def _leaves_something(cls, share: Any, info: ValidationInfo) -> Any:
+        if isinstance(share, (int, float)) and not 0 < share < 1:
+            left = "nothing to prune" if share >= 1 else "no network"
+            raise fault(
+                f"a budget of {share:g} of the present {info.field_name} leaves {left}",
+                "give a share above 0 and below 1, such as 0.5.",
             )
-        faults.raise_any()
+        return share
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_one_budget(
+        cls, values: Any, build: ModelWrapValidatorHandler[PruneOptions]
+    ) -> PruneOptions:
+        return with_conflicts(cls, values, build, _conflicts)
 
     def budget(self) -> dict[str, float | str]:
         """The budget by its name."""
-        names = ("macs", "parameters", "latency", "latency_ms", "pattern")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
+
+
+def _conflicts(given: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+    budget = [name for name in BUDGETS if given.get(name) is not None]
+    if len(budget) != 1:
+        yield fault(
+            f"pruning needs one budget, and there is {' and '.join(budget) or 'none'}",
+            f"give one of {', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}.",
+        )
+    pattern, criterion = given.get("pattern"), given.get("criterion", OF_WEIGHTS[0])
+    if pattern is not None and criterion not in OF_WEIGHTS:
+        yield fault(
+            f"criterion {criterion} scores channels, and {pattern} needs scores of single weights",
+            f"give criterion {' or '.join(OF_WEIGHTS)}.",
+        )

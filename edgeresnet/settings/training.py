@@ -1,97 +1,111 @@
-"""How a network is trained: settings that name themselves when they are wrong; no torch here."""
+"""Which network is trained, and how; no torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from edgeresnet.settings.faults import SettingFaults
+from pydantic import BeforeValidator, Field
 
+from edgeresnet.settings.base import settings
+
+Arch = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+Stem = Literal["imagenet", "small"]
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
+Seed = Annotated[int, Field(ge=0, description="Seed of everything random.")]
 
 
-@dataclass(frozen=True)
+@settings
 class TrainOptions:
-    """Settings of one training.
+    """Settings of one training."""
 
-    Attributes:
-        epochs: passes over the training data.
-        batch_size: images a step, two or more; batches are made even, so none is a remnant.
-        lr: largest learning rate, reached at the end of the warm-up.
-        optimizer: ``sgd`` (Nesterov) or ``adamw``.
-        momentum: of SGD; AdamW's first beta.
-        weight_decay: of weights; biases, normalization and step sizes (1-D) have none.
-        warmup: share of all steps in which the learning rate rises; then it falls as a cosine.
-        label_smoothing: share of the target spread over all classes.
-        ema: decay of the weights' moving average, which is then what is returned; 0 for none.
-        precision: of the forward pass; weights stay fp32.
-        clip_norm: largest L2 norm of the gradient; None leaves it.
-        patience: stop where the best validated epoch is so many epochs ago, and return its weights;
-            looked at right after each validation, so below ``validate_every`` the first validation
-            without progress stops. None trains on and returns the last.
-        validate_every: epochs between validations; the last epoch always has one.
-        distill: weight of the teacher's term; the labels' has the rest.
-        temperature: softens teacher and student for distillation.
-        seed: of everything random.
-        augment: ``none``; ``flip``, left to right; ``shift``; ``light``, both; ``standard``, with
-            random crops, and from 128 px up with colour jitter. Digits and letters must not be
-            flipped: ``shift``.
-        workers: decoding processes where the data does not fit into memory; None chooses.
-    """
-
-    epochs: int = 30
-    batch_size: int = 128
-    lr: float = 0.1
-    optimizer: OptimizerName = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup: float = 0.05
-    label_smoothing: float = 0.1
-    ema: float = 0.0
-    precision: TrainPrecision = "fp32"
-    clip_norm: float | None = None
-    patience: int | None = None
-    validate_every: int = 1
-    distill: float = 0.0
-    temperature: float = 2.0
-    seed: int = 0
-    augment: Augment = "standard"
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        faults = SettingFaults()
-        faults.one_of("optimizer", self.optimizer, OptimizerName)
-        faults.one_of("precision", self.precision, TrainPrecision)
-        faults.one_of("augment", self.augment, Augment)
-        faults.at_least("epochs", self.epochs, 1)
-        # One image has no spread for batch normalization to divide by.
-        faults.at_least("batch_size", self.batch_size, 2)
-        faults.at_least("patience", self.patience, 1)
-        faults.at_least("validate_every", self.validate_every, 1)
-        faults.at_least("workers", self.workers, 0)
-        faults.at_least("weight_decay", self.weight_decay, 0)
-        faults.at_least("seed", self.seed, 0)
-        for name in ("lr", "temperature", "clip_norm"):
-            value = getattr(self, name)
-            right = value is None or 0 < value < float("inf")
-            faults.unless(right, f"{name} {value} is not positive", f"give {name} above 0.")
-        for name in ("warmup", "label_smoothing", "ema", "momentum"):
-            value = getattr(self, name)
-            faults.unless(
-                0 <= value < 1, f"{name} {value} is not in [0, 1)", f"give {name} below 1."
-            )
-        faults.unless(
-            0 <= self.distill <= 1,
-            f"distill {self.distill} is not in [0, 1]",
-            "give distill from 0 (off) to 1.",
-        )
-        faults.raise_any()
+    epochs: int = Field(default=30, ge=1, description="Passes over the training data.")
+    # One image has no spread for batch normalization to divide by.
+    batch_size: int = Field(
+        default=128,
+        ge=2,
+        description="Images in a training step; batches are made even, so none is a remnant.",
+    )
+    lr: float = Field(
+        default=0.1,
+        gt=0,
+        description="Largest learning rate, reached at the end of the warm-up.",
+    )
+    optimizer: OptimizerName = Field(
+        default="sgd", description="Optimizer: SGD with Nesterov momentum, or AdamW."
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Momentum of SGD, and AdamW's first beta."
+    )
+    weight_decay: float = Field(
+        default=5e-4,
+        ge=0,
+        description="Weight decay; biases, normalization and step sizes have none.",
+    )
+    warmup: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Share of all steps in which the learning rate rises, before it falls as a "
+        "cosine.",
+    )
+    label_smoothing: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the target that is spread over all classes."
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the weights' moving average, which is then the result; 0 for none.",
+    )
+    precision: TrainPrecision = Field(
+        default="fp32", description="Precision of the forward pass; the weights stay fp32."
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="Largest L2 norm of the gradient; left out: any."
+    )
+    # Looked at right after each validation, so below validate_every the first validation without
+    # progress stops.
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop where the best validated epoch is so many epochs ago, and keep that one; "
+        "left out: train on, and keep the last.",
+    )
+    validate_every: int = Field(
+        default=1, ge=1, description="Epochs between validations; the last epoch always has one."
+    )
+    distill: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Weight of the teacher's term in the loss; the labels' term has the rest.",
+    )
+    temperature: float = Field(
+        default=2.0,
+        gt=0,
+        description="Temperature that softens teacher and student in distillation.",
+    )
+    seed: Seed = 0
+    augment: Augment = Field(
+        default="standard",
+        description="How training images are varied: flip mirrors, shift moves, light does both, "
+        "standard has random crops and colour jitter too. Digits and letters must not be "
+        "mirrored: shift.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="Decoding processes where the data does not fit into memory; left out: as many "
+        "as suit the machine.",
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for provenance."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return asdict(self)
 
 
 QAT_DEFAULTS = TrainOptions(
@@ -115,16 +129,33 @@ RECOVERY_DEFAULTS = TrainOptions(
 )
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """The network.
+def given_over(defaults: TrainOptions) -> BeforeValidator:
+    """Plain values are put over these defaults: what is unsaid depends on what a training is for.
 
-    Attributes:
-        arch: a ResNet's name.
-        stem: ``imagenet`` or ``small``; None chooses by image size.
-        weights: checkpoint to begin with, or to quantize if the recipe has no ``train``.
+    Args:
+        defaults: taken whole where nothing, or None, is given.
     """
 
-    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
-    stem: Literal["imagenet", "small"] | None = None
-    weights: str | None = None
+    def over(values: Any) -> Any:
+        if values is None:
+            return defaults
+        return {**asdict(defaults), **values} if isinstance(values, Mapping) else values
+
+    return BeforeValidator(over)
+
+
+@settings
+class ModelSettings:
+    """The network."""
+
+    arch: Arch = Field(default="resnet18", description="Architecture of the network.")
+    stem: Stem | None = Field(
+        default=None,
+        description="First layers: imagenet, or small for images up to 64 px; left out: chosen by "
+        "the image size.",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="Checkpoint to begin with, or torchvision:ARCH:WEIGHTS; quantized as it is "
+        "where nothing is to be trained.",
+    )

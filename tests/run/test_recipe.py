@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.errors import InputError
+from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import load_recipe
 from tests.conftest import REPOSITORY
 
@@ -32,7 +33,7 @@ def test_load_recipe_lists_every_fault_when_there_are_several(tmp_path: Path) ->
     path = tmp_path / "r.yaml"
     path.write_text("data: 3.5\nexport: {targets: [abacus]}\ntrain: {epohcs: 2, lr: fast}\nx: 1\n")
     with pytest.raises(InputError) as caught:
-        load_recipe(path)
+        load_recipe(path, check=fault_lines)
     told = caught.value.cause
     parts = (
         "data:",

@@ -16,6 +16,7 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import InputError
 from edgeresnet.report.tables import compare_table
+from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.runner import run_recipe
 from tests.conftest import REPOSITORY
@@ -36,7 +37,7 @@ compare: {rounds: 3, limit: 40}
 def tiny(tmp_path: Path, *overrides: str) -> Recipe:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
-    return load_recipe(path, overrides)
+    return load_recipe(path, overrides, check=fault_lines)
 
 
 def ran(recipe: Recipe, run_dir: Path) -> list[str]:

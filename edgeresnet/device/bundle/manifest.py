@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from edgeresnet.settings.export import BatchRange
@@ -73,6 +73,8 @@ class Manifest:
         values["classes"] = tuple(values["classes"])
         values["layers"] = tuple(values["layers"])
         values["input_spec"] = InputSpec.from_dict(values["input_spec"])
-        values["batch"] = BatchRange(**values["batch"])
+        values["batch"] = BatchRange(
+            **{f.name: values["batch"][f.name] for f in fields(BatchRange)}
+        )
         values.setdefault("logit_bound", None)
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})

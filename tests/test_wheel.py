@@ -56,6 +56,7 @@ def test_wheel_measures_a_bundle_when_only_onnx_is_installed(
         shutil.copy(REPOSITORY / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "edgeresnet", source / "edgeresnet", ignore=ignored)
+    shutil.copytree(REPOSITORY / "recipes", source / "recipes")
     ran(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "-w", "dist", cwd=source)
     wheel = source / "dist" / f"edgeresnet-{__version__}-py3-none-any.whl"
     environment = tmp_path / "device"
@@ -76,6 +77,11 @@ def test_wheel_measures_a_bundle_when_only_onnx_is_installed(
     variables = {"EDGERESNET_DATA": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path)}
     program = bin_of(environment) / "edgeresnet"
     assert "evaluate" in ran(program, "--help", cwd=tmp_path)
+    listed = ran(program, "recipes", cwd=tmp_path)
+    assert all(path.stem in listed for path in (REPOSITORY / "recipes").glob("*.yaml"))
+    ran(program, "recipes", "quickstart", "-o", "mine.yaml", cwd=tmp_path)
+    shipped = REPOSITORY / "recipes" / "quickstart.yaml"
+    assert (tmp_path / "mine.yaml").read_text() == shipped.read_text()
     bundle = shutil.copytree(files / "onnx-int8", tmp_path / "bundle")
     profiled = json.loads(ran(program, "profile", bundle, "--json", "-", cwd=tmp_path, **variables))
     assert 0 < profiled["p50_ms"] <= profiled["p99_ms"]

@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": "Accuracy and latency before and after, measured by turns; exit 1 over a budget.",
     "inspect": "Layers, widths, multiply-accumulates, parameters and precision of each.",
     "devices": "What this machine can run on, and how to get what is missing.",
+    "recipes": "List the recipes that come along, or copy one out to change it.",
     "run": "Run a whole recipe: train, quantize, export, compare. Goes on where it was "
     "interrupted.",
 }
@@ -69,7 +70,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Takes a trained ResNet to verified INT8 on an edge device, and measures it there.",
-    epilog="Begin with: edgeresnet run recipes/quickstart.yaml",
+    epilog="Begin with: edgeresnet run quickstart",
 )
 
 

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import DeviceName, Json, On, Quiet
 from edgeresnet.cli.output import expanded, give, show
+from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.settings.export import BuildOptions
 
 EXAMPLE = "edgeresnet build bundle --device gpu"
+OPTIONS = Fields("workspace_mib", "version_compatible", "hardware_compatible", "gpu_fallback")
 
 
+@with_settings
 def build(
     context: typer.Context,
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.", callback=expanded)
+        Path, typer.Argument(metavar="BUNDLE", help="Folder that export wrote.", callback=expanded)
     ],
+    options: Annotated[BuildOptions, OPTIONS],
     device: DeviceName = None,
-    workspace_mib: Annotated[
-        Optional[int], typer.Option("--workspace-mib", help="tensorrt: memory of kernels.", min=1)
-    ] = None,
-    version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="tensorrt: loads in later versions too.")
-    ] = False,
-    hardware_compatible: Annotated[
-        bool, typer.Option("--hardware-compatible", help="tensorrt: loads on other GPUs too.")
-    ] = False,
-    gpu_fallback: Annotated[
-        bool, typer.Option("--gpu-fallback", help="tensorrt: the GPU runs what the DLA cannot.")
-    ] = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -47,9 +40,9 @@ def build(
         from edgeresnet.api.build import build as build_bundle
 
         result = build_bundle(
-            bundle, device=device, workspace_mib=workspace_mib,
-            version_compatible=version_compatible, hardware_compatible=hardware_compatible,
-            gpu_fallback=gpu_fallback,
+            bundle, device=device, workspace_mib=options.workspace_mib,
+            version_compatible=options.version_compatible,
+            hardware_compatible=options.hardware_compatible, gpu_fallback=options.gpu_fallback,
         )  # fmt: skip
     give(result, json)
     if result["engine"] is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
-    AllowFallback,
     DeviceName,
     ImageSize,
     Json,
@@ -20,23 +19,24 @@ from edgeresnet.cli.options import (
     On,
     Quiet,
     SkipBroken,
-    Threads,
 )
 from edgeresnet.cli.output import give, say, show, task_context
+from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet evaluate bundle --data photos"
 
 
+@with_settings
 def evaluate(
     context: typer.Context,
     model: Model,
+    options: Annotated[RunOptions, Fields("threads", "allow_fallback")],
     data: MaybeData = None,
     device: DeviceName = None,
     limit: Limit = None,
-    threads: Threads = None,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
-    allow_fallback: AllowFallback = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -49,12 +49,11 @@ def evaluate(
         result = result_from(on, context, [model], data=data, needs_data=True, quiet=quiet)
     else:
         from edgeresnet.api.evaluate import evaluate as evaluate_model
-        from edgeresnet.settings.measuring import RunOptions
 
         task = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
         result = evaluate_model(
-            model, device=device, image_size=image_size, context=replace(task, on_step=say),
-            options=RunOptions(threads=threads, allow_fallback=allow_fallback),
+            model, device=device, options=options, image_size=image_size,
+            context=replace(task, on_step=say),
         )  # fmt: skip
     give(result, json)
     placed = share_lines(result.get("placement", ()))

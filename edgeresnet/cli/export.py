@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, SkipBroken
 from edgeresnet.cli.output import expanded, show, task_context
+from edgeresnet.cli.settings_options import option_of, target_option
 from edgeresnet.device.targets.precision import WIDE
 from edgeresnet.errors import InputError
 from edgeresnet.run.folder import newest_checkpoint
+from edgeresnet.settings.export import BatchRange, ExportOptions, ExportSettings
+from edgeresnet.settings.quantization import QuantizeOptions
 
 PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
 
@@ -23,30 +27,28 @@ def export(
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
     ] = None,
-    target: Annotated[
-        str, typer.Option("--target", help="onnx, openvino, tensorrt or qnn.")
-    ] = "onnx",
+    target: Annotated[str, target_option("Target to make the bundle for")] = "onnx",
     output: Annotated[
         Optional[Path],
         typer.Option("--output", "-o", help="Bundle folder to write.", callback=expanded),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Integer kernels throughout.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize to INT8: integer kernels throughout.")
+    ] = False,
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="Half precision; tensorrt: also around --int8.")
+        bool, typer.Option("--fp16", help="Half precision; with tensorrt also around --int8.")
     ] = False,
-    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16, on a device with it.")] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Precision bfloat16, on a device that computes in it.")
+    ] = False,
     a16: Annotated[
-        bool, typer.Option("--a16", help="qnn: 16-bit activations with --int8 weights.")
+        bool, typer.Option("--a16", help="16-bit activations with --int8 weights (qnn).")
     ] = False,
-    batch: Annotated[
-        str, typer.Option("--batch", help="One size, or smallest:best:largest as 1:8:32.")
-    ] = "1",
-    embed_preprocess: Annotated[
-        bool, typer.Option("--embed-preprocess", help="uint8 NHWC input, normalization inside.")
-    ] = False,
+    batch: Annotated[str, option_of(ExportSettings, "batch")] = "1",
+    embed_preprocess: Annotated[bool, option_of(ExportSettings, "embed_preprocess")] = False,
     data: MaybeData = None,
     calibration_images: Annotated[
-        int, typer.Option("--calibration-images", help="For a float CKPT with --int8.", min=1)
+        int, option_of(QuantizeOptions, "calibration_images", phase="calibrating a float CKPT")
     ] = 512,
     arch: Arch = None,
     image_size: ImageSize = None,
@@ -55,8 +57,6 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
-    from edgeresnet.settings.export import BatchRange, ExportOptions
-
     precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
     options = ExportOptions(batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess)
     from edgeresnet.api.export import export as export_model
@@ -70,14 +70,17 @@ def export(
         calibration_images=calibration_images, arch=arch, image_size=image_size,
         context=task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet),
     )  # fmt: skip
-    proof = bundle.manifest.proof
+    show(_proven(bundle.manifest.proof), str(bundle.path), quiet=quiet, json=None)
+
+
+def _proven(proof: Mapping[str, Any]) -> str:
+    """What the export has shown of its bundle."""
     kernels = ", ".join(f"{n} {op}" for op, n in proof.get("integer_kernels", {}).items())
-    proven = f"; in integer kernels: {kernels}" if kernels else ""
-    line = (
+    return (
         f"logits within {proof['largest_difference']:.2g} of PyTorch's on {proof['images']} images "
-        f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g}){proven}\n{bundle.path}"
+        f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g})"
+        f"{'; in integer kernels: ' if kernels else ''}{kernels}"
     )
-    show(line, quiet=quiet, json=None)
 
 
 def _precision(target: str, given: dict[str, bool]) -> str:

@@ -1,4 +1,4 @@
-"""Options that have the same name and meaning in every command, and how commands speak."""
+"""Options that have the same name and meaning in every command."""
 
 from __future__ import annotations
 
@@ -8,84 +8,60 @@ from typing import Annotated, Optional
 import typer
 
 from edgeresnet.cli.output import expanded
+from edgeresnet.cli.settings_options import option_of
+from edgeresnet.run.recipe import Recipe
+from edgeresnet.settings.measuring import Budgets, RunOptions
+from edgeresnet.settings.pruning import PruneOptions
+from edgeresnet.settings.training import Arch as ArchName
+from edgeresnet.settings.training import ModelSettings
 
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data", help="digits, fashion-mnist, cifar10, or an image folder.", metavar="SPEC"
-    ),
-]
+SPEC_HELP = "Images: digits, fashion-mnist, cifar10, or an image folder"
+
+Data = Annotated[str, typer.Option("--data", help=f"{SPEC_HELP}.", metavar="SPEC")]
 MaybeData = Annotated[
     Optional[str],
     typer.Option(
         "--data",
-        help="digits, fashion-mnist, cifar10, or an image folder; left out: what the model was "
-        "trained on.",
+        help=f"{SPEC_HELP}; left out: what the model was trained on.",
         metavar="SPEC",
     ),
 ]
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="Bundle, .onnx, .xml, .engine or checkpoint.", callback=expanded
+        metavar="MODEL",
+        help="Model: a bundle, .onnx, .xml, .engine or checkpoint.",
+        callback=expanded,
     ),
 ]
-Arch = Annotated[
-    Optional[str], typer.Option("--arch", help="resnet18, 34, 50, 101 or 152, e.g. resnet18.")
+Source = Annotated[
+    str, typer.Argument(metavar="CKPT", help="Checkpoint file, or torchvision:ARCH:WEIGHTS.")
 ]
-ImageSize = Annotated[
-    Optional[int], typer.Option("--image-size", help="Height and width in pixels.", min=8)
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Checkpoint to write.", callback=expanded)
 ]
-Limit = Annotated[
-    Optional[int],
-    typer.Option("--limit", help="Take only so many images, even over classes.", min=1),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)]
-Threads = Annotated[
-    Optional[int],
-    typer.Option("--threads", help="CPU threads; left out: the runtime's choice.", min=1),
-]
-DeviceName = Annotated[
-    Optional[str],
-    typer.Option("--device", help="cpu, gpu, npu, dla0, sm8650; left out: the target's usual."),
-]
-AllowFallback = Annotated[
-    bool,
-    typer.Option("--allow-fallback", help="The CPU may run what the device cannot."),
-]
+Arch = Annotated[Optional[ArchName], option_of(ModelSettings, "arch")]
+ImageSize = Annotated[Optional[int], option_of(Recipe, "image_size")]
+Limit = Annotated[Optional[int], option_of(Recipe, "limit")]
+Seed = Annotated[int, option_of(Recipe, "seed")]
+SkipBroken = Annotated[bool, option_of(Recipe, "skip_broken")]
+Threads = Annotated[Optional[int], option_of(RunOptions, "threads")]
+DeviceName = Annotated[Optional[str], option_of(PruneOptions, "device")]
+Strict = Annotated[bool, option_of(Budgets, "strict")]
 Json = Annotated[
     Optional[str],
-    typer.Option("--json", help="Write the result as JSON; - is stdout, alone.", metavar="FILE"),
+    typer.Option(
+        "--json",
+        help="Write the result as JSON; - is stdout, which then has nothing else.",
+        metavar="FILE",
+    ),
 ]
 On = Annotated[
     Optional[str],
     typer.Option(
         "--on",
-        help="Do it on another machine, by your own ssh.",
+        help="Do it on another machine, over your own ssh.",
         metavar="ssh://[USER@]HOST[:PORT]",
     ),
 ]
-Strict = Annotated[
-    bool,
-    typer.Option("--strict", help="A budget that its interval leaves undecided counts as missed."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
-SkipBroken = Annotated[
-    bool, typer.Option("--skip-broken", help="Leave unreadable images out, and say how many.")
-]
-
-
-Source = Annotated[
-    str, typer.Argument(metavar="CKPT", help="Checkpoint file, or torchvision:ARCH:WEIGHTS.")
-]
-
-
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Checkpoint to write.", callback=expanded)
-]
-
-
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Images in a training step.", min=2)]
-
-
-Augment = Annotated[str, typer.Option("--augment", help="none, flip, shift, light or standard.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no tables.")]

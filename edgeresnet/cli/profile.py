@@ -9,45 +9,59 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
-    AllowFallback,
     DeviceName,
     ImageSize,
     Json,
     Model,
     On,
     Quiet,
-    Threads,
 )
 from edgeresnet.cli.output import give, show
+from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import InputError
+from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
+OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback")
 
 
+@with_settings
 def profile(
     context: typer.Context,
     model: Model,
+    options: Annotated[RunOptions, OPTIONS],
     device: DeviceName = None,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Also the time of each layer, from the runtime.")
+        bool,
+        typer.Option("--layers", help="Show also the time of each layer, as the runtime tells it."),
     ] = False,
     batch: Annotated[
-        Optional[str], typer.Option("--batch", help="Sizes, as 1,8; default: the model's own.")
+        Optional[str],
+        typer.Option("--batch", help="Batch sizes to measure, as 1,8; left out: the model's own."),
     ] = None,
-    threads: Threads = None,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="tensorrt: one launch for all.")
-    ] = True,
-    spin_wait: Annotated[
-        bool, typer.Option("--spin-wait", help="tensorrt: poll the GPU; keeps a core busy.")
-    ] = False,
     image_size: ImageSize = None,
-    allow_fallback: AllowFallback = False,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Latency, throughput, memory and energy of a model on a device."""
+    sizes = _sizes(batch)
+    result: Mapping[str, Any]
+    if on:
+        result = result_from(on, context, [model], quiet=quiet)
+    else:
+        from edgeresnet.api.profile import profile as profile_model
+
+        result = profile_model(
+            model, device=device, batches=sizes, image_size=image_size, layers=layers,
+            options=options,
+        )  # fmt: skip
+    give(result, json)
+    show(*_tables(result), quiet=quiet, json=json)
+
+
+def _tables(result: Mapping[str, Any]) -> list[object]:
+    """What a terminal shows of a profile."""
     from edgeresnet.device.targets.protocol import LayerProfile
     from edgeresnet.report.tables import (
         cold_lines,
@@ -58,32 +72,16 @@ def profile(
         share_lines,
     )
 
-    sizes = _sizes(batch)
-    result: Mapping[str, Any]
-    if on:
-        result = result_from(on, context, [model], quiet=quiet)
-    else:
-        from edgeresnet.api.profile import profile as profile_model
-        from edgeresnet.settings.measuring import RunOptions
-
-        result = profile_model(
-            model, device=device, batches=sizes, image_size=image_size, layers=layers,
-            options=RunOptions(
-                threads=threads, cuda_graph=cuda_graph, spin_wait=spin_wait,
-                allow_fallback=allow_fallback,
-            ),
-        )  # fmt: skip
-    give(result, json)
     measured = result["batches"]
     tables: list[object] = [profile_table(measured), *cold_lines(measured)]
     tables += phase_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
-    if layers:
+    if "layers" in result:
         tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
     tables += share_lines(measured[0].get("placement", ()))
     warnings = dict.fromkeys(text for row in measured for text in row.get("warnings", ()))
-    show(*tables, *(f"warning: {text}" for text in warnings), quiet=quiet, json=json)
+    return [*tables, *(f"warning: {text}" for text in warnings)]
 
 
 def _sizes(text: str | None) -> list[int] | None:

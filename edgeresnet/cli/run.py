@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli.options import Json, Quiet, Strict
+from edgeresnet.cli.options import DeviceName, Json, Quiet, Strict
 from edgeresnet.cli.output import (
     enforce,
     enforce_measured,
@@ -18,25 +18,33 @@ from edgeresnet.cli.output import (
 )
 from edgeresnet.run.folder import RUNS_DIR
 
-EXAMPLE = "edgeresnet run recipes/quickstart.yaml --set train.epochs=2 -o runs/short"
+EXAMPLE = "edgeresnet run quickstart --set train.epochs=2 -o runs/short"
 
 
 def run(
     recipe: Annotated[
         Path,
-        typer.Argument(metavar="RECIPE", help="YAML file; see recipes/.", callback=expanded),
+        typer.Argument(
+            metavar="RECIPE",
+            help="YAML file, or the name of a recipe that comes along: edgeresnet recipes.",
+            callback=expanded,
+        ),
     ],
     settings: Annotated[
-        Optional[list[str]], typer.Option("--set", help="key=value over the recipe's, repeatable.")
+        Optional[list[str]],
+        typer.Option("--set", help="Setting over the recipe's, as train.epochs=2; repeatable."),
     ] = None,
     output: Annotated[
         Optional[Path],
-        typer.Option("--output", "-o", help="Run folder; default runs/NAME.", callback=expanded),
+        typer.Option(
+            "--output", "-o", help="Folder of the run; left out: runs/NAME.", callback=expanded
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Keep finished stages, or run all again.")
+        bool,
+        typer.Option("--resume/--fresh", help="Keep finished stages, or run all of them again."),
     ] = True,
-    device: Annotated[Optional[str], typer.Option("--device", help="To measure on.")] = None,
+    device: DeviceName = None,
     strict: Strict = False,
     json: Json = None,
     quiet: Quiet = False,

@@ -19,6 +19,14 @@ def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
     return table
 
 
+def recipes_table(lines: Mapping[str, str]) -> Table:
+    """One row a recipe: its name and what it does."""
+    table = _table("Recipes", [("name", False), ("what it does", False)])
+    for name, text in lines.items():
+        table.add_row(name, text)
+    return table
+
+
 def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a batch size."""
     first = rows[0]

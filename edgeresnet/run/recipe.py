@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from edgeresnet.errors import InputError
+from edgeresnet.run.shipped import recipe_file
 from edgeresnet.settings.base import made_of, settings
 from edgeresnet.settings.export import ExportSettings
 from edgeresnet.settings.faults import Fault, SettingsError
@@ -79,7 +80,7 @@ class Recipe:
 
 
 def load_recipe(
-    path: Path,
+    source: str | Path,
     overrides: Sequence[str] = (),
     *,
     check: Callable[[Recipe], Sequence[str]] = lambda recipe: (),
@@ -87,7 +88,7 @@ def load_recipe(
     """Read a recipe.
 
     Args:
-        path: YAML file.
+        source: YAML file, or the name of a shipped recipe.
         overrides: ``key.path=value`` each, the value in YAML; they go over the file's.
         check: asked for further faults where there are some, so that whoever mends these does not
             meet the next ones only then.
@@ -95,6 +96,7 @@ def load_recipe(
     Raises:
         InputError: names every wrong key and value at once.
     """
+    path = recipe_file(source)
     values = _read(path)
     faults: list[str] = []
     for override in overrides:
@@ -186,8 +188,6 @@ def _parse(text: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
-    if not path.is_file():
-        raise InputError(f"recipe {path} does not exist", "check the path, e.g. recipes/*.yaml.")
     try:
         values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -21,7 +21,7 @@ from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, target_name
 from edgeresnet.run.folder import RUNS_DIR
-from edgeresnet.run.preflight import check_run
+from edgeresnet.run.preflight import check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import (
     RECORDS,
@@ -53,7 +53,7 @@ def run_recipe(
     """Run every stage of a recipe that does not stand yet.
 
     Args:
-        recipe: what to do; or its file.
+        recipe: what to do; or its file, or a shipped recipe's name.
         run_dir: the run's folder, made if need be; None: ``runs`` and the recipe's name.
         fresh: run every stage again.
         progress: report long work on stderr.
@@ -68,7 +68,7 @@ def run_recipe(
         MissingError: what the run needs is not here; nothing was run.
     """
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(Path(recipe))
+        recipe = load_recipe(recipe, check=fault_lines)
     path = RUNS_DIR / recipe.name if run_dir is None else Path(run_dir)
     checked = check_run(recipe, path, RECORDS)
     for name, why in checked.elsewhere.items():

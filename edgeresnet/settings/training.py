@@ -27,7 +27,7 @@ class TrainOptions:
     batch_size: int = Field(
         default=128,
         ge=2,
-        description="Images in a training step; batches are made even, so none is a remnant.",
+        description="Images in a training step; batches are made even in size.",
     )
     lr: float = Field(
         default=0.1,

@@ -56,7 +56,7 @@ class Recipe:
         default=False, description="Leave unreadable images out, and say how many."
     )
     model: Annotated[ModelSettings, _unless_none(MODEL)] = Field(
-        default=MODEL, description="The network."
+        default=MODEL, description="The network, and the weights that it begins with."
     )
     train: TrainOptions | None = Field(
         default=None,

@@ -82,7 +82,7 @@ def told(error: ValidationError, kind: type[Any]) -> list[Fault]:
     """
     faults: dict[object, Fault] = {}
     for line in error.errors(include_url=False):
-        key = _key(line["loc"], kind)
+        key = _key(line, kind)
         cause, fix = _words(line, key, kind)
         # A value of several types fails once for each of them.
         faults.setdefault((key, line["type"] == FAULT), Fault(key, cause, fix))
@@ -96,12 +96,13 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return f" (is {close[0]} meant?)" if close else f" (known: {', '.join(names)})"
 
 
-def _key(location: tuple[str | int, ...], kind: type[Any]) -> tuple[str | int, ...]:
+def _key(line: ErrorDetails, kind: type[Any]) -> tuple[str | int, ...]:
     """The keys that the user wrote: no names of types that a union was tried as."""
     key: list[str | int] = []
     section: type[Any] | None = kind
-    if location and isinstance(location[0], int):
-        # An argument without its name.
+    location = line["loc"]
+    if location and isinstance(location[0], int) and line["type"] != "invalid_key":
+        # An argument that was given without its name.
         location = (fields(kind)[location[0]].name, *location[1:])
     for part in location:
         key.append(part)

@@ -39,8 +39,8 @@ atexit.register(lambda: print([m for m in {HEAVY} if m in sys.modules], file=sys
     found = edgeresnet("--help", before=before)
     assert found.returncode == 0, found.stderr
     assert found.stderr.strip() == "[]"
-    commands = "train prune quantize export build profile evaluate compare inspect devices run"
-    assert all(command in found.stdout for command in commands.split())
+    commands = "train prune quantize export build profile evaluate compare inspect devices"
+    assert all(command in found.stdout for command in [*commands.split(), "recipes", "run"])
     assert max(map(len, found.stdout.splitlines())) <= 80
 
 
@@ -132,7 +132,6 @@ def test_float_checkpoint_is_calibrated_first_when_exported_as_int8(
         (("quantize", "{files}/float.pt", "--data", "two", "-o", "x.pt"), 2, "10 classes"),
         (("train", "--arch", "resnet18", "--data", "one", "-o", "x.pt"), 2, "only one class"),
         (("train", "--arch", "resnet18", "--data", "empty", "-o", "x.pt"), 2, "empty/b"),
-        (("train", "--arch", "resnet19", "--data", "digits", "-o", "x.pt"), 2, "resnet19"),
         (("run", "recipe.yaml"), 2, "epohcs: unknown key (is epochs meant?)"),
         (("prune", "{files}/float.pt", "-o", "x.pt"), 2, "needs one budget"),
         (("prune", "{files}/float.pt", "--macs", 1.5, "-o", "new/x.pt"), 2, "nothing to prune"),
@@ -176,6 +175,26 @@ def test_error_is_one_message_when_the_user_can_mend_it(
     assert "fix: " in found.stderr
     assert "Traceback" not in found.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "wrong"),
+    [
+        ("train", "--arch", "resnet19"),
+        ("quantize", "--method", "qta"),
+        ("prune", "--pattern", "1:4"),
+    ],
+)
+def test_choice_is_refused_with_all_choices(
+    edgeresnet: CommandLine, command: str, option: str, wrong: str
+) -> None:
+    found = edgeresnet(command, option, wrong)
+    assert found.returncode == 2
+    told = " ".join(found.stderr.split())
+    right = {"--arch": "resnet18", "--method": "ptq", "--pattern": "2:4"}[option]
+    assert wrong in told
+    assert right in told
+    assert "Traceback" not in told
 
 
 def test_pruned_checkpoint_shows_its_widths_before_and_after(

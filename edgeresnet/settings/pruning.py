@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    ModelWrapValidatorHandler,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -102,9 +101,7 @@ class PruneOptions:
 
     @model_validator(mode="wrap")
     @classmethod
-    def _has_one_budget(
-        cls, values: Any, build: ModelWrapValidatorHandler[PruneOptions]
-    ) -> PruneOptions:
+    def _has_one_budget(cls, values: Any, build: Callable[[Any], PruneOptions]) -> PruneOptions:
         return with_conflicts(cls, values, build, _conflicts)
 
     def budget(self) -> dict[str, float | str]:

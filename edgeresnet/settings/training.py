@@ -156,6 +156,6 @@ class ModelSettings:
     )
     weights: str | None = Field(
         default=None,
-        description="Checkpoint to begin with, or torchvision:ARCH:WEIGHTS; quantized as it is "
-        "where nothing is to be trained.",
+        description="Checkpoint to begin with, or torchvision:ARCH:WEIGHTS; a recipe that trains "
+        "nothing quantizes it as it is.",
     )

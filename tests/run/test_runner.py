@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,10 +41,10 @@ def tiny(tmp_path: Path, *overrides: str) -> Recipe:
     return load_recipe(path, overrides, check=fault_lines)
 
 
-def ran(recipe: Recipe, run_dir: Path) -> list[str]:
+def ran(recipe: Recipe, run_dir: Path, *, progress: bool = False) -> list[str]:
     """The stages that this run did not find done."""
     lines: list[str] = []
-    run_recipe(recipe, run_dir, progress=False, on_step=lines.append)
+    run_recipe(recipe, run_dir, progress=progress, on_step=lines.append)
     return [line.split(":")[0] for line in lines if line.endswith(": running")]
 
 
@@ -89,11 +90,15 @@ def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) ->
         run_recipe(tiny(tmp_path), tmp_path / "run", progress=False)
 
 
-def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) -> None:
-    tiny(tmp_path)
+def test_run_goes_on_in_the_middle_of_a_stage_when_killed_and_told_the_same_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Epochs enough that the kill comes before the last one, and few enough to wait for them.
+    settings = ("quantize.train.epochs=20", "export.precisions=[int8]")
+    recipe = tiny(tmp_path, *settings)
     command = [
         sys.executable, "-c", "from edgeresnet.cli.app import main; main()", "run", "tiny.yaml",
-        "--set", "quantize.train.epochs=200", "-o", "run",
+        *(word for setting in settings for word in ("--set", setting)), "-o", "run",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
@@ -109,8 +114,11 @@ def test_run_goes_on_from_the_last_finished_stage_when_killed(tmp_path: Path) ->
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
-    stages = ran(tiny(tmp_path), tmp_path / "run")
+    stages = ran(recipe, tmp_path / "run", progress=True)
     assert stages[0] == "03-quantize"
+    behind = re.findall(r"resuming behind epoch (\d+)", capsys.readouterr().err)
+    assert len(behind) == 1
+    assert 1 <= int(behind[0]) < 20
 
 
 def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeresnet.device.bundle.manifest import FORMAT_VERSION, Manifest
-from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
 from edgeresnet.errors import InputError
 from edgeresnet.settings.export import BatchRange, BuildOptions
 from edgeresnet.settings.inputs import InputSpec
@@ -161,7 +161,7 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
     Args:
         path: the bundle's folder.
         check_engines: False where they are about to be built anew. One that has been removed
-            is never missed.
+            is never missed, nor is the example.
 
     Raises:
         InputError: not there, not a bundle, of a newer format, incomplete or altered.
@@ -171,6 +171,8 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
         file_path = path / name
         is_engine = name.startswith(f"{ENGINES}/")
         if is_engine and not (check_engines and file_path.is_file()):
+            continue
+        if name == EXAMPLE and not file_path.is_file():
             continue
         if not file_path.is_file():
             raise InputError(f"{file_path} is missing", "copy the whole bundle again.")

@@ -208,3 +208,4 @@ class Target(Protocol):
 
 
 ENGINES = "engines"
+EXAMPLE = "example.py"

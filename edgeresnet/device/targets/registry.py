@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+
 from edgeresnet.device.targets.onnx.target import OnnxTarget
 from edgeresnet.device.targets.openvino.target import OpenVinoTarget
 from edgeresnet.device.targets.protocol import (
+    EXAMPLE,
     Availability,
     Device,
     Kernel,
@@ -31,6 +35,7 @@ __all__ = [
     "Session",
     "Target",
     "check_device_name",
+    "example_of",
     "target_of",
 ]
 
@@ -47,6 +52,15 @@ def target_of(name: str) -> Target:
     if name not in TARGETS:
         raise InputError(f"target {name} is not known", f"give one of {', '.join(TARGETS)}.")
     return TARGETS[name]
+
+
+def example_of(name: str) -> Path | None:
+    """The script that goes into a target's bundles to show how they are used.
+
+    It lies beside the module that defines the target; None where there is none.
+    """
+    path = Path(inspect.getfile(type(target_of(name)))).with_name(EXAMPLE)
+    return path if path.is_file() else None
 
 
 def check_device_name(name: str, target: Target | None = None) -> None:

@@ -16,7 +16,7 @@ from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision
 from edgeresnet.device.targets.protocol import Kernel
-from edgeresnet.device.targets.registry import target_of
+from edgeresnet.device.targets.registry import example_of, target_of
 from edgeresnet.host.export.ahead import build_ahead
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.encodings.encode import ENCODINGS
@@ -101,6 +101,8 @@ def export_bundle(
         manifest = _manifest(
             checkpoint, target, precision, options, model_path.name, proof, model, spread
         )
+        if (example := example_of(target)) is not None:
+            files[example.name] = example
         return write_bundle(out_dir, manifest, files, wanted.golden, wanted.golden_logits)
 
 

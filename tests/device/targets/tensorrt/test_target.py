@@ -354,7 +354,7 @@ def test_export_writes_a_bundle_when_no_tensorrt_is_here(
     assert (manifest.target, manifest.precision, manifest.proof["logits_from"]) == (
         "tensorrt", "int8", "onnx",
     )  # fmt: skip
-    assert sorted(manifest.files) == ["golden.npz", "model.onnx"]
+    assert sorted(manifest.files) == ["example.py", "golden.npz", "model.onnx"]
     assert "integer_kernels" not in manifest.proof
     assert {layer["precision"] for layer in manifest.layers} == {"int8"}
 

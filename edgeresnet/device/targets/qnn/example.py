@@ -1,0 +1,188 @@
+"""Classifies images with the bundle that this script lies in. Paste from it what you need.
+
+    pip install onnxruntime-qnn numpy pillow
+    python example.py photo.jpg      # its class and probability
+    python example.py --check        # the golden images must give the golden logits here too
+
+Runs on the Hexagon NPU, and on x86-64 Linux on the emulator that comes with the package: right
+logits, and no latency that would mean anything.
+
+Change a copy: the bundle knows every one of its files by its hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import onnxruntime_qnn
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+BUNDLE = Path(__file__).resolve().parent
+MANIFEST: dict[str, Any] = json.loads((BUNDLE / "manifest.json").read_text(encoding="utf-8"))
+PROVIDER = "QNNExecutionProvider"
+DEVICES = {"npu": PROVIDER}
+
+Run = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+
+def open_model(device: str) -> Run:
+    """Load the model; what is returned takes one batch and gives its logits (n, classes).
+
+    It is compiled when it loads; an engine that `edgeresnet build` has made is an .onnx file too.
+    """
+    onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+    found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == DEVICES[device]]
+    # The emulator is listed as no NPU.
+    npus = [d for d in found if d.device.type == onnxruntime.OrtHardwareDeviceType.NPU]
+    options = onnxruntime.SessionOptions()
+    # What the NPU cannot run is an error, and never slipped to the CPU; that goes for the first and
+    # the last conversion between float and integer too, which stay with the CPU by default.
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.add_provider_for_devices(
+        (npus or found)[:1],
+        {
+            "backend_path": str(onnxruntime_qnn.get_qnn_htp_path()),
+            "offload_graph_io_quantization": "0",
+        },
+    )
+    session = onnxruntime.InferenceSession(str(BUNDLE / MANIFEST["model"]), options)
+    (images,) = session.get_inputs()
+
+    def run(batch: NDArray[Any]) -> NDArray[np.float32]:
+        if images.type == "tensor(float16)":
+            batch = batch.astype(np.float16)
+        logits: NDArray[np.float32] = session.run(None, {images.name: batch})[0]
+        return logits.astype(np.float32)
+
+    return run
+
+
+# From here on the examples of all targets are the same.
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any kind upright, in 8-bit RGB, with transparent pixels on black."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits: the high byte
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
+    if image.mode == "F":
+        image = Image.fromarray(np.clip(np.asarray(image), 0, 255).astype(np.uint8))
+    transparent = image.mode == "P" and "transparency" in image.info
+    if transparent or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return image.convert("RGB")
+
+
+def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """An image as the network saw its training images: (size, size, 3) uint8."""
+    size = MANIFEST["input_spec"]["image_size"]
+    image = to_rgb(image)
+    if size < 128:
+        # Small images have no border to lose.
+        if image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return np.array(image)
+    shorter = round(size * 256 / 224)
+    width, height = (shorter * side // min(image.size) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return np.array(image.crop((left, top, left + size, top + size)))
+
+
+def to_input(pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    """Pixels (n, size, size, 3) as the model takes them: normalized float32 (n, 3, size, size)."""
+    if MANIFEST["embed_preprocess"]:
+        return pixels  # The model normalizes by itself.
+    mean = np.array(MANIFEST["input_spec"]["mean"])
+    std = np.array(MANIFEST["input_spec"]["std"])
+    scale, offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    return np.ascontiguousarray((pixels * scale + offset).transpose(0, 3, 1, 2))
+
+
+def logits_of(run: Run, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """Logits (n, classes) of any number of inputs, in batches of the smallest size there is."""
+    size = MANIFEST["batch"]["smallest"]
+    # The last batch is filled up with its last input: a model may take batches of 4 only.
+    missing = -len(inputs) % size
+    filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)])
+    batches = [run(filled[start : start + size]) for start in range(0, len(filled), size)]
+    return np.concatenate(batches)[: len(inputs)]
+
+
+def classify(run: Run, path: Path) -> tuple[str, float]:
+    """The class of one image file, and its probability."""
+    with Image.open(path) as image:
+        pixels = to_pixels(image)
+    (logits,) = logits_of(run, to_input(pixels[None]))
+    exponentials = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    return MANIFEST["classes"][best], float(exponentials[best] / exponentials.sum())
+
+
+def damaged_files() -> list[str]:
+    """Files that are missing or not what was exported; engines may be removed or built anew."""
+    damaged = []
+    for name, sha256 in MANIFEST["files"].items():
+        path = BUNDLE / name
+        if name.startswith("engines/") or name == Path(__file__).name:
+            continue
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            damaged.append(name)
+    return damaged
+
+
+def check(run: Run) -> bool:
+    """Whether the golden images give the golden logits, within the bound of the manifest."""
+    with np.load(BUNDLE / "golden.npz") as golden:
+        images, wanted = golden["images"], golden["logits"]
+    logits, bound = logits_of(run, to_input(images)), MANIFEST["logit_bound"]
+    difference = np.abs(logits - wanted)
+    outside = ~(difference <= bound)  # NaN too
+    # Integer kernels round a few logits further away, and never most of one class's.
+    integer = MANIFEST["precision"].startswith(("int8", "w8a16"))
+    allowed = max(0.01, min(1 / len(images), 0.05)) if integer else 0.0
+    good = outside.mean() <= allowed and outside.mean(axis=0).max() <= 0.5
+    # What is decided by more than twice the bound must stay decided so.
+    ranked = np.sort(wanted, axis=1)[:, -2:]
+    changed = (logits.argmax(1) != wanted.argmax(1)) & (ranked[:, -1] - ranked[:, 0] > 2 * bound)
+    good = bool(good and not changed.any())
+    print(
+        f"{len(images)} golden images: logits up to {difference.max():.3g} from the golden ones, "
+        f"{bound:.3g} may be, {int(changed.sum())} changed class: {'good' if good else 'NOT good'}"
+    )
+    return good
+
+
+def main() -> int:
+    """Exit code 0; 1 if the bundle is damaged or does not answer as it must."""
+    parser = argparse.ArgumentParser(description="Classify images with this bundle.")
+    parser.add_argument("images", nargs="*", type=Path, help="image files")
+    parser.add_argument("--check", action="store_true", help="compare with the golden logits")
+    parser.add_argument("--device", choices=[*DEVICES], default=next(iter(DEVICES)))
+    arguments = parser.parse_args()
+    if damaged := damaged_files():
+        print(f"damaged: {', '.join(damaged)}; copy the bundle again", file=sys.stderr)
+        return 1
+    run = open_model(arguments.device)
+    for path in arguments.images:
+        name, probability = classify(run, path)
+        print(f"{path}: {name} ({probability:.3f})")
+    if arguments.images and not arguments.check:
+        return 0
+    return 0 if check(run) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,8 +15,10 @@ from PIL import Image
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.data.preprocess import normalize, to_pixels
 from edgeresnet.device.targets.padding import run_padded
+from edgeresnet.device.targets.protocol import Session
 
 POISONED = ("edgeresnet", "torch")
 LOGITS = """
@@ -73,31 +75,32 @@ def write_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
-def own_logits(bundle_dir: Path, paths: Sequence[Path]) -> np.ndarray:
+def own_logits(session: Session, manifest: Manifest, paths: Sequence[Path]) -> np.ndarray:
     """What edgeresnet itself makes of image files."""
-    with open_model(bundle_dir) as opened:
-        pixels = np.stack([to_pixels(Image.open(path), opened.input_spec) for path in paths])
-        embedded = load_bundle(bundle_dir).manifest.embed_preprocess
-        return run_padded(
-            opened.session, pixels if embedded else normalize(pixels, opened.input_spec)
-        )
+    spec = manifest.input_spec
+    pixels = np.stack([to_pixels(Image.open(path), spec) for path in paths])
+    return run_padded(session, pixels if manifest.embed_preprocess else normalize(pixels, spec))
 
 
 def assert_example_answers_as_edgeresnet(
-    bundle_dir: Path, folder: Path, wanted: np.ndarray | None = None, paths: Sequence[Path] = ()
+    bundle_dir: Path, folder: Path, session: Session | None = None, paths: Sequence[Path] = ()
 ) -> None:
     """Logits, classes, probabilities and golden logits of a bundle's own example.
 
     Args:
         bundle_dir: the bundle.
         folder: an empty one of the test.
-        wanted: logits of `write_images`'s files; None: edgeresnet's own are computed here.
+        session: what must give the same logits; None: the bundle, opened here.
         paths: see `python_in`.
     """
     (folder / "images").mkdir()
     images = write_images(folder / "images")
-    if wanted is None:
-        wanted = own_logits(bundle_dir, images)
+    manifest = load_bundle(bundle_dir).manifest
+    if session is None:
+        with open_model(bundle_dir) as opened:
+            wanted = own_logits(opened.session, manifest, images)
+    else:
+        wanted = own_logits(session, manifest, images)
     told = python_in(bundle_dir, folder, "-c", LOGITS, *images, paths=paths)
     assert told.returncode == 0, told.stderr
     np.testing.assert_allclose(
@@ -105,13 +108,12 @@ def assert_example_answers_as_edgeresnet(
     )
     shown = python_in(bundle_dir, folder, "example.py", *images, "--check", paths=paths)
     assert shown.returncode == 0, shown.stderr
-    classes = load_bundle(bundle_dir).manifest.classes
     shares = np.exp(wanted - wanted.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     lines = shown.stdout.splitlines()[-len(images) - 1 :]
     for path, share, line in zip(images, shares, lines, strict=False):
         name, probability = line.removeprefix(f"{path}: ").rstrip(")").split(" (")
-        assert name == classes[share.argmax()]
+        assert name == manifest.classes[share.argmax()]
         assert abs(float(probability) - share.max()) < 2e-3
     assert lines[-1].startswith("8 golden images: ")
     assert lines[-1].endswith(": good")

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from edgeresnet import __version__
 from edgeresnet.device.data.standard import standard_files
+from edgeresnet.device.targets.registry import TARGETS
 from tests.conftest import REPOSITORY
 
 # JetPack 6 has Python 3.10.
@@ -46,12 +48,25 @@ def bin_of(environment: Path) -> Path:
     return environment / ("Scripts" if os.name == "nt" else "bin")
 
 
+def assert_complete(wheel: Path) -> None:
+    """Types, the license and what goes into bundles are in a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(about).decode().split("\n\n", 1)[0].splitlines()
+    assert "edgeresnet/py.typed" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert {"License-Expression: Apache-2.0", "Classifier: Typing :: Typed"} <= set(metadata)
+    for target in TARGETS:
+        assert f"edgeresnet/device/targets/{target}/example.py" in names
+
+
 @pytest.mark.slow
 def test_wheel_measures_a_bundle_when_only_onnx_is_installed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "source"
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         source.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
@@ -59,6 +74,7 @@ def test_wheel_measures_a_bundle_when_only_onnx_is_installed(
     shutil.copytree(REPOSITORY / "recipes", source / "recipes")
     ran(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "-w", "dist", cwd=source)
     wheel = source / "dist" / f"edgeresnet-{__version__}-py3-none-any.whl"
+    assert_complete(wheel)
     environment = tmp_path / "device"
     ran(python_for_devices(capsys), "-m", "venv", environment, cwd=tmp_path)
     python = bin_of(environment) / "python"

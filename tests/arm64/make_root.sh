@@ -70,7 +70,7 @@ install_package() {
   rm -f "$root/.done-install"
   rm -rf "$root/usr/src/edgeresnet"
   mkdir -p "$root/usr/src/edgeresnet"
-  cp -r "$repository"/{pyproject.toml,README.md,edgeresnet,recipes} "$root/usr/src/edgeresnet/"
+  cp -r "$repository"/{pyproject.toml,README.md,LICENSE,edgeresnet,recipes} "$root/usr/src/edgeresnet/"
   in_root /opt/edgeresnet/bin/pip install -q '/usr/src/edgeresnet[onnx]' >&2
   in_root /opt/edgeresnet/bin/pip install -q --force-reinstall --no-deps /usr/src/edgeresnet >&2
   touch "$root/.done-install"

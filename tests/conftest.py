@@ -29,7 +29,7 @@ from edgeresnet.settings.quantization import QuantizeOptions
 
 CLASSES = tuple(str(i) for i in range(10))
 # Those whose bundles run on any machine; TensorRT's have tests of their own.
-CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.default_device == "cpu")
+CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.spec.default_device == "cpu")
 # On which the exports of tests are proven; all 256 are in test_logit_proof.py.
 PROOF_IMAGES = 32
 REPOSITORY = Path(__file__).parent.parent

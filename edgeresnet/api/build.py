@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.bundle.build import build_bundle, build_result
+from edgeresnet.settings.export import BuildOptions
 
 
 def build(
@@ -32,12 +33,11 @@ def build(
         MissingError: runtime or device are not here.
     """
     path = Path(bundle)
-    engine = build_bundle(
-        path,
-        device,
+    wanted = BuildOptions(
         workspace_mib=workspace_mib,
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
         gpu_fallback=gpu_fallback,
     )
+    engine = build_bundle(path, device, wanted)
     return build_result(path, device, engine)

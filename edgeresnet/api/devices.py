@@ -48,7 +48,7 @@ def _measure_widths(threads: int | None, on_step: OnStep) -> None:
     from edgeresnet.host.pruning.width_step import measure_step
 
     for name, target in TARGETS.items():
-        device = target.default_device
+        device = target.spec.default_device
         if device in [here.name for here in target.devices()]:
             step = measure_step(name, device, threads=threads, on_step=on_step)
             remember_step(name, device, step)

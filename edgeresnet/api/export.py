@@ -11,6 +11,7 @@ from edgeresnet.device.bundle.bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.device.targets.registry import target_of
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -68,8 +69,7 @@ def export(
         precision=precision,
         out_dir=Path(output),
         options=options,
-        data=context.data,
-        on_step=context.on_step,
+        context=context,
     )
 
 
@@ -82,8 +82,8 @@ def _calibrated(
     options = QuantizeOptions(
         method="ptq",
         calibration_images=images or usual.calibration_images,
-        # GPUs and NPUs have no 8-bit products that saturate: weights may have all their bits.
-        weight_bits=8 if target in ("tensorrt", "qnn") else usual.weight_bits,
+        # Where no 8-bit products saturate, weights may have all their bits.
+        weight_bits=usual.weight_bits if target_of(target).spec.saturates else 8,
     )
     quantized, _ = quantize_checkpoint(checkpoint, options, context=context)
     return quantized

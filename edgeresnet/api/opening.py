@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgeresnet.device.bundle.bundle import MANIFEST
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
-from edgeresnet.device.targets.model_files import MODEL_SUFFIXES
+from edgeresnet.device.targets.model_files import is_model_file
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -78,7 +78,7 @@ def _open(path: Path, device: str | None, options: RunOptions, image_size: int |
             f"{path} does not exist",
             "give a bundle, an .onnx, .xml or .engine file, or a checkpoint.",
         )
-    if path.suffix in MODEL_SUFFIXES:
+    if is_model_file(path):
         return open_bare(path, device, options)
     if is_checkpoint(path):
         try:

@@ -39,18 +39,14 @@ def profile(
         MissingError: runtime or device are not here, or only emulated.
         CheckError: the CPU runs a part that was meant for another device.
     """
-    options = options or RunOptions()
     rows, profiles = profile_model(
         Path(model),
         open_model,
         device=device,
         batches=batches,
-        threads=options.threads,
+        options=options,
         image_size=image_size,
         layers=layers,
-        cuda_graph=options.cuda_graph,
-        spin_wait=options.spin_wait,
-        allow_fallback=options.allow_fallback,
     )
     listed = {"layers": [vars(layer) for layer in profiles]} if layers else {}
     result: dict[str, Any] = {"schema": 1, **rows[0], "batches": rows, **listed}

@@ -11,8 +11,6 @@ import typer
 from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, SkipBroken
 from edgeresnet.cli.output import expanded, show, task_context
 from edgeresnet.cli.settings_options import option_of, target_option
-from edgeresnet.device.targets.precision import WIDE
-from edgeresnet.errors import InputError
 from edgeresnet.run.folder import newest_checkpoint
 from edgeresnet.settings.export import BatchRange, ExportOptions, ExportSettings
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -57,10 +55,12 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
-    precision = _precision(target, {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16})
+    from edgeresnet.device.targets.export_support import check_export, precision_of_options
+
+    flags = {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16}
+    precision = precision_of_options(target, [name for name, given in flags.items() if given])
     options = ExportOptions(batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess)
     from edgeresnet.api.export import export as export_model
-    from edgeresnet.device.targets.export_support import check_export
 
     check_export(target, precision, options.batch, embed_preprocess=embed_preprocess)
     source = checkpoint or str(newest_checkpoint(precision))
@@ -81,22 +81,3 @@ def _proven(proof: Mapping[str, Any]) -> str:
         f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g})"
         f"{'; in integer kernels: ' if kernels else ''}{kernels}"
     )
-
-
-def _precision(target: str, given: dict[str, bool]) -> str:
-    """The one that is given; ``int8+fp16`` of the pair, which only TensorRT has."""
-    names = [name for name, wanted in given.items() if wanted]
-    if names == ["int8", "fp16"] and target == "tensorrt":
-        return "int8+fp16"
-    if "a16" in names:
-        if names == ["int8", "a16"] and target == "qnn":
-            return WIDE
-        raise InputError(
-            "--a16 is for 8-bit weights on target qnn", "give --target qnn --int8 --a16."
-        )
-    if len(names) > 1:
-        raise InputError(
-            "more than one precision is given",
-            "give one of --int8, --fp16, --bf16; --int8 --fp16 is for --target tensorrt.",
-        )
-    return names[0] if names else ("fp16" if target == "qnn" else "fp32")

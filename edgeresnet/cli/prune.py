@@ -45,7 +45,7 @@ def prune(
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
     from edgeresnet.device.targets.registry import target_of
 
-    usual = target_of(options.target).default_device
+    usual = target_of(options.target).spec.default_device
     options = replace(options, device=options.device or usual)
     from edgeresnet.api.prune import prune as prune_model
     from edgeresnet.run.preflight import check_prune

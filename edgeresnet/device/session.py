@@ -14,7 +14,7 @@ from edgeresnet.device.bundle.golden import check_golden
 from edgeresnet.device.data.dataset import Dataset, check_classes
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.device.targets.classifier import PIXELS
-from edgeresnet.device.targets.model_files import MODEL_SUFFIXES, bare_precision
+from edgeresnet.device.targets.model_files import reader_of, target_of_file
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.placement import check_fallback, shares
 from edgeresnet.device.targets.precision import float_precision
@@ -131,7 +131,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     bundle = load_bundle(path)
     manifest = bundle.manifest
     target = target_of(manifest.target)
-    device = device or target.default_device
+    device = device or target.spec.default_device
     start = time.perf_counter()
     session = target.load(
         bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
@@ -185,9 +185,8 @@ def _check_batch(batch: int, session: Session, what: str) -> None:
 
 
 def open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
-    name = MODEL_SUFFIXES[path.suffix]
-    target = target_of(name)
-    device = device or target.default_device
+    target, files = reader_of(path)
+    device = device or target.spec.default_device
     start = time.perf_counter()
     session = target.load(path, device, options)
     load_ms = (time.perf_counter() - start) * 1e3
@@ -195,11 +194,11 @@ def open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
         if options.batch is not None:
             _check_batch(options.batch, session, str(path))
         shape, embedded = session.input_shape, session.input_dtype == PIXELS
-        precision = bare_precision(path)
+        precision = files.precision(path)
         first_ms = time_first_run(session, options.batch, pixels=embedded)
     return Opened(
-        path.name, name, device, precision, session, InputSpec(shape[1]), embedded, None, None,
-        load_ms, first_ms,
+        path.name, target.spec.name, device, precision, session, InputSpec(shape[1]), embedded,
+        None, None, load_ms, first_ms,
     )  # fmt: skip
 
 
@@ -237,5 +236,5 @@ def check_devices(paths: Sequence[Path], device: str | None) -> None:
     for path in paths:
         if (path / MANIFEST).is_file():
             check_device_name(device, target_of(read_manifest(path).target))
-        elif path.suffix in MODEL_SUFFIXES:
-            check_device_name(device, target_of(MODEL_SUFFIXES[path.suffix]))
+        elif (target := target_of_file(path)) is not None:
+            check_device_name(device, target)

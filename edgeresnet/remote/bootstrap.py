@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import MissingError
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.remote.transfer import Parcel, package_parcel, send
@@ -70,10 +71,11 @@ def _requirements(targets: Sequence[str]) -> tuple[list[str], list[str]]:
             "--on has to know what edgeresnet needs, but it is not installed here",
             "pip install -e . in its folder.",
         ) from error
-    extras = [t for t in targets if t in (package.get_all("Provides-Extra") or [])]
+    provided = package.get_all("Provides-Extra") or []
+    extras = [extra for name in targets if (extra := target_of(name).spec.extra) in provided]
     listed = metadata.requires("edgeresnet") or []
-    # TensorRT comes with JetPack, or with the driver's packages; pip on a Jetson has none.
-    return [r for r in listed if not r.startswith("tensorrt")], extras
+    of_system = tuple(name for t in TARGETS.values() for name in t.spec.system_packages)
+    return [r for r in listed if not r.startswith(of_system)], extras
 
 
 def _missing(

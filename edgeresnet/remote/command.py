@@ -14,14 +14,10 @@ from typing import Any
 
 from edgeresnet.device.bundle.bundle import load_bundle, record_engines
 from edgeresnet.device.machine.process_environment import SERVING
+from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.remote.bootstrap import FarSide, Say, prepare_far_side, send_parcel
 from edgeresnet.remote.ssh import Address, Connection
-from edgeresnet.remote.transfer import (
-    ENGINES,
-    data_parcel,
-    fetch,
-    model_parcel,
-)
+from edgeresnet.remote.transfer import data_parcel, fetch, model_parcel
 
 # How the command line begins an error; see `edgeresnet.cli.app.main`.
 ERROR_STARTS = ("error: ", "failed: ", "missing: ", "Traceback ")

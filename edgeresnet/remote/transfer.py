@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -13,24 +12,19 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import edgeresnet
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import SOURCES, open_dataset
 from edgeresnet.device.data.standard import standard_files
-from edgeresnet.device.targets.engine_record import RECORD
-from edgeresnet.device.targets.model_files import MODEL_SUFFIXES
-from edgeresnet.device.targets.tensorrt.engine import ENGINE
+from edgeresnet.device.targets.model_files import is_model_file, reader_of
+from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import from_home
 from edgeresnet.remote import probe
 from edgeresnet.remote.ssh import Connection
-
-ENGINES = "engines"
-# StringStringEntryProto: field 1 "location", then field 2 with its length, of one byte.
-LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -84,46 +78,25 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     """
     place, name = f"models/{_key(path)}", path.resolve().name
     if path.is_dir() or (path / MANIFEST).is_file():
-        target = load_bundle(path).manifest.target
         files = {
             f"{name}/{p.relative_to(path).as_posix()}": p for p in path.rglob("*") if p.is_file()
         }
-        return Parcel(place, files, kept=f"{name}/{ENGINES}"), name, target
+        return (
+            Parcel(place, files, kept=f"{name}/{ENGINES}"),
+            name,
+            load_bundle(path).manifest.target,
+        )
     if not path.is_file():
         raise InputError(f"{path} does not exist", "give a bundle, or an .onnx or .xml file.")
-    if path.suffix not in MODEL_SUFFIXES:
+    if not is_model_file(path):
         raise InputError(
             f"{path} cannot be measured on another machine",
             "a checkpoint needs torch: export it to a bundle first.",
         )
-    names = [path.name, *beside(path)]
+    target, own = reader_of(path)
+    names = [path.name, *own.beside(path)]
     files = {n: p for n in names if (p := path.parent / n).is_file()}
-    return Parcel(place, files), name, MODEL_SUFFIXES[path.suffix]
-
-
-def beside(path: Path) -> list[str]:
-    """Files without which a bare model does not load, by their paths from its folder."""
-    if path.suffix == ENGINE:
-        # Without its record an engine is refused.
-        return [f"{path.name}{RECORD}"]
-    if path.suffix == ".xml":
-        return [path.with_suffix(".bin").name]
-    return external_files(path.read_bytes())
-
-
-def external_files(onnx_content: bytes) -> list[str]:
-    """Where an ONNX file says that its weights are, by paths from its own folder.
-
-    Args:
-        onnx_content: the file; its `TensorProto.external_data` are pairs of key and value, of
-            which ``location`` is the path. A device has no package that reads them.
-    """
-    found = dict.fromkeys(
-        onnx_content[match.end() : match.end() + match[1][0]].decode(errors="replace")
-        for match in LOCATION.finditer(onnx_content)
-    )
-    paths = [PurePosixPath(name) for name in found]
-    return [str(path) for path in paths if not path.is_absolute() and ".." not in path.parts]
+    return Parcel(place, files), name, target.spec.name
 
 
 def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.device.targets.registry import target_of
+from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.settings.export import BatchRange
 
 if TYPE_CHECKING:
@@ -50,14 +50,15 @@ def _commands_of(
     to_build = own
     if len(own) == 1 and device is None:
         # Something to compare with, that runs on the device's processor.
-        floats = [p for n, p in bundles.items() if n in ("onnx-fp32", "openvino-fp32")]
+        on_cpu = [n for n, t in TARGETS.items() if t.spec.default_device == "cpu"]
+        floats = [p for n, p in bundles.items() if n in [f"{cpu}-fp32" for cpu in on_cpu]]
         own = [*floats[:1], *own]
     data = Path(recipe.data).expanduser()
     copied = [*map(str, own), *([str(data)] if data.is_dir() else [])]
     data_there = data.resolve().name if data.is_dir() else recipe.data
     on_device = [] if device is None else ["--device", device]
     commands = [["scp", "-r", *copied, f"{DEVICE}:"]]
-    if _is_built(name, device or target.default_device):
+    if target.spec.is_built_for(device or target.spec.default_device):
         commands += [["edgeresnet", "build", path.name, *on_device] for path in to_build]
     there = [path.name for path in own]
     options = ["--data", data_there, *on_device]
@@ -67,12 +68,6 @@ def _commands_of(
         commands.append(["edgeresnet", "profile", *there, *on_device])
         commands.append(["edgeresnet", "evaluate", *there, *options])
     return [shlex.join(command) for command in commands]
-
-
-def _is_built(target: str, device: str) -> bool:
-    """Whether a bundle is compiled before it is measured on the device."""
-    compiled = {"tensorrt": True, "openvino": device != "cpu", "qnn": device != "npu"}
-    return compiled.get(target, False)
 
 
 def _measuring(recipe: Recipe) -> list[str]:

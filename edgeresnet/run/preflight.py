@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
-from edgeresnet.device.targets.export_support import REASONS, WRITTEN, check_inputs, check_prover
+from edgeresnet.device.targets.export_support import check_inputs, check_prover, known_precisions
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
@@ -135,7 +135,7 @@ def fault_lines(recipe: Recipe) -> list[str]:
 
 def _check_precisions(precisions: Sequence[str]) -> None:
     """Each must be one that some target can be exported in."""
-    known = list(dict.fromkeys(p for written in WRITTEN.values() for p in written))
+    known = known_precisions()
     unknown = [precision for precision in precisions if precision not in known]
     if unknown:
         raise InputError(
@@ -149,12 +149,13 @@ def _check_target(recipe: Recipe, name: str, faults: Faults) -> None:
         with faults.of("export.targets"):
             target_of(name)
         return
+    spec = TARGETS[name].spec
+    wanted = [p for p in export.precisions if p in spec.precisions]
     with faults.of("export.precisions"):
-        wanted = [p for p in export.precisions if p in WRITTEN[name]]
         if not wanted:
             raise InputError(
-                f"target {name} has none of {', '.join(export.precisions)}: {REASONS[name]}",
-                f"add one of {', '.join(WRITTEN[name])}, or leave the target out.",
+                f"target {name} has none of {', '.join(export.precisions)}: {spec.why_no_other}",
+                f"add one of {', '.join(spec.precisions)}, or leave the target out.",
             )
     with faults.of("export.batch"):
         check_inputs(name, BatchRange.parse(export.batch), embed_preprocess=export.embed_preprocess)
@@ -175,7 +176,7 @@ def check_prune(options: PruneOptions) -> None:
         MissingError: the budget is one of latency, and the device is not here or only emulated.
     """
     target = target_of(options.target)
-    device = options.device or target.default_device
+    device = options.device or target.spec.default_device
     check_device_name(device)
     check_device_name(device, target)
     if options.latency is None and options.latency_ms is None:
@@ -183,7 +184,7 @@ def check_prune(options: PruneOptions) -> None:
     why = why_not_here(target, device, timed=True)
     if why is not None:
         raise MissingError(
-            f"a budget of latency is measured on {target.name}'s {device}: {why}",
+            f"a budget of latency is measured on {target.spec.name}'s {device}: {why}",
             "prune to --macs or --parameters here, or to latency where that device is.",
         )
 
@@ -261,7 +262,7 @@ def devices_elsewhere(recipe: Recipe) -> dict[str, str]:
     elsewhere: dict[str, str] = {}
     for name in recipe.export.targets:
         target = target_of(name)
-        why = why_not_here(target, recipe.compare.device or target.default_device, timed=timed)
+        why = why_not_here(target, recipe.compare.device or target.spec.default_device, timed=timed)
         if why is not None:
             elsewhere[name] = why
     return elsewhere

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from edgeresnet.device.targets.export_support import WRITTEN
+from edgeresnet.device.targets.export_support import known_precisions
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.run.recipe import Recipe
 
@@ -25,8 +25,7 @@ def recipe_schema() -> dict[str, Any]:
     # What the registry knows is a plain string to the settings.
     exported = sections["ExportSettings"]["properties"]
     exported["targets"]["items"]["enum"] = list(TARGETS)
-    precisions = dict.fromkeys(name for names in WRITTEN.values() for name in names)
-    exported["precisions"]["items"]["enum"] = list(precisions)
+    exported["precisions"]["items"]["enum"] = known_precisions()
     sections["PruneOptions"]["properties"]["target"]["enum"] = list(TARGETS)
     return {"$schema": DIALECT, **schema}
 

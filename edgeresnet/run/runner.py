@@ -13,7 +13,6 @@ from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.measure.budgets import with_budgets
 from edgeresnet.device.measure.compare import SCHEMA
-from edgeresnet.device.targets.export_support import WRITTEN
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.files import write_json
@@ -72,7 +71,7 @@ def run_recipe(
     path = RUNS_DIR / recipe.name if run_dir is None else Path(run_dir)
     checked = check_run(recipe, path, RECORDS)
     for name, why in checked.elsewhere.items():
-        device = recipe.compare.device or target_of(name).default_device
+        device = recipe.compare.device or target_of(name).spec.default_device
         on_step(
             f"{name}'s {device} is not here ({why}): its bundles are proven and not measured; the "
             "run ends with the commands for the device"
@@ -132,7 +131,7 @@ def _export(run: Run, variant: Variant) -> dict[str, Path]:
 def _precisions_of(run: Run, target: str) -> list[str]:
     """Those of the recipe that the target has; the others are spoken of, if any is left."""
     wanted = run.recipe.export.precisions
-    had: list[str] = [p for p in wanted if p in WRITTEN[target]]
+    had: list[str] = [p for p in wanted if p in target_of(target).spec.precisions]
     for precision in wanted:
         if precision not in had:
             run.on_step(f"target {target} has no {precision}: left out")

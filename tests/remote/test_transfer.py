@@ -9,9 +9,10 @@ import pytest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.targets.engine_record import sha256
+from edgeresnet.device.targets.onnx.external_data import external_files
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import MissingError
-from edgeresnet.remote.transfer import external_files, model_parcel
+from edgeresnet.remote.transfer import model_parcel
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino
 
 

@@ -274,7 +274,7 @@ def test_target_knows_its_devices_whether_they_are_here_or_not(
     target: str, known: list[str], unknown: list[str]
 ) -> None:
     one = TARGETS[target]
-    assert one.default_device in one.device_names
+    assert one.spec.default_device in one.spec.devices
     assert [name for name in known if not one.knows_device(name)] == []
     assert [name for name in unknown if one.knows_device(name)] == []
 

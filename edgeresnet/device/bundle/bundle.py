@@ -109,9 +109,17 @@ def build_options(
         pixels: (H, W, 3) uint8 inputs, normalized inside.
         sparse: the weights are 2:4 sparse.
     """
+    return BuildOptions(
+        batch=(batch.smallest, batch.best, batch.largest),
+        input_shape=input_shape(spec, pixels=pixels),
+        sparse=sparse,
+    )
+
+
+def input_shape(spec: InputSpec, *, pixels: bool) -> tuple[int, int, int]:
+    """One input's shape: (3, H, W), or (H, W, 3) where pixels are normalized inside."""
     size = spec.image_size
-    shape = (size, size, 3) if pixels else (3, size, size)
-    return BuildOptions((batch.smallest, batch.best, batch.largest), shape, sparse=sparse)
+    return (size, size, 3) if pixels else (3, size, size)
 
 
 def record_engines(bundle: Bundle) -> Bundle:

@@ -175,7 +175,7 @@ class _Worker(Here):
             pixels = model.embed_preprocess
         else:
             target = target_of(str(source.target))
-            self._device = source.device or target.default_device
+            self._device = source.device or target.spec.default_device
             opening = target.load(source.path, self._device, source.options)
             self._session = stack.enter_context(opening)
             self.opened = {"load_ms": None, "first_ms": None}

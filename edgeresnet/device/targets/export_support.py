@@ -5,38 +5,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeresnet.device.targets.precision import float_precision
-from edgeresnet.device.targets.registry import target_of
+from edgeresnet.device.targets.precision import WIDE, float_precision
+from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from edgeresnet.settings.export import BatchRange
 
-WRITTEN = {
-    "onnx": ("fp32", "int8"),
-    "openvino": ("fp32", "fp16", "bf16", "int8"),
-    "tensorrt": ("fp32", "fp16", "int8", "int8+fp16"),
-    "qnn": ("fp16", "int8", "w8a16"),
-}
-REASONS = {
-    "onnx": "ONNX Runtime's CPU kernels would convert every tensor back to fp32 and be slower",
-    "openvino": "it chooses the type of the tensors around INT8 by itself",
-    "tensorrt": "its graphs are written with FP16 or FP32 tensors",
-    "qnn": "Hexagon computes in integers or in FP16",
-}
+# Options of the command line that together name one precision, which some targets have.
+PAIRS: dict[tuple[str, ...], str] = {("int8", "fp16"): "int8+fp16", ("int8", "a16"): WIDE}
+
+
+def precision_of_options(target: str, given: Sequence[str]) -> str:
+    """The precision that options name together; the target's usual one where none is given.
+
+    Args:
+        target: its name.
+        given: of ``int8``, ``fp16``, ``bf16`` and ``a16``, in this order.
+
+    Raises:
+        InputError: the target is not known, or they name no precision of it.
+    """
+    spec = target_of(target).spec
+    pair = PAIRS.get(tuple(given))
+    if pair in spec.precisions:
+        return str(pair)
+    if "a16" in given:
+        having = _having(WIDE)
+        raise InputError(
+            f"--a16 is for 8-bit weights on target {having}",
+            f"give --target {having} --int8 --a16.",
+        )
+    if len(given) > 1:
+        having = _having(PAIRS["int8", "fp16"])
+        raise InputError(
+            "more than one precision is given",
+            f"give one of --int8, --fp16, --bf16; --int8 --fp16 is for --target {having}.",
+        )
+    return given[0] if given else spec.default_precision
+
+
+def _having(precision: str) -> str:
+    return " or ".join(n for n, target in TARGETS.items() if precision in target.spec.precisions)
+
+
+def known_precisions() -> list[str]:
+    """Every precision that a target has."""
+    return list(dict.fromkeys(p for t in TARGETS.values() for p in t.spec.precisions))
 
 
 def prover_of(target: str) -> str:
-    """The runtime that proves a target's graph on the host.
+    """The target whose runtime proves a target's graph on the host.
 
     TensorRT needs a GPU, and QNN its emulator: where they do not run, their graphs are proven
     operator by operator, in what every host can run.
     """
-    if target == "tensorrt" or (target == "qnn" and not target_of(target).devices()):
-        return "onnx"
-    return target
+    *preferred, last = target_of(target).spec.provers
+    return next((name for name in preferred if target_of(name).devices()), last)
 
 
 def check_written(target: str, precision: str) -> None:
@@ -45,11 +73,11 @@ def check_written(target: str, precision: str) -> None:
     Raises:
         InputError: the target is not known or has no such precision.
     """
-    target_of(target)
-    if precision not in WRITTEN[target]:
+    spec = target_of(target).spec
+    if precision not in spec.precisions:
         raise InputError(
-            f"target {target} has no {precision}: {REASONS[target]}",
-            f"give one of {', '.join(WRITTEN[target])}.",
+            f"target {target} has no {precision}: {spec.why_no_other}",
+            f"give one of {', '.join(spec.precisions)}.",
         )
 
 
@@ -57,13 +85,16 @@ def check_inputs(target: str, batch: BatchRange, *, embed_preprocess: bool) -> N
     """Refuse inputs that the target does not take.
 
     Raises:
-        InputError: Qualcomm's NPU takes one batch size, and no pixels.
+        InputError: it takes one batch size, or no pixels.
     """
-    if target == "qnn" and batch.dynamic:
-        raise InputError("target qnn takes one batch size", "give --batch 1, or another number.")
-    if target == "qnn" and embed_preprocess:
+    spec = target_of(target).spec
+    if batch.dynamic and not spec.dynamic_batch:
         raise InputError(
-            "target qnn has no operators for the normalization of pixels",
+            f"target {target} takes one batch size", "give --batch 1, or another number."
+        )
+    if embed_preprocess and not spec.pixel_input:
+        raise InputError(
+            f"target {target} has no operators for the normalization of pixels",
             "leave --embed-preprocess out; the input is float32 NCHW.",
         )
 
@@ -79,10 +110,10 @@ def check_prover(target: str, precision: str) -> None:
     here = prover.available()
     if not here.usable:
         raise MissingError(
-            f"a {target} export is proven in {prover.name}, which is not here: {here.reason}",
+            f"a {target} export is proven in {prover.spec.name}, which is not here: {here.reason}",
             here.fix or "",
         )
-    if target != "openvino" or float_precision(precision) == "fp32":
+    if not target_of(target).spec.floats_by_device or float_precision(precision) == "fp32":
         return
     if not any(precision.upper() in d.capabilities for d in prover.devices()):
         raise InputError(

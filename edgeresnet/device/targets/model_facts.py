@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.targets.classifier import TensorInfo
@@ -20,6 +21,7 @@ class ModelFacts:
         operators: the kind of each operation.
         layers: see `layer_facts`; of the operations that multiply by weights.
         opset: version of the operators; None for what has none.
+        weights_path: a file beside it that holds the weights, and counts as its size.
     """
 
     inputs: list[TensorInfo] | None
@@ -27,6 +29,7 @@ class ModelFacts:
     operators: list[str]
     layers: list[dict[str, Any]]
     opset: str | None
+    weights_path: Path | None = None
 
 
 def layer_facts(
@@ -58,3 +61,13 @@ def layer_facts(
         "parameters": prod(weights) + bias,
         "precision": precision,
     }
+
+
+# What a quantized graph is recognised by, in a file that may be read without its runtime.
+INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
+
+
+def marked_precision(path: Path) -> str:
+    """What a graph on disk computes in, as far as its bytes say: ``int8`` or ``fp32``."""
+    content = path.read_bytes()
+    return "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"

@@ -8,18 +8,36 @@ from typing import Any
 
 from edgeresnet.device.targets.classifier import TensorInfo
 from edgeresnet.device.targets.model_facts import ModelFacts
-from edgeresnet.device.targets.onnx.facts import read_onnx
-from edgeresnet.device.targets.openvino.facts import read_openvino
-from edgeresnet.device.targets.tensorrt.engine import ENGINE, read_engine, read_record
+from edgeresnet.device.targets.protocol import Target
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.device.targets.spec import BareFiles
 from edgeresnet.errors import InputError
 
 # What only whoever made the model knows.
 UNKNOWN = ("arch", "stem", "classes", "widths", "pruning", "data")
 
 
+def target_of_file(path: Path) -> Target | None:
+    """The target whose bare model files have this suffix; None if there is none."""
+    return next(
+        (t for t in TARGETS.values() if (own := t.spec.bare_files) and path.suffix in own.suffixes),
+        None,
+    )
+
+
+def reader_of(path: Path) -> tuple[Target, BareFiles]:
+    """The target of a bare model file, and how it reads it; InputError if it is no target's."""
+    target = target_of_file(path)
+    if target is None or target.spec.bare_files is None:
+        kinds = [own for t in TARGETS.values() if (own := t.spec.bare_files)]
+        suffixes = [suffix for own in kinds for suffix in own.suffixes]
+        raise InputError(f"{path} is no model file", f"give one of {', '.join(suffixes)}.")
+    return target, target.spec.bare_files
+
+
 def is_model_file(path: Path) -> bool:
     """Whether this is a bare model, by its suffix."""
-    return path.suffix in MODEL_SUFFIXES and not path.is_dir()
+    return target_of_file(path) is not None and not path.is_dir()
 
 
 def describe_model(path: Path) -> dict[str, Any]:
@@ -31,17 +49,18 @@ def describe_model(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist", "check the path.")
-    facts = READERS[path.suffix](path)
+    target, files = reader_of(path)
+    facts = files.describe(path)
     layers = facts.layers
     return {
         **dict.fromkeys(UNKNOWN),
         "image_size": _image_size(facts.inputs),
         "parameters": _sum(layers, "parameters"),
         "macs": _sum(layers, "macs"),
-        "target": MODEL_SUFFIXES[path.suffix],
-        "precision": bare_precision(path),
+        "target": target.spec.name,
+        "precision": files.precision(path),
         "opset": facts.opset,
-        "size_bytes": _size_bytes(path),
+        "size_bytes": _size_bytes(path, facts),
         "inputs": _listed(facts.inputs),
         "outputs": _listed(facts.outputs),
         "operators": dict(Counter(facts.operators).most_common()),
@@ -66,40 +85,7 @@ def _image_size(inputs: list[TensorInfo] | None) -> int | None:
     return sides[0] if len(sides) == 2 and sides[0] == sides[1] else None
 
 
-def _size_bytes(path: Path) -> int:
-    weights = path.with_suffix(".bin")
-    beside = weights.stat().st_size if path.suffix == ".xml" and weights.is_file() else 0
+def _size_bytes(path: Path, facts: ModelFacts) -> int:
+    weights = facts.weights_path
+    beside = weights.stat().st_size if weights is not None and weights.is_file() else 0
     return path.stat().st_size + beside
-
-
-def _read_engine(path: Path) -> ModelFacts:
-    """From the engine's record: TensorRT itself opens engines only where they run."""
-    record = read_record(path)
-    read_engine(path, record)
-    layers = [
-        {
-            "name": layer["name"], "op": layer["op"], "out_channels": None, "macs": None,
-            "parameters": None, "precision": next(iter(layer["inputs"]), None),
-        }
-        for layer in record.layers
-        if layer["weights"] is not None
-    ]  # fmt: skip
-    return ModelFacts(None, None, [layer["op"] for layer in record.layers], layers, None)
-
-
-READERS = {".onnx": read_onnx, ".xml": read_openvino, ENGINE: _read_engine}
-
-
-MODEL_SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ENGINE: "tensorrt"}
-
-
-# What a quantized graph is recognised by, in a file that may be read without its runtime.
-INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
-
-
-def bare_precision(path: Path) -> str:
-    """What a model file computes in, as far as its bytes or the engine's record say."""
-    if path.suffix == ENGINE:
-        return read_record(path).precision
-    content = path.read_bytes()
-    return "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
+from edgeresnet.device.targets.spec import TargetSpec
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -151,32 +152,24 @@ class Session(Protocol):
 
 
 @runtime_checkable
-class StageTimes(Protocol):
-    """A session that knows the parts of a run on a device of its own."""
+class PhaseTimes(Protocol):
+    """A session that knows the phases of a run on a device of its own."""
 
-    def stage_times_ms(self) -> dict[str, float]:
+    def phase_times_ms(self) -> dict[str, float]:
         """Median milliseconds so far: ``h2d_ms``, ``compute_ms``, ``d2h_ms``, ``enqueue_ms``."""
         ...
 
 
 class Target(Protocol):
-    """One runtime."""
+    """One runtime: its facts, and what it does."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def default_device(self) -> str:
-        """The device that is meant where none is named."""
-        ...
-
-    @property
-    def device_names(self) -> tuple[str, ...]:
-        """Every device that it can run on, on this machine or another; for messages."""
+    def spec(self) -> TargetSpec:
+        """All that is read of it elsewhere."""
         ...
 
     def knows_device(self, name: str) -> bool:
-        """Whether there is such a device on any machine."""
+        """Whether there is such a device on any machine; more than `TargetSpec.devices` names."""
         ...
 
     def available(self) -> Availability:
@@ -204,6 +197,51 @@ class Target(Protocol):
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
     ) -> Path | None:
         """Keep what the runtime compiles for the device; None if it compiles when it loads."""
+        ...
+
+
+@runtime_checkable
+class EngineKernels(Protocol):
+    """A target that `TargetSpec.builds_ahead`, and tells what its engine executes."""
+
+    def engine_kernels(self, model_path: Path, layers: Mapping[str, str]) -> list[Kernel] | None:
+        """The kernels of the engine that was built beside a model; None if there is none.
+
+        Args:
+            model_path: as exported, with the folder ``engines`` beside it.
+            layers: name and ONNX operator of each layer that must run in integers.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresOutside(Protocol):
+    """A target with a program that measures where no session can be opened."""
+
+    def measures_outside(self) -> bool:
+        """Whether that is so here: the program is, and what a session needs is not."""
+        ...
+
+    def measure_outside(
+        self,
+        model_path: Path,
+        device: str,
+        options: RunOptions,
+        input_shape: tuple[int, int, int],
+    ) -> dict[str, Any]:
+        """Figures of a bundle's model, as ``profile`` has them; None for what is not told.
+
+        Args:
+            model_path: of the bundle.
+            device: where to run.
+            options: how it runs; without a batch the smallest that the model takes.
+            input_shape: of one input.
+
+        Raises:
+            InputError: the model does not take the batch, or does not run on the device.
+            MissingError: its engine is not here, or the times of layers are asked for.
+            CheckError: the program fails.
+        """
         ...
 
 

@@ -1,4 +1,7 @@
-"""The targets a bundle can be made for: one module each, and one line in ``TARGETS``."""
+"""The targets a bundle can be made for: a folder each, and one line in ``TARGETS``.
+
+This is the only way into a target's room: what others want to know of it, its `TargetSpec` says.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,10 @@ from pathlib import Path
 
 from edgeresnet.device.targets.onnx.target import OnnxTarget
 from edgeresnet.device.targets.openvino.target import OpenVinoTarget
-from edgeresnet.device.targets.protocol import (
-    EXAMPLE,
-    Availability,
-    Device,
-    Kernel,
-    LayerProfile,
-    Missing,
-    Session,
-    Target,
-)
+from edgeresnet.device.targets.protocol import EXAMPLE, Target
 from edgeresnet.device.targets.qnn.target import QnnTarget
 from edgeresnet.device.targets.tensorrt.target import TensorRtTarget
 from edgeresnet.errors import InputError
-from edgeresnet.settings.export import BuildOptions
-from edgeresnet.settings.measuring import RunOptions
-
-__all__ = [
-    "TARGETS",
-    "Availability",
-    "BuildOptions",
-    "Device",
-    "Kernel",
-    "LayerProfile",
-    "Missing",
-    "RunOptions",
-    "Session",
-    "Target",
-    "check_device_name",
-    "example_of",
-    "target_of",
-]
 
 TARGETS: dict[str, Target] = {
     "onnx": OnnxTarget(),
@@ -74,8 +50,16 @@ def check_device_name(name: str, target: Target | None = None) -> None:
     asked = [*TARGETS.values()] if target is None else [target]
     if any(one.knows_device(name) for one in asked):
         return
-    known = dict.fromkeys(device for one in asked for device in one.device_names)
+    known = dict.fromkeys(device for one in asked for device in one.spec.devices)
     raise InputError(
-        f"target {target.name} has no device {name}" if target else f"device {name} is not known",
+        f"target {target.spec.name} has no device {name}"
+        if target
+        else f"device {name} is not known",
         f"give one of {', '.join(known)}.",
     )
+
+
+def has_own_meter(target_name: str, device: str) -> bool:
+    """Whether a device has a power meter of its own, as NVIDIA's GPUs; False for no target's."""
+    target = TARGETS.get(target_name)
+    return target is not None and target.spec.nvidia_gpu and device.startswith("gpu")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision
-from edgeresnet.device.targets.protocol import Kernel
+from edgeresnet.device.targets.protocol import EngineKernels, Kernel, Target
 from edgeresnet.device.targets.registry import example_of, target_of
-from edgeresnet.host.export.ahead import build_ahead
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.encodings.encode import ENCODINGS
 from edgeresnet.host.export.encodings.preprocess import embed_preprocess
@@ -25,12 +25,14 @@ from edgeresnet.host.export.lint import check_canonical, check_pattern
 from edgeresnet.host.export.logit_bound import reference_logits
 from edgeresnet.host.export.logit_proof import LogitProof
 from edgeresnet.host.export.precisions import check_precision
-from edgeresnet.host.export.proof import expected_layers, prove_integer, tensorrt_kernels
+from edgeresnet.host.export.proof import expected_layers, prove_integer
 from edgeresnet.host.export.proof_images import NOISE, golden_images, proof_images
+from edgeresnet.host.export.writers import WRITERS
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, is_sparse
 from edgeresnet.host.models.torch_threads import within_quota
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -47,21 +49,18 @@ def export_bundle(
     precision: str,
     out_dir: Path,
     options: ExportOptions | None = None,
-    data: str | None = None,
-    on_step: Callable[[str], object] = lambda text: None,
+    context: TaskContext = TaskContext(),
 ) -> Bundle:
     """Export, prove and write one bundle.
 
     Args:
-        checkpoint: float for float precisions; fake-quantized for ``int8``.
-        target: ``onnx``, ``openvino``, ``tensorrt`` or ``qnn``.
-        precision: ``fp32``, ``int8``, where the runtime has them ``fp16`` and ``bf16``; for
-            ``tensorrt`` also ``int8+fp16``, for ``qnn`` ``w8a16``.
+        checkpoint: float for float precisions; fake-quantized for quantized ones.
+        target: its name.
+        precision: one of the target's, see `TargetSpec.precisions`.
         out_dir: the bundle's folder; replaced only when all has succeeded.
         options: batch sizes, embedded preprocessing, golden images.
-        data: DATA SPEC of the proof's images (training split) and of the golden ones (validation
-            split); None: the one it was calibrated or trained on, else noise.
-        on_step: told what is being done.
+        context: its data give the proof's images (training split) and the golden ones (validation
+            split); None: what the checkpoint was calibrated or trained on, else noise.
 
     Raises:
         InputError: the precision does not fit checkpoint or target.
@@ -72,38 +71,56 @@ def export_bundle(
     check_replaceable(out_dir)
     check_precision(checkpoint, target, precision)
     check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
-    on_step(f"exporting {checkpoint.arch} {precision} for {target}")
-    model = _folded(checkpoint)
+    context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
+    job = Job(checkpoint, folded(checkpoint), target_of(target), precision, options, context)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
         graph, files = write_model(
-            model, checkpoint.input_spec, target, precision, Path(folder), options
+            job.model, checkpoint.input_spec, target, precision, Path(folder), options
         )
-        model_path = next(iter(files.values()))
-        if target == "tensorrt":
-            build = build_options(
-                checkpoint.input_spec,
-                options.batch,
-                pixels=options.embed_preprocess,
-                sparse=is_sparse(checkpoint),
-            )
-            files |= build_ahead(model_path, build, on_step)
-        on_step("proving logits and kernels")
-        wanted = _logit_proof(model, checkpoint, precision, options, data)
-        if wanted.images.origin == NOISE:
-            missing = (
-                f"data {checkpoint.data} is not here" if checkpoint.data else "no data is given"
-            )
-            on_step(f"{missing}: proving on noise")
-        proof = _prove(graph, model_path, target, precision, wanted)
-        if is_sparse(checkpoint):
-            proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
-        spread = float(np.ptp(wanted.golden_logits)) or 1.0
-        manifest = _manifest(
-            checkpoint, target, precision, options, model_path.name, proof, model, spread
+        return _proven_bundle(job, graph, files, out_dir)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is exported, and how.
+
+    Attributes:
+        model: the checkpoint's network, folded, in eval mode.
+    """
+
+    checkpoint: Checkpoint
+    model: QuantResNet
+    target: Target
+    precision: str
+    options: ExportOptions
+    context: TaskContext
+
+
+def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: Path) -> Bundle:
+    """Build ahead where the target does, prove the written model, and write the bundle."""
+    model_path = next(iter(files.values()))
+    if job.target.spec.builds_ahead:
+        build = build_options(
+            job.checkpoint.input_spec,
+            job.options.batch,
+            pixels=job.options.embed_preprocess,
+            sparse=is_sparse(job.checkpoint),
         )
-        if (example := example_of(target)) is not None:
-            files[example.name] = example
-        return write_bundle(out_dir, manifest, files, wanted.golden, wanted.golden_logits)
+        files |= build_ahead(job.target, model_path, build, job.context.on_step)
+    job.context.on_step("proving logits and kernels")
+    wanted = _logit_proof(job)
+    if wanted.images.origin == NOISE:
+        remembered = job.checkpoint.data
+        missing = f"data {remembered} is not here" if remembered else "no data is given"
+        job.context.on_step(f"{missing}: proving on noise")
+    proof = _prove(graph, model_path, job.target, job.precision, wanted)
+    if is_sparse(job.checkpoint):
+        proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
+    spread = float(np.ptp(wanted.golden_logits)) or 1.0
+    manifest = _manifest(job, model_path.name, proof, spread)
+    if (example := example_of(job.target.spec.name)) is not None:
+        files[example.name] = example
+    return write_bundle(out_dir, manifest, files, wanted.golden, wanted.golden_logits)
 
 
 def write_model(
@@ -113,8 +130,18 @@ def write_model(
     precision: str,
     folder: Path,
     options: ExportOptions,
+    device: str | None = None,
 ) -> tuple[ir.Model, dict[str, Path]]:
     """Write a folded network as the target's model, unproven.
+
+    Args:
+        model: folded, calibrated for a quantized precision.
+        spec: image size, and what pixels are normalized with.
+        target: its name.
+        precision: one of the target's.
+        folder: to write into.
+        options: batch sizes, embedded preprocessing.
+        device: that it is for; None: the target's usual one.
 
     Returns:
         The encoded graph, and each file by its name in a bundle; the first is the one to open.
@@ -123,13 +150,14 @@ def write_model(
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
         check_canonical(graph)
-    ENCODINGS[target](graph, precision)
+    own = target_of(target).spec
+    ENCODINGS[own.encoding(device or own.default_device)](graph, precision)
     if options.embed_preprocess:
-        embed_preprocess(graph, spec, cast_first=target == "tensorrt")
-    return graph, WRITERS[target](graph, folder, precision)
+        embed_preprocess(graph, spec, cast_first=own.casts_pixels_first)
+    return graph, WRITERS[own.writer](graph, folder, precision)
 
 
-def _folded(checkpoint: Checkpoint) -> QuantResNet:
+def folded(checkpoint: Checkpoint) -> QuantResNet:
     """The network with batch normalization folded; unquantized ones get idle quantizers."""
     model = checkpoint.build()
     if not isinstance(model, QuantResNet):
@@ -138,96 +166,54 @@ def _folded(checkpoint: Checkpoint) -> QuantResNet:
     return model.eval()
 
 
-def _write_onnx(graph: ir.Model, folder: Path, precision: str) -> dict[str, Path]:
-    path = folder / "model.onnx"
-    ir.save(graph, path)
-    return {path.name: path}
-
-
-def _write_openvino(graph: ir.Model, folder: Path, precision: str) -> dict[str, Path]:
-    import openvino
-
-    onnx_path = folder / "exported.onnx"
-    ir.save(graph, onnx_path)
-    path = folder / "model.xml"
-    openvino.save_model(
-        openvino.convert_model(onnx_path), path, compress_to_fp16=precision == "fp16"
-    )
-    return {path.name: path, "model.bin": path.with_suffix(".bin")}
-
-
-WRITERS: dict[str, Callable[[ir.Model, Path, str], dict[str, Path]]] = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-    "tensorrt": _write_onnx,
-    "qnn": _write_onnx,
-}
-
-
-def _logit_proof(
-    model: QuantResNet,
-    checkpoint: Checkpoint,
-    precision: str,
-    options: ExportOptions,
-    data: str | None,
-) -> LogitProof:
-    golden = golden_images(checkpoint, options.golden_images, data)
+def _logit_proof(job: Job) -> LogitProof:
+    checkpoint, data = job.checkpoint, job.context.data
+    golden = golden_images(checkpoint, job.options.golden_images, data)
     spec = checkpoint.input_spec
     return LogitProof(
-        model,
+        job.model,
         spec,
-        precision,
-        options.embed_preprocess,
+        job.precision,
+        job.options.embed_preprocess,
         proof_images(checkpoint, data),
         golden,
-        reference_logits(model, golden, spec, precision),
+        reference_logits(job.model, golden, spec, job.precision),
     )
 
 
 def _prove(
-    graph: ir.Model,
-    model_path: Path,
-    target: str,
-    precision: str,
-    wanted: LogitProof,
+    graph: ir.Model, model_path: Path, target: Target, precision: str, wanted: LogitProof
 ) -> dict[str, Any]:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
-    prover = prover_of(target)
-    run_options = RunOptions(precision=float_precision(precision), as_written=prover != target)
+    name = target.spec.name
+    prover = prover_of(name)
+    run_options = RunOptions(precision=float_precision(precision), as_written=prover != name)
     expected = expected_layers(graph) if is_quantized(precision) else {}
     runtime = target_of(prover)
     kernels: list[Kernel] | None = None
-    with runtime.load(model_path, runtime.default_device, run_options) as session:
+    with runtime.load(model_path, runtime.spec.default_device, run_options) as session:
         proof = wanted.prove(session, prover)
-        if expected and prover == target:
+        if expected and prover == name:
             kernels = session.kernels()
-    if expected and target == "tensorrt":
-        kernels = tensorrt_kernels(model_path, expected)
+    if expected and isinstance(target, EngineKernels):
+        kernels = target.engine_kernels(model_path, expected)
     if kernels is not None:
-        proof["integer_kernels"] = prove_integer(expected, kernels, target)
+        proof["integer_kernels"] = prove_integer(expected, kernels, name)
     return proof
 
 
-def _manifest(
-    checkpoint: Checkpoint,
-    target: str,
-    precision: str,
-    options: ExportOptions,
-    model_name: str,
-    proof: dict[str, Any],
-    model: QuantResNet,
-    golden_spread: float,
-) -> Manifest:
-    layers = count_layers(model, checkpoint.input_spec.image_size)
+def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: float) -> Manifest:
+    checkpoint, precision = job.checkpoint, job.precision
+    layers = count_layers(job.model, checkpoint.input_spec.image_size)
     return Manifest(
-        target=target,
+        target=job.target.spec.name,
         precision=precision,
         arch=checkpoint.arch,
         stem=checkpoint.stem,
         classes=checkpoint.classes,
         input_spec=checkpoint.input_spec,
-        embed_preprocess=options.embed_preprocess,
-        batch=options.batch,
+        embed_preprocess=job.options.embed_preprocess,
+        batch=job.options.batch,
         model=model_name,
         parameters=sum(layer.parameters for layer in layers),
         macs=sum(layer.macs for layer in layers),

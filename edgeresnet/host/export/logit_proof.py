@@ -74,23 +74,16 @@ class LogitProof:
         Raises:
             CheckError: the logits are not PyTorch's, by `edgeresnet.device.bundle.logits`.
         """
-        found = self.answers(session)
-        pixels = self.images.pixels[: len(found)]
+        answers = self.answers(session)
+        pixels = self.images.pixels[: len(answers)]
         reference = reference_logits(self.model, pixels, self.spec, self.precision)
         bound = logit_bound(self.model, pixels, self.spec, self.precision, reference)
-        check = compare_logits(found, reference, bound, self.precision)
-        fault = check.fault(self.images.names)
-        if fault is None:
-            golden = run_padded(session, self._inputs(self.golden))
-            fault = compare_logits(golden, self.golden_logits, bound, self.precision).fault()
-            what = "the images that travel with the bundle"
-        else:
-            what = f"{len(found)} images of {self.images.origin}"
-        if fault is not None:
-            raise CheckError(
-                f"{runtime} does not give PyTorch's logits on {what}: {fault}",
-                QUANTIZED_FIX if is_quantized(self.precision) else FLOAT_FIX,
-            )
+        check = compare_logits(answers, reference, bound, self.precision)
+        what = f"{len(answers)} images of {self.images.origin}"
+        self._refuse(check.fault(self.images.names), runtime, what)
+        golden = run_padded(session, self._inputs(self.golden))
+        fault = compare_logits(golden, self.golden_logits, bound, self.precision).fault()
+        self._refuse(fault, runtime, "the images that travel with the bundle")
         return {
             "images": check.images,
             "data": self.images.origin,
@@ -101,6 +94,14 @@ class LogitProof:
             "logit_difference": check.largest_difference / (float(np.ptp(reference)) or 1.0),
             "logits_from": runtime,
         }
+
+    def _refuse(self, fault: str | None, runtime: str, what: str) -> None:
+        """Raise the fault, if there is one, of the logits on these images."""
+        if fault is not None:
+            raise CheckError(
+                f"{runtime} does not give PyTorch's logits on {what}: {fault}",
+                QUANTIZED_FIX if is_quantized(self.precision) else FLOAT_FIX,
+            )
 
     def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         return pixels if self.pixels_in else normalize(pixels, self.spec)

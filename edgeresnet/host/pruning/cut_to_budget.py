@@ -52,7 +52,7 @@ class Shaper(Closing):
         self._stack = ExitStack()
         self._probe: LatencyProbe | None = None
         self._share: float | None = None
-        device = options.device or target_of(options.target).default_device
+        device = options.device or target_of(options.target).spec.default_device
         self.step = options.step or width_step(options.target, device)
         groups = groups_of(dense.arch, dense.widths)
         removable = {g.block for g in groups.values() if g.block} if options.remove_blocks else ()

@@ -58,10 +58,10 @@ def int8_model_path(checkpoint: Checkpoint, target: str, device: str, folder: Pa
     calibrate(model, images, "ema")
     model.fold()
     options = ExportOptions()
-    _, files = write_model(model, checkpoint.input_spec, target, "int8", folder, options)
+    _, files = write_model(model, checkpoint.input_spec, target, "int8", folder, options, device)
     path = next(iter(files.values()))
-    if target == "tensorrt":
-        # It loads engines only, and those of a bundle beside its model.
+    if target_of(target).spec.needs_engine:
+        # It looks for them where a bundle has them, beside its model.
         engine_dir = folder / ENGINES
         engine_dir.mkdir(exist_ok=True)
         target_of(target).save_engine(path, device, engine_dir, BuildOptions())
@@ -154,8 +154,8 @@ class LatencyProbe(Closing):
             else self._time_together(paths, attempt)
             for attempt in range(SESSIONS)
         ]
-        found: list[float] = np.median(medians, axis=0).tolist()
-        return found
+        middle: list[float] = np.median(medians, axis=0).tolist()
+        return middle
 
     def _time_together(self, paths: Sequence[Path], seed: int) -> list[float]:
         with ExitStack() as stack:

@@ -40,7 +40,7 @@ def test_build_leaves_no_folder_when_it_fails(
     bundle = Path(shutil.copytree(files / name, tmp_path / name))
     target = TARGETS[name.split("-")[0]]
     here = [device.name for device in target.devices()]
-    elsewhere = next(device for device in target.device_names if device not in here)
+    elsewhere = next(device for device in target.spec.devices if device not in here)
     found = edgeresnet("build", bundle, "--device", elsewhere)
     assert found.returncode == 3, found.stderr
     assert not (bundle / "engines").exists()

@@ -16,6 +16,7 @@ from edgeresnet.device.machine.power_sensors import find_meter, find_rapl
 from edgeresnet.device.measure.energy import Recorder, integrate_j, measure_energy
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.report.tables import energy_table
+from edgeresnet.settings.measuring import RunOptions
 from tests.jetson import HWMON, INA3221_HWMON, INA3221_IIO, ORIN_NANO, write_tree
 
 RAPL = {
@@ -165,7 +166,9 @@ def test_profile_reports_energy_and_board_when_a_sensor_exists(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     root = write_tree(tmp_path, ORIN_NANO, INA3221_HWMON)
-    (row,), _ = profile_model(files / "onnx-int8", open_model, threads=1, root=root)
+    (row,), _ = profile_model(
+        files / "onnx-int8", open_model, options=RunOptions(threads=1), root=root
+    )
     assert row["power_sensor"] == "ina3221 VDD_IN"
     assert row["power_w"] == pytest.approx(6.0)
     assert row["idle_power_w"] == pytest.approx(6.0)
@@ -185,6 +188,8 @@ def test_profile_warns_and_goes_on_when_a_sensor_breaks(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_tree(tmp_path, INA3221_HWMON, {f"{HWMON}/curr1_input": "\n"})
-    (row,), _ = profile_model(files / "onnx-int8", open_model, threads=1, root=root)
+    (row,), _ = profile_model(
+        files / "onnx-int8", open_model, options=RunOptions(threads=1), root=root
+    )
     assert "energy_mj" not in row
     assert any("stopped answering" in warning for warning in row["warnings"])

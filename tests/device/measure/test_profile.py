@@ -20,7 +20,10 @@ from edgeresnet.device.targets.onnxruntime_session import OnnxSession
 from edgeresnet.device.targets.openvino.session import OpenVinoSession
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
 from edgeresnet.device.targets.qnn.session import QnnSession
+from edgeresnet.device.targets.registry import TARGETS
+from edgeresnet.device.targets.tensorrt import target as tensorrt
 from edgeresnet.device.targets.tensorrt import trtexec
+from edgeresnet.errors import MissingError
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
@@ -40,7 +43,7 @@ class SlowStart(FakeSession):
 class FakeTarget:
     """Loads one session."""
 
-    name, default_device = "onnx", "cpu"
+    spec = TARGETS["onnx"].spec
 
     def __init__(self, session: FakeSession) -> None:
         self.session = session
@@ -81,7 +84,9 @@ def test_layers_of_a_profile_do_not_include_the_cold_run(
         return layers(self, runs)
 
     monkeypatch.setattr(kind, "layers", spied)
-    _, found = profile_model(files / f"{target}-int8", open_model, threads=1, layers=True)
+    _, found = profile_model(
+        files / f"{target}-int8", open_model, options=RunOptions(threads=1), layers=True
+    )
     assert asked == [profiling.LAYER_RUNS]
     assert found
 
@@ -123,11 +128,13 @@ def test_rows_of_trtexec_have_board_and_warnings(
         tool, made / "model.onnx", "gpu", made / "engines", BuildOptions(batch=(1, 1, 1))
     )
     monkeypatch.setattr(trtexec, "find_tool", lambda: tool)
-    monkeypatch.setattr(profiling, "find_bindings", lambda: "none are here")
+    monkeypatch.setattr(tensorrt, "find_bindings", lambda: "none are here")
     (row,), _ = profile_model(made, open_model, root=tmp_path / "root")
     assert row["p50_ms"] == 2.0
     assert row["warnings"] == []
     assert set(row["board"]) == {"before", "after"}
+    with pytest.raises(MissingError, match="the times of layers need TensorRT's Python bindings"):
+        profile_model(made, open_model, layers=True)
 
 
 def test_layers_on_the_npu_have_the_precision_that_they_were_placed_in(

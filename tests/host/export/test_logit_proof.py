@@ -16,7 +16,6 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.logits import allowed_outside, compare_logits
 from edgeresnet.device.data.dataset import batches
 from edgeresnet.device.data.open import open_dataset
-from edgeresnet.device.targets.export_support import WRITTEN
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import CheckError
@@ -135,13 +134,15 @@ def halved_ranges(graph: ir.Graph) -> None:
 
 
 def with_fault(monkeypatch: pytest.MonkeyPatch, target: str, fault: Fault) -> None:
-    encode = ENCODINGS[target]
+    spec = TARGETS[target].spec
+    encoding = spec.encoding(spec.default_device)
+    encode = ENCODINGS[encoding]
 
     def faulty(model: ir.Model, precision: str) -> None:
         encode(model, precision)
         fault(model.graph)
 
-    monkeypatch.setitem(ENCODINGS, target, faulty)
+    monkeypatch.setitem(ENCODINGS, encoding, faulty)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_export_refuses_when_the_written_graph_is_not_the_network(
 def test_export_is_proven_when_the_written_graph_is_the_network(
     narrow: Checkpoint, tmp_path: Path, target: str
 ) -> None:
-    precisions = [name for name in WRITTEN[target] if is_quantized(name)]
+    precisions = [name for name in TARGETS[target].spec.precisions if is_quantized(name)]
     for precision in precisions:
         bundle = export_bundle(
             narrow, target=target, precision=precision, out_dir=tmp_path / precision
@@ -231,7 +232,11 @@ def test_proof_is_on_noise_and_says_so_when_the_data_is_not_here(
     elsewhere = replace(narrow, data="/nowhere/photos", quantization=away)
     told: list[str] = []
     bundle = export_bundle(
-        elsewhere, target="onnx", precision="int8", out_dir=tmp_path / "b", on_step=told.append
+        elsewhere,
+        target="onnx",
+        precision="int8",
+        out_dir=tmp_path / "b",
+        context=TaskContext(on_step=told.append),
     )
     assert (bundle.manifest.proof["images"], bundle.manifest.proof["data"]) == (256, "noise")
     assert any("/nowhere/photos is not here: proving on noise" in line for line in told)

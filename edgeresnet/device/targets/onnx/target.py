@@ -6,6 +6,9 @@ from pathlib import Path
 
 from edgeresnet.device.machine.environment import cpu_name
 from edgeresnet.device.machine.native_output import quiet_import
+from edgeresnet.device.targets.model_facts import marked_precision
+from edgeresnet.device.targets.onnx.external_data import files_beside
+from edgeresnet.device.targets.onnx.facts import read_onnx
 from edgeresnet.device.targets.onnxruntime_session import (
     FIX,
     PROVIDERS,
@@ -14,6 +17,7 @@ from edgeresnet.device.targets.onnxruntime_session import (
     session_options,
 )
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.device.targets.spec import BareFiles, TargetSpec
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -21,13 +25,24 @@ from edgeresnet.settings.measuring import RunOptions
 class OnnxTarget:
     """ONNX Runtime."""
 
-    name = "onnx"
-    default_device = "cpu"
-    device_names = tuple(PROVIDERS)
+    spec = TargetSpec(
+        name="onnx",
+        extra="onnx",
+        devices=tuple(PROVIDERS),
+        precisions=("fp32", "int8"),
+        why_no_other="ONNX Runtime's CPU kernels would convert every tensor back to fp32 and be "
+        "slower",
+        encoding=lambda device: "unsigned",
+        writer="onnx_file",
+        provers=("onnx",),
+        saturates=True,
+        bare_files=BareFiles((".onnx",), read_onnx, marked_precision, files_beside),
+        nvidia_gpu=True,
+    )
 
     def knows_device(self, name: str) -> bool:
         """The CPU, and NVIDIA's GPUs."""
-        return name in self.device_names
+        return name in self.spec.devices
 
     def available(self) -> Availability:
         """Whether onnxruntime can be imported."""
@@ -42,10 +57,10 @@ class OnnxTarget:
         if not self.available().usable:
             return []
         providers = quiet_import("onnxruntime").get_available_providers()
-        found = [Device("cpu", cpu_name(), ("fp32", "int8"))]
+        here = [Device("cpu", cpu_name(), ("fp32", "int8"))]
         if PROVIDERS["gpu"] in providers:
-            found.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
-        return found
+            here.append(Device("gpu", "NVIDIA GPU (CUDA provider)", ("fp32", "fp16", "int8")))
+        return here
 
     def missing(self) -> list[Missing]:
         """Nothing that could be told from here."""

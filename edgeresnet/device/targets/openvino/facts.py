@@ -18,6 +18,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
+WEIGHTS = ".bin"
 # Ends and weights of the graph, which compute nothing.
 PASSIVE = ("Parameter", "Constant", "Result")
 
@@ -41,8 +42,14 @@ def read_openvino(path: Path) -> ModelFacts:
     layers = [layer for operation in operations if (layer := _layer(operation, computed))]
     operators = [str(o.get_type_name()) for o in operations if o.get_type_name() not in PASSIVE]
     return ModelFacts(
-        tensors(model.inputs), tensors(model.outputs), operators, layers, _opset(operations)
-    )
+        tensors(model.inputs), tensors(model.outputs), operators, layers, _opset(operations),
+        path.with_suffix(WEIGHTS),
+    )  # fmt: skip
+
+
+def weights_beside(path: Path) -> list[str]:
+    """The file of weights, without which an ``.xml`` does not load."""
+    return [path.with_suffix(WEIGHTS).name]
 
 
 def _opset(operations: Any) -> str | None:

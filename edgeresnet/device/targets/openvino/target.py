@@ -6,6 +6,8 @@ from io import BytesIO
 from pathlib import Path
 
 from edgeresnet.device.targets.engine_record import write_engine
+from edgeresnet.device.targets.model_facts import marked_precision
+from edgeresnet.device.targets.openvino.facts import read_openvino, weights_beside
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
 from edgeresnet.device.targets.openvino.session import (
     BLOB,
@@ -18,6 +20,7 @@ from edgeresnet.device.targets.openvino.session import (
     make_core,
 )
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.device.targets.spec import BareFiles, TargetSpec
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -25,14 +28,26 @@ from edgeresnet.settings.measuring import RunOptions
 class OpenVinoTarget:
     """OpenVINO."""
 
-    name = "openvino"
-    default_device = "cpu"
-    device_names = ("cpu", "gpu", "npu")
+    spec = TargetSpec(
+        name="openvino",
+        extra="openvino",
+        devices=(CPU, "gpu", "npu"),
+        precisions=("fp32", "fp16", "bf16", "int8"),
+        why_no_other="it chooses the type of the tensors around INT8 by itself",
+        encoding=lambda device: "unsigned",
+        writer="openvino_ir",
+        provers=("openvino",),
+        saturates=True,
+        bare_files=BareFiles((".xml",), read_openvino, marked_precision, weights_beside),
+        # For its processor it compiles in a moment, when it loads.
+        is_built_for=lambda device: device != CPU,
+        floats_by_device=True,
+    )
 
     def knows_device(self, name: str) -> bool:
         """Each of Intel's kinds; where there are several of one, as ``gpu.1``."""
         kind, dot, number = name.partition(".")
-        return kind in self.device_names and (number.isdigit() if dot else True)
+        return kind in self.spec.devices and (number.isdigit() if dot else True)
 
     def available(self) -> Availability:
         """Whether openvino can be imported."""
@@ -43,14 +58,14 @@ class OpenVinoTarget:
         if not self.available().usable:
             return []
         core = make_core()
-        found = []
+        here = []
         for name in core.available_devices:
             capabilities = core.get_property(name, "OPTIMIZATION_CAPABILITIES")
             versions = [f"{k} {v}" for k, v in driver_versions(core, name).items()]
             description = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
             about = ", ".join([description, *versions])
-            found.append(Device(_our_name(name), about, tuple(capabilities)))
-        return found
+            here.append(Device(_our_name(name), about, tuple(capabilities)))
+        return here
 
     def missing(self) -> list[Missing]:
         """Intel NPUs and GPUs of this machine that lack a driver."""

@@ -20,6 +20,7 @@ from edgeresnet.device.targets.qnn.session import (
     engine_path_of,
 )
 from edgeresnet.device.targets.qnn.snapdragon import SOCS, soc_of
+from edgeresnet.device.targets.spec import TargetSpec
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
@@ -28,9 +29,22 @@ from edgeresnet.settings.measuring import RunOptions
 class QnnTarget:
     """ONNX Runtime with Qualcomm's execution provider."""
 
-    name = "qnn"
-    default_device = NPU
-    device_names = (NPU, *SOCS, "SOC_MODEL:HTP_ARCH")
+    spec = TargetSpec(
+        name="qnn",
+        extra="qnn",
+        devices=(NPU, *SOCS, "SOC_MODEL:HTP_ARCH"),
+        precisions=CAPABILITIES,
+        why_no_other="Hexagon computes in integers or in FP16",
+        default_precision="fp16",
+        encoding=lambda device: "hexagon",
+        writer="onnx_file",
+        provers=("qnn", "onnx"),
+        saturates=False,
+        # For the name of a chip; the machine's own NPU compiles when it loads.
+        is_built_for=lambda device: device != NPU,
+        dynamic_batch=False,
+        pixel_input=False,
+    )
 
     def knows_device(self, name: str) -> bool:
         """The NPU of this machine, or a chip."""

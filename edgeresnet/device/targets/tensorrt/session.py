@@ -1,4 +1,4 @@
-"""A TensorRT engine at work: pinned memory, one stream, the parts of a run timed by the device."""
+"""A TensorRT engine at work: pinned memory, one stream, the phases of a run timed by the device."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from edgeresnet.closing import Closing
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
-from edgeresnet.device.targets.tensorrt.bindings import WARNING, Bindings, log_of, tells_memory
+from edgeresnet.device.targets.tensorrt.bindings import Bindings, tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import Buffer, Events, check, out_of_memory, runtime
+from edgeresnet.device.targets.tensorrt.deserialize import REBUILD, errors_of
 from edgeresnet.device.targets.tensorrt.layers import EngineLayer, layers_of_json
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.settings.measuring import RunOptions
@@ -22,42 +23,7 @@ if TYPE_CHECKING:
     import tensorrt
     from numpy.typing import NDArray
 
-STAGES = ("h2d_ms", "compute_ms", "d2h_ms")
-REBUILD = "build the engine again on this device: edgeresnet build BUNDLE."
-
-
-def deserialize(
-    bindings: Bindings, plan: bytes, device: str, *, host_code: bool
-) -> tensorrt.ICudaEngine:
-    """Load an engine; InputError with TensorRT's own message if it does not fit.
-
-    Args:
-        bindings: this process's TensorRT.
-        plan: the engine's bytes, already known to be ours.
-        device: ``gpu``, or ``dla0`` and so on.
-        host_code: allow the code that version-compatible engines carry with them.
-    """
-    log = log_of(bindings)
-    log.take()
-    loader: tensorrt.Runtime = bindings.trt.Runtime(log)
-    if host_code:
-        loader.engine_host_code_allowed = True
-    if device.startswith("dla"):
-        loader.DLA_core = int(device.removeprefix("dla") or 0)
-    engine = loader.deserialize_cuda_engine(plan)
-    if engine is None:
-        told = _errors(bindings)
-        cause = f"TensorRT {bindings.version_text} does not load the engine: {told}"
-        if tells_memory(told):
-            raise out_of_memory(cause)
-        raise InputError(cause, REBUILD)
-    return engine
-
-
-def _errors(bindings: Bindings) -> str:
-    """What TensorRT has logged since it was asked last, warnings aside."""
-    texts = [text for severity, text in log_of(bindings).take() if severity < WARNING]
-    return "; ".join(texts) or "it gives no reason"
+PHASES = ("h2d_ms", "compute_ms", "d2h_ms")
 
 
 class TensorRtSession(Closing):
@@ -86,7 +52,7 @@ class TensorRtSession(Closing):
         with ExitStack() as stack:
             self._stream = check(self._cuda.cudaStreamCreate())
             stack.callback(self._cuda.cudaStreamDestroy, self._stream)
-            self._events = Events(len(STAGES) + 1, spin=options.spin_wait)
+            self._events = Events(len(PHASES) + 1, spin=options.spin_wait)
             stack.callback(self._events.free)
             self._context = self._make_context()
             self._profiler = self._make_profiler() if options.profile_layers else None
@@ -128,7 +94,7 @@ class TensorRtSession(Closing):
         """What TensorRT has made; where it has not, it says why in its log and returns None."""
         if context is None:
             raise out_of_memory(
-                f"TensorRT makes no execution context: {_errors(self._bindings)}; most often the "
+                f"TensorRT makes no execution context: {errors_of(self._bindings)}; most often the "
                 "GPU has too little free memory"
             )
         return context
@@ -186,12 +152,12 @@ class TensorRtSession(Closing):
         logits.to_host(len(batch), self._stream)
         self._events.mark(3, self._stream)
         self._events.wait()
-        for name, elapsed_ms in zip(STAGES, self._events.between_ms(), strict=True):
+        for name, elapsed_ms in zip(PHASES, self._events.between_ms(), strict=True):
             self._times[name].append(elapsed_ms)
         # A copy: the next run writes into the same memory.
         return as_logits(logits.host[: len(batch)].astype(np.float32), len(batch))
 
-    def stage_times_ms(self) -> dict[str, float]:
+    def phase_times_ms(self) -> dict[str, float]:
         """Medians so far: copy to the device, compute, copy back, and the host's launch."""
         return {name: float(np.median(times)) for name, times in self._times.items()}
 
@@ -207,7 +173,7 @@ class TensorRtSession(Closing):
         self._batch = 0
         if not self._context.set_input_shape(self._input, (batch, *self.input_shape)):
             raise CheckError(
-                f"TensorRT does not take batches of {batch}: {_errors(self._bindings)}", REBUILD
+                f"TensorRT does not take batches of {batch}: {errors_of(self._bindings)}", REBUILD
             )
         for name in (self._input, self._output):
             if name not in self._buffers:
@@ -217,7 +183,8 @@ class TensorRtSession(Closing):
         for name, buffer in self._buffers.items():
             if not self._context.set_tensor_address(name, buffer.device_address):
                 raise CheckError(
-                    f"TensorRT does not take memory for {name}: {_errors(self._bindings)}", REBUILD
+                    f"TensorRT does not take memory for {name}: {errors_of(self._bindings)}",
+                    REBUILD,
                 )
         self._drop_graph()
         self._times.clear()
@@ -244,7 +211,7 @@ class TensorRtSession(Closing):
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):
-            told = _errors(self._bindings)
+            told = errors_of(self._bindings)
             cause = f"TensorRT does not run the engine: {told}"
             raise out_of_memory(cause) if tells_memory(told) else CheckError(cause, REBUILD)
 
@@ -264,13 +231,13 @@ class TensorRtSession(Closing):
         if self._profiler is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
         known = {layer.name: layer for layer in self._inspected()}
-        found = {}
+        times_ms = {}
         for name, times in self._profiler.times.items():
             layer = known.get(name)
             op, precision = (layer.op, layer.precision) if layer else ("", "")
             unit = layer.unit if layer and layer.unit == "dla" else self._unit
-            found[name, op, precision, unit] = times
-        return layer_profiles(found, runs)
+            times_ms[name, op, precision, unit] = times
+        return layer_profiles(times_ms, runs)
 
     def kernels(self) -> list[Kernel]:
         """What the engine's inspector lists; pointwise parts of a layer are not named after it."""

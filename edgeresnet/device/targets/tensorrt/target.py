@@ -5,10 +5,13 @@ Where there are no Python bindings, as in JetPack 4 and 5, ``trtexec`` builds an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeresnet.device.targets.engine_record import sha256
-from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
+from edgeresnet.device.targets.protocol import Availability, Device, Kernel, Missing, Session
+from edgeresnet.device.targets.spec import BareFiles, TargetSpec
 from edgeresnet.device.targets.tensorrt import trtexec
 from edgeresnet.device.targets.tensorrt.bindings import (
     FIX,
@@ -17,8 +20,9 @@ from edgeresnet.device.targets.tensorrt.bindings import (
     log_of,
     need_bindings,
 )
-from edgeresnet.device.targets.tensorrt.build import build_engine, check_dla, is_quantized_file
+from edgeresnet.device.targets.tensorrt.build import build_engine
 from edgeresnet.device.targets.tensorrt.cuda import find_gpu, need_gpu
+from edgeresnet.device.targets.tensorrt.dla import check_dla, is_quantized_file
 from edgeresnet.device.targets.tensorrt.engine import (
     ENGINE,
     EngineRecord,
@@ -29,6 +33,12 @@ from edgeresnet.device.targets.tensorrt.engine import (
     read_record,
     write_engine,
 )
+from edgeresnet.device.targets.tensorrt.engine_facts import (
+    describe_engine,
+    engine_precision,
+    record_beside,
+)
+from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import MissingError
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
@@ -40,9 +50,29 @@ ONE_IMAGE = (1, 1, 1)
 class TensorRtTarget:
     """TensorRT."""
 
-    name = "tensorrt"
-    default_device = "gpu"
-    device_names = ("gpu", "dla0", "dla1")
+    spec = TargetSpec(
+        name="tensorrt",
+        extra="tensorrt",
+        # It comes with JetPack, or with the driver's packages; pip on a Jetson has none.
+        system_packages=("tensorrt",),
+        devices=("gpu", "dla0", "dla1"),
+        precisions=("fp32", "fp16", "int8", "int8+fp16"),
+        why_no_other="its graphs are written with FP16 or FP32 tensors",
+        encoding=lambda device: "signed",
+        writer="onnx_file",
+        provers=("onnx",),
+        saturates=False,
+        bare_files=BareFiles((ENGINE,), describe_engine, engine_precision, record_beside),
+        build_options=frozenset(
+            ("workspace_mib", "version_compatible", "hardware_compatible", "gpu_fallback")
+        ),
+        builds_ahead=True,
+        needs_engine=True,
+        is_built_for=lambda device: True,
+        # It does nothing else with uint8.
+        casts_pixels_first=True,
+        nvidia_gpu=True,
+    )
 
     def knows_device(self, name: str) -> bool:
         """The GPU, and the numbered DLAs beside it."""
@@ -75,7 +105,8 @@ class TensorRtTarget:
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open the engine that was built of an ``.onnx`` file, or an ``.engine`` itself."""
-        from edgeresnet.device.targets.tensorrt.session import TensorRtSession, deserialize
+        from edgeresnet.device.targets.tensorrt.deserialize import deserialize
+        from edgeresnet.device.targets.tensorrt.session import TensorRtSession
 
         check_device(device)
         if model_path.suffix == ENGINE:
@@ -111,30 +142,60 @@ class TensorRtTarget:
             if tool is None:
                 raise MissingError(f"TensorRT is not here: {found}", FIX)
             return trtexec.save_engine(tool, model_path, device, engine_dir, options)
-        if not found.rtx:
-            # An engine is for the GPU that its record names, so the GPU must tell its name.
-            need_gpu()
-        host = host_of(found)
-        cache_path = engine_dir / f"timing-{host.version}-{host.compute_capability}.cache"
-        built = build_engine(
-            found, model_path, device, options, known_cache(engine_dir, cache_path)
-        )
-        if built.timing_cache:
-            cache_path.write_bytes(built.timing_cache)
-        # TensorRT-RTX builds for every GPU from Ampere on, and compiles the rest when it loads.
-        record = EngineRecord(
-            device,
-            host,
-            sha256(model_path.read_bytes()),
-            sha256(built.plan),
-            built.flags,
-            options.batch or ONE_IMAGE,
-            options.version_compatible,
-            options.hardware_compatible or found.rtx,
-            sha256(built.timing_cache) if built.timing_cache else None,
-            tuple(vars(layer) for layer in built.layers),
-        )
-        return write_engine(engine_dir, built.plan, record)
+        return _build_here(found, model_path, device, engine_dir, options)
+
+    def engine_kernels(self, model_path: Path, layers: Mapping[str, str]) -> list[Kernel] | None:
+        """From the record of the engine beside the model."""
+        return engine_kernels(model_path, layers)
+
+    def measures_outside(self) -> bool:
+        """Where ``trtexec`` is and the Python bindings are not, as in JetPack 4 and 5."""
+        return isinstance(find_bindings(), str) and trtexec.find_tool() is not None
+
+    def measure_outside(
+        self,
+        model_path: Path,
+        device: str,
+        options: RunOptions,
+        input_shape: tuple[int, int, int],
+    ) -> dict[str, Any]:
+        """By ``trtexec``."""
+        tool = trtexec.find_tool()
+        if tool is None:
+            raise MissingError("trtexec is not here", FIX)
+        if options.profile_layers:
+            raise MissingError("the times of layers need TensorRT's Python bindings", FIX)
+        shape = "x".join(map(str, input_shape))
+        return trtexec.measure(tool, model_path, device, options.batch, options, shape)
+
+
+def _build_here(
+    bindings: Bindings, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
+) -> Path:
+    """Build with the Python bindings, and write engine, record and timing cache."""
+    if not bindings.rtx:
+        # An engine is for the GPU that its record names, so the GPU must tell its name.
+        need_gpu()
+    host = host_of(bindings)
+    cache_path = engine_dir / f"timing-{host.version}-{host.compute_capability}.cache"
+    cache = known_cache(engine_dir, cache_path)
+    built = build_engine(bindings, model_path, device, options, cache)
+    if built.timing_cache:
+        cache_path.write_bytes(built.timing_cache)
+    # TensorRT-RTX builds for every GPU from Ampere on, and compiles the rest when it loads.
+    record = EngineRecord(
+        device,
+        host,
+        sha256(model_path.read_bytes()),
+        sha256(built.plan),
+        built.flags,
+        options.batch or ONE_IMAGE,
+        options.version_compatible,
+        options.hardware_compatible or bindings.rtx,
+        sha256(built.timing_cache) if built.timing_cache else None,
+        tuple(vars(layer) for layer in built.layers),
+    )
+    return write_engine(engine_dir, built.plan, record)
 
 
 def check_device(device: str) -> None:

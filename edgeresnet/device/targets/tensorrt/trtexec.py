@@ -16,8 +16,8 @@ from typing import Any
 
 from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.tensorrt.bindings import tells_memory
-from edgeresnet.device.targets.tensorrt.build import check_dla, is_quantized_file, known_fault
 from edgeresnet.device.targets.tensorrt.cuda import out_of_memory
+from edgeresnet.device.targets.tensorrt.dla import check_dla, is_quantized_file
 from edgeresnet.device.targets.tensorrt.engine import (
     ENGINE,
     EngineRecord,
@@ -26,7 +26,8 @@ from edgeresnet.device.targets.tensorrt.engine import (
     read_record,
     write_engine,
 )
-from edgeresnet.device.targets.tensorrt.layers import layers_of_json
+from edgeresnet.device.targets.tensorrt.layers import EngineLayer, layers_of_json
+from edgeresnet.device.targets.tensorrt.messages import known_fault
 from edgeresnet.device.targets.tensorrt.trtexec_output import (
     last_error,
     numbers_of,
@@ -128,20 +129,7 @@ def save_engine(
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
         command = build_command(tool, version, model_path, Path(folder), device, options)
         output = _run(command, BUILD_TIMEOUT_S, may_fail=True)
-        if fault := known_fault(output, model_path):
-            raise fault
-        plan_path, layers_path = Path(folder) / "engine", Path(folder) / "layers.json"
-        if not plan_path.is_file():
-            cause = f"trtexec does not build {model_path}: {last_error(output)}"
-            if tells_memory(output):
-                raise out_of_memory(cause)
-            raise CheckError(
-                cause,
-                "look up the message in NVIDIA's documentation; less memory may need "
-                "--workspace-mib.",
-            )
-        plan = plan_path.read_bytes()
-        told = layers_path.read_text(encoding="utf-8") if layers_path.is_file() else "{}"
+        plan, layers = _built(Path(folder), output, model_path)
     gpu, capability = parse_device(output)
     if gpu is None or capability is None:
         raise CheckError(
@@ -159,9 +147,26 @@ def save_engine(
         options.version_compatible,
         options.hardware_compatible,
         None,
-        tuple(vars(layer) for layer in layers_of_json(told)),
+        tuple(vars(layer) for layer in layers),
     )
     return write_engine(engine_dir, plan, record)
+
+
+def _built(folder: Path, output: str, model_path: Path) -> tuple[bytes, list[EngineLayer]]:
+    """The engine that a build has left, and its layers; our error if it has left none."""
+    if fault := known_fault(output, model_path):
+        raise fault
+    plan_path, layers_path = folder / "engine", folder / "layers.json"
+    if not plan_path.is_file():
+        cause = f"trtexec does not build {model_path}: {last_error(output)}"
+        if tells_memory(output):
+            raise out_of_memory(cause)
+        raise CheckError(
+            cause,
+            "look up the message in NVIDIA's documentation; less memory may need --workspace-mib.",
+        )
+    told = layers_path.read_text(encoding="utf-8") if layers_path.is_file() else "{}"
+    return plan_path.read_bytes(), layers_of_json(told)
 
 
 def run_command(

@@ -1,4 +1,4 @@
-"""One encoding a target: the canonical graph, rewritten so that the target's kernels fuse it.
+"""The encodings of the canonical graph: rewritten so that a target's kernels fuse it.
 
 The canonical s8 graph loads everywhere, agrees everywhere and is slower than float in ONNX
 Runtime. What decides is the zero point behind a ReLU and that each float operator stands directly
@@ -74,11 +74,11 @@ def encode_signed(model: ir.Model, precision: str) -> None:
     check_signed(model)
 
 
+# By the names that `TargetSpec.encoding` gives.
 ENCODINGS: dict[str, Callable[[ir.Model, str], None]] = {
-    "onnx": encode_unsigned,
-    "openvino": encode_unsigned,
-    "tensorrt": encode_signed,
-    "qnn": encode_hexagon,
+    "unsigned": encode_unsigned,
+    "signed": encode_signed,
+    "hexagon": encode_hexagon,
 }
 
 

@@ -20,9 +20,9 @@ from edgeresnet.device.targets.tensorrt.engine import (
     read_record,
     write_engine,
 )
+from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.device.targets.tensorrt.layers import EngineLayer, layers_of_json, layers_of_log
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.host.export.proof import tensorrt_kernels
 
 ORIN = Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6")
 MODEL, PLAN = b"onnx", b"plan"
@@ -202,7 +202,7 @@ def test_kernels_are_integer_when_tensorrt_10_fuses_add_and_convolution(model_pa
         "layer1.1.add": "Add",
         "fc": "Gemm",
     }
-    kernels = tensorrt_kernels(model_path, expected)
+    kernels = engine_kernels(model_path, expected)
     assert kernels is not None
     by_layer = {
         name: is_quantized(kernel.precision) for kernel in kernels for name in kernel.layers
@@ -213,7 +213,7 @@ def test_kernels_are_integer_when_tensorrt_10_fuses_add_and_convolution(model_pa
 
 
 def test_kernels_are_unknown_when_no_engine_was_built(model_path: Path) -> None:
-    assert tensorrt_kernels(model_path, {"conv1": "Conv"}) is None
+    assert engine_kernels(model_path, {"conv1": "Conv"}) is None
 
 
 def test_layers_of_log_reads_the_builders_own_lines() -> None:

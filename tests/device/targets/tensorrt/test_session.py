@@ -13,9 +13,9 @@ from edgeresnet.device.bundle.build import build_bundle
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.golden import check_golden
 from edgeresnet.device.data.preprocess import normalize
-from edgeresnet.device.targets.protocol import StageTimes
+from edgeresnet.device.targets.protocol import PhaseTimes
 from edgeresnet.device.targets.registry import TARGETS
-from edgeresnet.device.targets.tensorrt import cuda
+from edgeresnet.device.targets.tensorrt import cuda, deserialize
 from edgeresnet.device.targets.tensorrt import session as tensorrt_session
 from edgeresnet.device.targets.tensorrt.bindings import Bindings, find_bindings
 from edgeresnet.device.targets.tensorrt.cuda import find_gpu
@@ -95,8 +95,8 @@ def test_run_copies_computes_and_copies_back_in_that_order(device: FakeCuda) -> 
         session.run(images(2))
         work = [c for c in device.calls if c in ("copy1", "enqueue", "copy2")]
         assert work == ["copy1", "enqueue", "copy2"]
-        times = session.stage_times_ms()
-        assert isinstance(session, StageTimes)
+        times = session.phase_times_ms()
+        assert isinstance(session, PhaseTimes)
     assert set(times) == {"h2d_ms", "compute_ms", "d2h_ms", "enqueue_ms"}
     assert all(value >= 0 for value in times.values())
 
@@ -206,7 +206,7 @@ def test_engine_that_is_too_large_to_load_is_an_error_about_memory(device: FakeC
 
     bindings = Bindings("tensorrt", Module(ILogger=TRT.ILogger, Runtime=Runtime), (10, 3, 0))
     with pytest.raises(CheckError) as caught:
-        tensorrt_session.deserialize(bindings, b"plan", "gpu", host_code=False)
+        deserialize.deserialize(bindings, b"plan", "gpu", host_code=False)
     assert "out of memory" in caught.value.cause
     assert "--workspace-mib" in caught.value.fix
 
@@ -259,7 +259,7 @@ def test_engine_agrees_with_fake_quantization_when_a_gpu_is_here(
             check_golden(bundle, session, "gpu", f"{precision}-{cuda_graph}")
             found = session.run(batch)
             assert np.abs(found - wanted).max() <= 0.1 * np.ptp(wanted)
-            assert isinstance(session, StageTimes)
-            times = session.stage_times_ms()
+            assert isinstance(session, PhaseTimes)
+            times = session.phase_times_ms()
             print(f"{gpu.name}, {bindings.product} {bindings.version_text}: {times}")
             assert all(times[key] > 0 for key in ("h2d_ms", "compute_ms", "d2h_ms"))

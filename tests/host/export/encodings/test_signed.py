@@ -16,7 +16,7 @@ from edgeresnet.errors import CheckError
 from edgeresnet.host.export.canonical_graph import canonical_graph, weight_of
 from edgeresnet.host.export.encodings.encode import encode_signed, encode_unsigned
 from edgeresnet.host.export.encodings.half import SMALLEST_NORMAL, to_half
-from edgeresnet.host.export.export_bundle import _folded
+from edgeresnet.host.export.export_bundle import folded
 from edgeresnet.host.export.graph import DEQUANTIZE, QUANTIZE, array_of, input_of, nodes_of
 from edgeresnet.host.export.lint import check_signed
 from edgeresnet.host.models.checkpoint import Checkpoint
@@ -98,7 +98,7 @@ def test_check_signed_names_the_node_when_the_zero_point_is_left_out() -> None:
 
 
 def quantized_graph(checkpoint: Checkpoint) -> ir.Model:
-    return canonical_graph(_folded(checkpoint), 16, BatchRange(1, 1, 1), quantized=True)
+    return canonical_graph(folded(checkpoint), 16, BatchRange(1, 1, 1), quantized=True)
 
 
 def test_check_signed_refuses_the_encoding_of_other_targets(int8_checkpoint: Checkpoint) -> None:
@@ -151,7 +151,7 @@ def test_encode_signed_agrees_with_fake_quantization(
 
 
 def test_to_half_agrees_with_the_float_network(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    graph = canonical_graph(_folded(checkpoint), 16, BatchRange(1, 1, 1), quantized=False)
+    graph = canonical_graph(folded(checkpoint), 16, BatchRange(1, 1, 1), quantized=False)
     encode_signed(graph, "fp16")
     assert {v.dtype for v in graph.graph.initializers.values()} == {ir.DataType.FLOAT16}
     images = np.random.default_rng(0).standard_normal((8, 3, 16, 16), dtype=np.float32)

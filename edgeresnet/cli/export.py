@@ -12,7 +12,7 @@ from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, Ski
 from edgeresnet.cli.output import expanded, show, task_context
 from edgeresnet.cli.settings_options import option_of, target_option
 from edgeresnet.run.folder import newest_checkpoint
-from edgeresnet.settings.export import BatchRange, ExportOptions, ExportSettings
+from edgeresnet.settings.export import DEFAULT_TARGET, BatchRange, ExportOptions, ExportSettings
 from edgeresnet.settings.quantization import QuantizeOptions
 
 PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
@@ -25,7 +25,7 @@ def export(
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
     ] = None,
-    target: Annotated[str, target_option("Target to make the bundle for")] = "onnx",
+    target: Annotated[str, target_option("Target to make the bundle for")] = DEFAULT_TARGET,
     output: Annotated[
         Optional[Path],
         typer.Option("--output", "-o", help="Bundle folder to write.", callback=expanded),

@@ -14,6 +14,9 @@ EmbedPreprocess = Annotated[
     Field(description="The model takes uint8 NHWC pixels, and normalizes them inside its graph."),
 ]
 
+# Runs on any machine.
+DEFAULT_TARGET = "onnx"
+
 
 @settings
 class BatchRange:

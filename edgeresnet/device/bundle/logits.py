@@ -87,7 +87,7 @@ def allowed_outside(images: int, precision: str) -> float:
 
 
 def compare_logits(
-    found: NDArray[np.float32],
+    logits: NDArray[np.float32],
     reference: NDArray[np.float32],
     bound: float,
     precision: str,
@@ -95,19 +95,19 @@ def compare_logits(
     """Hold logits against a reference.
 
     Args:
-        found: (n, classes) float32.
+        logits: (n, classes) float32.
         reference: (n, classes) float32, finite.
         bound: in logits.
-        precision: of the model that gave ``found``.
+        precision: of the model that gave ``logits``.
     """
     wanted = reference.astype(np.float64)
-    difference = np.abs(found.astype(np.float64) - wanted)
+    difference = np.abs(logits.astype(np.float64) - wanted)
     outside = ~(difference <= bound)
     largest = float(difference.max())
     of_class = outside.mean(axis=0)
     ordered = np.sort(wanted, axis=1)
     margin = ordered[:, -1] - ordered[:, -2] if wanted.shape[1] > 1 else np.zeros(len(wanted))
-    other = found.argmax(1) != wanted.argmax(1)
+    other = logits.argmax(1) != wanted.argmax(1)
     decided = margin > 2 * bound
     return LogitCheck(
         images=len(wanted),

@@ -64,12 +64,12 @@ def read_kernels(path: Path) -> list[Kernel]:
 
 def describe_engines(engine_dir: Path) -> list[dict[str, Any]]:
     """The records of all engines of a folder, without their layers."""
-    found = []
+    records = []
     for path in sorted(engine_dir.glob(f"*{RECORD}")):
         record = json.loads(path.read_text(encoding="utf-8"))
         record.pop("layers", None)
-        found.append({"file": path.name.removesuffix(RECORD), **record})
-    return found
+        records.append({"file": path.name.removesuffix(RECORD), **record})
+    return records
 
 
 def sha256(content: bytes) -> str:

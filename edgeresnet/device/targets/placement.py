@@ -49,11 +49,11 @@ def shares(kernels: Sequence[Kernel], layers: Sequence[Mapping[str, Any]]) -> li
         count[0] += 1
         count[1] += macs
     total = sum(macs for _, macs in placed)
-    found = [
+    unsorted = [
         Share(*key, count, count / len(placed), macs / total if total else None)
         for key, (count, macs) in sums.items()
     ]
-    return sorted(found, key=lambda share: (-(share.macs_share or 0.0), -share.layers))
+    return sorted(unsorted, key=lambda share: (-(share.macs_share or 0.0), -share.layers))
 
 
 def check_fallback(kernels: Sequence[Kernel], device: str) -> None:

@@ -50,10 +50,11 @@ def proof_images(checkpoint: Checkpoint, data: str | None) -> ProofImages:
         MissingError: ``data`` is given, and what reads it is not installed.
     """
     seed = int((checkpoint.quantization or {}).get("seed", 0))
-    found = _images(checkpoint, PROOF_IMAGES, data, "train", seed)
+    drawn = _images(checkpoint, PROOF_IMAGES, data, "train", seed)
     # An emulator has time for the first few only: they must not all be of the first class.
-    order = np.random.default_rng(seed).permutation(len(found.pixels))
-    return replace(found, pixels=found.pixels[order], names=tuple(found.names[i] for i in order))
+    order = np.random.default_rng(seed).permutation(len(drawn.pixels))
+    names = tuple(drawn.names[i] for i in order)
+    return replace(drawn, pixels=drawn.pixels[order], names=names)
 
 
 def golden_images(checkpoint: Checkpoint, count: int, data: str | None) -> NDArray[np.uint8]:

@@ -68,13 +68,13 @@ def why_no_gpu(root: Path = ROOT) -> Missing:
 WHY = {"npu": why_no_npu, "gpu": why_no_gpu}
 
 
-def missing_devices(found: list[str], root: Path = ROOT) -> list[Missing]:
+def missing_devices(available: list[str], root: Path = ROOT) -> list[Missing]:
     """Intel's devices that are in this machine, and that OpenVINO does not find."""
     hardware = {"npu": NPU_CLASS, "gpu": DISPLAY_CLASS}
     return [
         WHY[name](root)
         for name, pci_class in hardware.items()
-        if has_pci_device(pci_class, root) and not any(f.split(".")[0] == name for f in found)
+        if has_pci_device(pci_class, root) and not any(f.split(".")[0] == name for f in available)
     ]
 
 

@@ -49,7 +49,7 @@ def make_core() -> Any:
     return openvino.Core()
 
 
-def _our_name(name: str) -> str:
+def our_name(name: str) -> str:
     lower = name.lower()
     return lower.removesuffix(".0")
 
@@ -63,7 +63,7 @@ def available() -> Availability:
     return Availability(True, version=str(openvino.__version__).split("-")[0])
 
 
-def _facts(core: Any, device: str) -> dict[str, Any]:
+def engine_facts(core: Any, device: str) -> dict[str, Any]:
     """What an engine for the device depends on."""
     here = available()
     return {
@@ -75,7 +75,7 @@ def _facts(core: Any, device: str) -> dict[str, Any]:
 
 def _names(core: Any) -> dict[str, str]:
     """OpenVINO's name of each device by ours."""
-    return {_our_name(name): name for name in core.available_devices}
+    return {our_name(name): name for name in core.available_devices}
 
 
 def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
@@ -101,7 +101,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     try:
         # A blob has its settings compiled in: what differs from them needs the model.
         plain = device != CPU and not options.profile_layers and options.batch is None
-        if plain and engine_fits(engine_path, model_path, _facts(core, device)) is None:
+        if plain and engine_fits(engine_path, model_path, engine_facts(core, device)) is None:
             return core.import_model(engine_path.read_bytes(), names[device])
         model = core.read_model(str(model_path))
         check_classifier(model_path, tensors(model.inputs), tensors(model.outputs))
@@ -126,12 +126,12 @@ def _static_batch(model: Any, device: str, options: RunOptions) -> int | None:
     return options.batch or (1 if device == "npu" else None)
 
 
-def _refuse(device: str, found: list[str]) -> NoReturn:
+def _refuse(device: str, here: list[str]) -> NoReturn:
     if device in WHY:
         missing = WHY[device]()
         raise MissingError(f"OpenVINO finds no {device}: {missing.reason}", missing.fix)
     raise MissingError(
-        f"OpenVINO finds no device {device} here, only {', '.join(found)}",
+        f"OpenVINO finds no device {device} here, only {', '.join(here)}",
         "give --device with one of these.",
     )
 
@@ -224,7 +224,7 @@ class OpenVinoSession(Closing):
 
     def kernels(self) -> list[Kernel]:
         """The operations of OpenVINO's runtime model."""
-        found = []
+        kernels = []
         for operation in self._compiled.get_runtime_model().get_ordered_ops():
             facts = operation.get_rt_info()
 
@@ -241,8 +241,8 @@ class OpenVinoSession(Closing):
                     layers = (*layers, CLASSIFIER)
                 precision = PRECISIONS.get(runs_in, runs_in)
                 op = f"{kind} {fact('primitiveType')}".strip()
-                found.append(Kernel(op, precision, self._unit, layers))
-        return found
+                kernels.append(Kernel(op, precision, self._unit, layers))
+        return kernels
 
     def close(self) -> None:
         """Give back what is held."""

@@ -13,11 +13,11 @@ from edgeresnet.device.targets.openvino.session import (
     BLOB,
     CPU,
     OpenVinoSession,
-    _facts,
-    _our_name,
     available,
     compile_model,
+    engine_facts,
     make_core,
+    our_name,
 )
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
 from edgeresnet.device.targets.spec import BareFiles, TargetSpec
@@ -64,14 +64,14 @@ class OpenVinoTarget:
             versions = [f"{k} {v}" for k, v in driver_versions(core, name).items()]
             description = str(core.get_property(name, "FULL_DEVICE_NAME")).strip()
             about = ", ".join([description, *versions])
-            here.append(Device(_our_name(name), about, tuple(capabilities)))
+            here.append(Device(our_name(name), about, tuple(capabilities)))
         return here
 
     def missing(self) -> list[Missing]:
         """Intel NPUs and GPUs of this machine that lack a driver."""
         if not self.available().usable:
             return []
-        return missing_devices([_our_name(name) for name in make_core().available_devices])
+        return missing_devices([our_name(name) for name in make_core().available_devices])
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open an ``.xml`` file (or ``.onnx``, which OpenVINO reads as well)."""
@@ -89,5 +89,5 @@ class OpenVinoTarget:
             return None
         blob = BytesIO()
         compiled.export_model(blob)
-        facts = _facts(make_core(), device)
+        facts = engine_facts(make_core(), device)
         return write_engine(engine_dir / f"{device}{BLOB}", blob.getvalue(), model_path, facts)

@@ -60,7 +60,7 @@ def engine_path_of(engine_dir: Path, soc: Soc) -> Path:
     return engine_dir / f"{soc.name}{ENGINE_SUFFIX}"
 
 
-def _facts(soc: Soc) -> dict[str, Any]:
+def soc_facts(soc: Soc) -> dict[str, Any]:
     here = available()
     if not here.usable:
         raise MissingError(f"target qnn is not here: {here.reason}", FIX)
@@ -80,15 +80,15 @@ def _provider_devices() -> tuple[list[Any], str]:
     except ImportError as error:
         raise MissingError(f"target qnn needs onnxruntime-qnn: {error}", FIX) from error
 
-    def found() -> list[Any]:
+    def of_provider() -> list[Any]:
         return [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
 
-    if not found():
+    if not of_provider():
         with captured_output():
             onnxruntime.register_execution_provider_library(
                 PROVIDER, onnxruntime_qnn.get_library_path()
             )
-    devices = found()
+    devices = of_provider()
     on_npu = [d for d in devices if d.device.type == onnxruntime.OrtHardwareDeviceType.NPU]
     chosen = devices[:1] if emulates() else on_npu[:1]
     if not chosen:
@@ -100,7 +100,7 @@ def _provider_devices() -> tuple[list[Any], str]:
 
 
 @dataclass
-class _Opener:
+class Opener:
     """Makes an ``InferenceSession`` of which the NPU runs every node, or says which it refuses."""
 
     options: RunOptions
@@ -197,7 +197,7 @@ class QnnSession(OnnxSession):
         compiled: list[Kernel] | None = None,
     ) -> None:
         self.emulated = emulates()
-        opener = _Opener(options, None if device == NPU else soc_of(device))
+        opener = Opener(options, None if device == NPU else soc_of(device))
         super().__init__(model_path, device, options, opener)
         self._kernels = compiled or opener.placed
 

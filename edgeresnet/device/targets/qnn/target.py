@@ -12,12 +12,12 @@ from edgeresnet.device.targets.protocol import Availability, Device, Missing, Se
 from edgeresnet.device.targets.qnn.session import (
     CAPABILITIES,
     NPU,
+    Opener,
     QnnSession,
-    _facts,
-    _Opener,
     available,
     emulates,
     engine_path_of,
+    soc_facts,
 )
 from edgeresnet.device.targets.qnn.snapdragon import SOCS, soc_of
 from edgeresnet.device.targets.spec import TargetSpec
@@ -76,7 +76,7 @@ class QnnTarget:
             return QnnSession(model_path, device, options)
         soc = soc_of(device)
         engine_path = engine_path_of(model_path.parent / "engines", soc)
-        why = engine_fits(engine_path, model_path, _facts(soc))
+        why = engine_fits(engine_path, model_path, soc_facts(soc))
         if why is not None:
             raise MissingError(
                 f"{model_path.parent} has no context binary for {soc.name} that could be loaded: "
@@ -104,9 +104,9 @@ class QnnTarget:
                 ("ep.context_file_path", str(made)),
             ):
                 settings.add_session_config_entry(name, value)
-            opener = _Opener(RunOptions(), soc)
+            opener = Opener(RunOptions(), soc)
             opener(model_path, device, settings)
             content = made.read_bytes()
         # In the engine all layers are one node: what was assigned is known only now.
-        facts = _facts(soc) | {"layers": [asdict(kernel) for kernel in opener.placed]}
+        facts = soc_facts(soc) | {"layers": [asdict(kernel) for kernel in opener.placed]}
         return write_engine(engine_path_of(engine_dir, soc), content, model_path, facts)

@@ -71,10 +71,10 @@ def find_bindings() -> Bindings | str:
 
 def need_bindings() -> Bindings:
     """The bindings; MissingError says how to get them."""
-    found = find_bindings()
-    if isinstance(found, str):
-        raise MissingError(f"TensorRT's Python bindings are not here: {found}", FIX)
-    return found
+    bindings = find_bindings()
+    if isinstance(bindings, str):
+        raise MissingError(f"TensorRT's Python bindings are not here: {bindings}", FIX)
+    return bindings
 
 
 @functools.cache

@@ -57,13 +57,13 @@ class EngineLayer:
 
 def layers_of_log(lines: Iterable[str]) -> list[EngineLayer]:
     """Read what a builder with detailed verbosity logs when it has finished."""
-    found = []
+    layers = []
     for line in lines:
         match = LOGGED.match(line.strip())
         if match is None:
             continue
         constants = _logged_types(match["constants"] or "")
-        found.append(
+        layers.append(
             EngineLayer(
                 match["name"],
                 match["op"],
@@ -74,7 +74,7 @@ def layers_of_log(lines: Iterable[str]) -> list[EngineLayer]:
                 _unit(match["op"], match["name"]),
             )
         )
-    return found
+    return layers
 
 
 def layers_of_json(text: str) -> list[EngineLayer]:
@@ -112,15 +112,15 @@ def _logged_types(tensors: str) -> tuple[str, ...]:
 
 
 def _type(text: str) -> str:
-    found = TYPE_WORD.search(text)
-    word = found[1].lower() if found else text.lower()
+    match = TYPE_WORD.search(text)
+    word = match[1].lower() if match else text.lower()
     return TYPES.get(word, "fp32" if word == "fp32" else word)
 
 
 def _onnx_layers(metadata: str, name: str) -> tuple[str, ...]:
     """From the metadata; before TensorRT 8.6 a fused layer had the names joined by ``+``."""
-    found = ONNX_LAYER.findall(metadata)
-    return tuple(found or (part.strip() for part in name.split(" + ")))
+    names = ONNX_LAYER.findall(metadata)
+    return tuple(names or (part.strip() for part in name.split(" + ")))
 
 
 def _unit(op: str, name: str) -> str:

@@ -80,22 +80,22 @@ class TensorRtTarget:
 
     def available(self) -> Availability:
         """Whether TensorRT can build here; running needs a GPU too, see `devices`."""
-        found = find_bindings()
-        if isinstance(found, Bindings):
+        bindings = find_bindings()
+        if isinstance(bindings, Bindings):
             gpu = find_gpu()
             note = f"builds engines, and runs none: {gpu}" if isinstance(gpu, str) else None
-            return Availability(True, f"{found.product} {found.version_text}", reason=note)
+            return Availability(True, f"{bindings.product} {bindings.version_text}", reason=note)
         if (tool := trtexec.find_tool()) is not None:
-            return Availability(True, f"trtexec {trtexec.tool_version(tool)}", reason=found)
-        return Availability(False, reason=found, fix=FIX)
+            return Availability(True, f"trtexec {trtexec.tool_version(tool)}", reason=bindings)
+        return Availability(False, reason=bindings, fix=FIX)
 
     def devices(self) -> list[Device]:
         """The GPU, and the DLAs beside it."""
-        found, gpu = find_bindings(), find_gpu()
-        if isinstance(found, str) or isinstance(gpu, str):
+        bindings, gpu = find_bindings(), find_gpu()
+        if isinstance(bindings, str) or isinstance(gpu, str):
             return []
         about = f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.driver}"
-        cores = range(_dla_cores(found))
+        cores = range(_dla_cores(bindings))
         dlas = [Device(f"dla{core}", f"{gpu.name}'s DLA", DLA_CAPABILITIES) for core in cores]
         return [Device("gpu", about, CAPABILITIES), *dlas]
 
@@ -136,13 +136,13 @@ class TensorRtTarget:
         """Build an engine and write it with its record."""
         check_device(device)
         check_dla(model_path, device, quantized=is_quantized_file(model_path))
-        found = find_bindings()
-        if isinstance(found, str):
+        bindings = find_bindings()
+        if isinstance(bindings, str):
             tool = trtexec.find_tool()
             if tool is None:
-                raise MissingError(f"TensorRT is not here: {found}", FIX)
+                raise MissingError(f"TensorRT is not here: {bindings}", FIX)
             return trtexec.save_engine(tool, model_path, device, engine_dir, options)
-        return _build_here(found, model_path, device, engine_dir, options)
+        return _build_here(bindings, model_path, device, engine_dir, options)
 
     def engine_kernels(self, model_path: Path, layers: Mapping[str, str]) -> list[Kernel] | None:
         """From the record of the engine beside the model."""

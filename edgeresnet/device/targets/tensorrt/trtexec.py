@@ -48,9 +48,9 @@ BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 7200, 600
 
 def find_tool() -> Path | None:
     """The program; None if it is not here."""
-    found = shutil.which("trtexec")
-    if found is not None:
-        return Path(found)
+    on_path = shutil.which("trtexec")
+    if on_path is not None:
+        return Path(on_path)
     return USUAL_PATH if USUAL_PATH.is_file() else None
 
 

@@ -121,7 +121,7 @@ def complete_devices(context: typer.Context, incomplete: str) -> list[str]:
 
     given = context.params.get("target")
     targets = [TARGETS[given]] if given in TARGETS else TARGETS.values()
-    names = dict.fromkeys(name for target in targets for name in target.device_names)
+    names = dict.fromkeys(name for target in targets for name in target.spec.devices)
     return [name for name in names if name.startswith(incomplete)]
 
 

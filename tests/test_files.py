@@ -1,31 +1,44 @@
-"""``~`` is the home folder wherever a path is taken."""
+"""``~`` is the home folder wherever a path is taken; files are whole or not there, and locked."""
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
-from edgeresnet.cli.app import app
+from edgeresnet.cli.app import COMMANDS
 from edgeresnet.cli.output import expanded
 from edgeresnet.device.data.standard import download_dir
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home, write_json
-from tests.conftest import CommandLine
+from edgeresnet.files import (
+    atomic,
+    cache_dir,
+    from_home,
+    locked,
+    sha256_bytes,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from tests.conftest import REPOSITORY, CommandLine
 from tests.host.training.test_train_checkpoint import narrow_weights
 
 
 def path_parameters() -> dict[str, Any]:
-    """The options and arguments that are paths, as typer was told of them."""
-    found = {}
-    for command in app.registered_commands:
-        assert command.callback is not None
-        hints = get_type_hints(command.callback, include_extras=True)
-        for name, hint in hints.items():
+    """The options and arguments that are paths, as typer is told of them."""
+    parameters = {}
+    for name in COMMANDS:
+        command = getattr(import_module(f"edgeresnet.cli.{name}"), name)
+        for parameter, hint in get_type_hints(command, include_extras=True).items():
             if "Path" in str(hint) and hasattr(hint, "__metadata__"):
-                found[f"{command.callback.__name__} {name}"] = hint.__metadata__[0]
-    return found
+                parameters[f"{name} {parameter}"] = hint.__metadata__[0]
+    return parameters
 
 
 @pytest.mark.parametrize("name", sorted(path_parameters()))
@@ -63,3 +76,59 @@ def test_json_and_own_data_know_the_home_folder(
 def test_a_user_who_is_not_here_is_one_message() -> None:
     with pytest.raises(InputError, match="a user who is not here"):
         from_home("~nobody-of-this-name/x")
+
+
+def test_atomic_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_text("old", path)
+
+    def write_half() -> None:
+        with atomic(path) as partial:
+            partial.write_text("half of the new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert path.read_text() == "old"
+    write_bytes(b"new", path)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
+
+
+def test_hashes_are_those_of_hashlib(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "x").write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()
+    assert sha256_file(tmp_path / "x") == sha256_bytes(content) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have their caches elsewhere")
+def test_cache_is_where_it_always_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert cache_dir() == tmp_path / "own" / "edgeresnet"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == tmp_path / ".cache" / "edgeresnet"
+
+
+ADDING = """
+import sys
+from importlib import import_module
+from pathlib import Path
+from edgeresnet.files import locked, write_text
+path = Path(sys.argv[1])
+for _ in range(100):
+    with locked(path):
+        write_text(str(int(path.read_text()) + 1), path)
+"""
+
+
+def test_locked_lets_no_process_lose_what_another_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "count"
+    with locked(path):
+        write_text("0", path)
+    started = [
+        subprocess.Popen([sys.executable, "-c", ADDING, str(path)], cwd=REPOSITORY)
+        for _ in range(2)
+    ]
+    assert [process.wait(60) for process in started] == [0, 0]
+    assert path.read_text() == "200"

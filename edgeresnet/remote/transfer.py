@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shlex
 import subprocess
@@ -22,7 +21,7 @@ from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.model_files import is_model_file, reader_of
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import from_home
+from edgeresnet.files import from_home, sha256_bytes, sha256_file
 from edgeresnet.remote import probe
 from edgeresnet.remote.ssh import Connection
 
@@ -180,7 +179,7 @@ def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) 
     if parcel.exact and stale:
         names = b"\0".join(f"{folder}/{name}".encode() for name in stale)
         connection.call(["xargs", "-0", "rm", "-f", "--"], names)
-    wanted = {n: p for n, p in parcel.files.items() if there.get(n) != probe.sha256(p)}
+    wanted = {n: p for n, p in parcel.files.items() if there.get(n) != sha256_file(p)}
     process = connection.start(["tar", "-xf", "-", "-C", folder])
     assert process.stdin is not None
     try:
@@ -239,4 +238,4 @@ def _check_taken(connection: Connection, code: int, errors: str) -> None:
 def _key(path: Path) -> str:
     """The same for the same place of the same machine, so that only changes travel."""
     name = f"{platform.node()}\n{path.resolve()}"
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
+    return sha256_bytes(name.encode())[:12]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from edgeresnet.device.bundle.manifest import FORMAT_VERSION, Manifest
 from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
 from edgeresnet.errors import InputError
+from edgeresnet.files import sha256_file, write_text
 from edgeresnet.settings.export import BatchRange, BuildOptions
 from edgeresnet.settings.inputs import InputSpec
 
@@ -71,7 +71,7 @@ def write_bundle(
             (partial / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, partial / name)
         np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
-        hashes = {name: _sha256(partial / name) for name in [*files, GOLDEN]}
+        hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
         manifest = replace(manifest, files=hashes)
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         replace_folder(partial, out_dir)
@@ -125,12 +125,10 @@ def input_shape(spec: InputSpec, *, pixels: bool) -> tuple[int, int, int]:
 def record_engines(bundle: Bundle) -> Bundle:
     """Write what lies in the bundle's engines folder into its manifest, with its hashes."""
     engines = sorted(path for path in (bundle.path / ENGINES).iterdir() if path.is_file())
-    hashes = {f"{ENGINES}/{path.name}": _sha256(path) for path in engines}
+    hashes = {f"{ENGINES}/{path.name}": sha256_file(path) for path in engines}
     others = {n: h for n, h in bundle.manifest.files.items() if not n.startswith(f"{ENGINES}/")}
     manifest = replace(bundle.manifest, files={**others, **hashes})
-    partial = bundle.path / f".{MANIFEST}.partial"
-    partial.write_text(manifest.to_json(), encoding="utf-8")
-    partial.replace(bundle.path / MANIFEST)
+    write_text(manifest.to_json(), bundle.path / MANIFEST)
     return Bundle(bundle.path, manifest)
 
 
@@ -184,7 +182,7 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
             continue
         if not file_path.is_file():
             raise InputError(f"{file_path} is missing", "copy the whole bundle again.")
-        if _sha256(file_path) != expected:
+        if sha256_file(file_path) != expected:
             raise InputError(
                 f"{file_path} is not the file that was "
                 f"{'built' if is_engine else 'exported'} (its sha256 differs)",
@@ -193,11 +191,3 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
                 else "copy the bundle again.",
             )
     return Bundle(path, manifest)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

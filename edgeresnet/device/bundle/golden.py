@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from edgeresnet.device.bundle.logits import compare_logits
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.errors import CheckError
-from edgeresnet.files import cache_dir
+from edgeresnet.files import cache_dir, sha256_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,4 +87,4 @@ def _fault(
 
 def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:
     key = "\n".join([*sorted(bundle.manifest.files.values()), device, fingerprint])
-    return cache_dir() / "golden" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    return cache_dir() / "golden" / sha256_bytes(key.encode())[:32]

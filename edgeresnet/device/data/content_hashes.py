@@ -22,7 +22,8 @@ from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.device.machine.cpu import usable_cores
 from edgeresnet.errors import InputError
-from edgeresnet.files import cache_dir
+from edgeresnet.files import cache_dir, sha256_file
+from edgeresnet.progress import OnStep, silent
 
 if TYPE_CHECKING:
     from edgeresnet.device.data.dataset import Dataset
@@ -41,9 +42,7 @@ CLOCK_STEP_NS = 2_000_000_000
 MANY = 1000
 
 
-def content_fingerprint(
-    dataset: Dataset, on_step: Callable[[str], object] = lambda text: None
-) -> str:
+def content_fingerprint(dataset: Dataset, on_step: OnStep = silent) -> str:
     """Which images with which labels and class names, in their order; 64 hex digits.
 
     Args:
@@ -73,9 +72,7 @@ def content_fingerprint(
     return digest.hexdigest()
 
 
-def file_hashes(
-    paths: Sequence[Path], on_step: Callable[[str], object] = lambda text: None
-) -> list[bytes]:
+def file_hashes(paths: Sequence[Path], on_step: OnStep = silent) -> list[bytes]:
     """SHA-256 of each file, 32 bytes; those that are not remembered are read by parallel threads.
 
     Raises:
@@ -114,21 +111,17 @@ def _in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T
 def _state(path: Path) -> tuple[int, int]:
     """(size in bytes, time of the last change in ns)."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _sha256(path: Path) -> bytes:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        return bytes.fromhex(sha256_file(path))
     except OSError as error:
         raise _unreadable(path, error) from error
-    return digest.digest()
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

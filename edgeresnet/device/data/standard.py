@@ -6,6 +6,9 @@ import gzip
 import importlib.util
 import os
 import pickle
+import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.download import RemoteFile, download
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import cache_dir, from_home
+from edgeresnet.files import cache_dir, from_home, locked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +34,22 @@ CIFAR_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 DIGITS, CIFAR_FOLDER = "digits.csv.gz", "cifar-10-batches-py"
+# The data sets' own addresses; what comes from there is checked, so that it need not be https.
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "train-labels-idx1-ubyte": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "t10k-images-idx3-ubyte": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "t10k-labels-idx1-ubyte": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}
+CIFAR_ARCHIVE = RemoteFile(
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+)
+CIFAR_BATCHES = {
+    "train": tuple(f"data_batch_{i}" for i in range(1, 6)),
+    "val": ("test_batch",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +108,15 @@ def _digits_path() -> Path | None:
 def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(n, 8, 8) of 0 to 16, and labels (n,)."""
     path = _digits_path()
-    if path is None and importlib.util.find_spec("sklearn") is None:
+    if path is None:
         raise MissingError(
             "data digits comes with scikit-learn, which is not installed",
-            "pip install scikit-learn",
+            f"pip install 'edgeresnet[host]', or copy {DIGITS} out of scikit-learn's folder "
+            "datasets/data elsewhere into $EDGERESNET_DATA.",
         )
-    if path is not None:
-        with gzip.open(path, "rt") as file:
-            table = np.loadtxt(file, delimiter=",")
-        return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return bunch.images, bunch.target.astype(np.int64)
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def _data_dirs(name: str) -> list[Path]:
@@ -115,16 +131,25 @@ def _own_dir() -> Path | None:
 
 
 def download_dir() -> Path:
-    """Where torchvision puts what it downloads."""
+    """Where downloads are kept, in the folders that torchvision gives them too."""
     return _own_dir() or cache_dir() / "data"
+
+
+def _fashion_mnist_names(split: Split) -> tuple[str, str]:
+    """Images and labels."""
+    prefix = "train" if split == "train" else "t10k"
+    return f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+
+
+def _fashion_mnist_dir() -> Path:
+    return download_dir() / "FashionMNIST" / "raw"
 
 
 def _fashion_mnist_paths(split: Split) -> list[Path]:
     """Images and labels; empty where they are not."""
-    prefix = "train" if split == "train" else "t10k"
-    names = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
-    downloaded = download_dir() / "FashionMNIST" / "raw"
-    for place in (*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, downloaded):
+    names = _fashion_mnist_names(split)
+    places = (*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, _fashion_mnist_dir())
+    for place in places:
         paths = [_first_existing(place / name, place / f"{name}.gz") for name in names]
         if all(paths):
             return [path for path in paths if path]
@@ -133,16 +158,20 @@ def _fashion_mnist_paths(split: Split) -> list[Path]:
 
 def fashion_mnist(split: Split, seed: int) -> Dataset:
     """Fashion-MNIST, 28 x 28; fetched where it is not on this machine."""
-    if paths := _fashion_mnist_paths(split):
-        pixels, labels = (_read_idx(path) for path in paths)
-        return ArrayDataset(
-            "fashion-mnist", split, FASHION_CLASSES, labels.astype(np.int64), pixels
-        )
-    downloaded = download_dir() / "FashionMNIST" / "raw"
-    if downloaded.is_dir():
-        raise InputError(f"{downloaded} is incomplete", "remove it; it is then fetched again.")
-    _download("FashionMNIST", split)
-    return fashion_mnist(split, seed)
+    if not _fashion_mnist_paths(split):
+        _fetch("fashion-mnist", lambda: _fetch_fashion_mnist(split))
+    pixels, labels = (_read_idx(path) for path in _fashion_mnist_paths(split))
+    return ArrayDataset("fashion-mnist", split, FASHION_CLASSES, labels.astype(np.int64), pixels)
+
+
+def _fetch_fashion_mnist(split: Split) -> None:
+    """Those of the split's two files that are not there yet."""
+    folder = _fashion_mnist_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _fashion_mnist_names(split):
+        if _first_existing(folder / name, folder / f"{name}.gz") is None:
+            remote = RemoteFile(f"{FASHION_URL}/{name}.gz", FASHION_SHA256[name])
+            download(remote, folder / f"{name}.gz")
 
 
 def _first_existing(*paths: Path) -> Path | None:
@@ -162,19 +191,14 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"{path} is damaged: {error}", "fetch the file again.") from error
 
 
-def _download(name: str, split: Split) -> None:
+def _fetch(spec: str, fetch: Callable[[], None]) -> None:
+    """Fetch a data set; one process at a time, and the next finds it there."""
     try:
-        from torchvision import datasets
-    except ImportError as error:
-        raise MissingError(
-            f"data {name} is not on this machine, and torchvision, which fetches it, is missing",
-            "pip install 'edgeresnet[host]', or copy the files to $EDGERESNET_DATA.",
-        ) from error
-    try:
-        getattr(datasets, name)(str(download_dir()), train=split == "train", download=True)
-    except (OSError, RuntimeError) as error:
+        with locked(download_dir() / spec):
+            fetch()
+    except OSError as error:
         raise InputError(
-            f"data {name} is not on this machine and could not be fetched: {error}",
+            f"data {spec} is not on this machine and could not be fetched: {error}",
             "copy the files to a folder and set EDGERESNET_DATA to it; on Debian, Fashion-MNIST "
             "is the package dataset-fashion-mnist.",
         ) from error
@@ -182,9 +206,8 @@ def _download(name: str, split: Split) -> None:
 
 def _cifar10_paths(split: Split) -> list[Path]:
     """The batches; empty where one of them is not."""
-    names = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
     for place in (*_data_dirs("cifar10"), download_dir()):
-        paths = [place / CIFAR_FOLDER / name for name in names]
+        paths = [place / CIFAR_FOLDER / name for name in CIFAR_BATCHES[split]]
         if all(path.is_file() for path in paths):
             return paths
     return []
@@ -192,16 +215,34 @@ def _cifar10_paths(split: Split) -> list[Path]:
 
 def cifar10(split: Split, seed: int) -> Dataset:
     """CIFAR-10, 32 x 32; fetched where it is not on this machine."""
-    if paths := _cifar10_paths(split):
-        parts = [_read_cifar(path) for path in paths]
-        pixels = np.concatenate([p for p, _ in parts])
-        labels = np.concatenate([y for _, y in parts])
-        return ArrayDataset("cifar10", split, CIFAR_CLASSES, labels, pixels)
-    downloaded = download_dir() / CIFAR_FOLDER
-    if downloaded.is_dir():
-        raise InputError(f"{downloaded} is incomplete", "remove it; it is then fetched again.")
-    _download("CIFAR10", split)
-    return cifar10(split, seed)
+    if not _cifar10_paths(split):
+        _fetch("cifar10", _fetch_cifar10)
+    parts = [_read_cifar(path) for path in _cifar10_paths(split)]
+    pixels = np.concatenate([p for p, _ in parts])
+    labels = np.concatenate([y for _, y in parts])
+    return ArrayDataset("cifar10", split, CIFAR_CLASSES, labels, pixels)
+
+
+def _fetch_cifar10() -> None:
+    """Both splits: they are one archive."""
+    folder = download_dir() / CIFAR_FOLDER
+    wanted = [name for names in CIFAR_BATCHES.values() for name in names]
+    if all((folder / name).is_file() for name in wanted):
+        return
+    if folder.is_dir():
+        raise InputError(f"{folder} is incomplete", "remove it; it is then fetched again.")
+    with tempfile.TemporaryDirectory(dir=download_dir(), prefix=".cifar10-") as staging:
+        archive_path, new = Path(staging) / "archive.tar.gz", Path(staging) / CIFAR_FOLDER
+        download(CIFAR_ARCHIVE, archive_path)
+        new.mkdir()
+        with tarfile.open(archive_path) as archive:
+            for name in wanted:
+                # Its hash is right, so the files are there and are files.
+                source = archive.extractfile(f"{CIFAR_FOLDER}/{name}")
+                assert source is not None
+                with source, (new / name).open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        new.rename(folder)
 
 
 class _NumpyOnly(pickle.Unpickler):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from edgeresnet.device.machine.environment import fingerprint
-from edgeresnet.files import cache_dir
+from edgeresnet.files import cache_dir, locked, write_text
 
 # 16 channels on every x86 processor that was measured; wider vectors want more.
 DEFAULT_STEP = 16
@@ -31,11 +31,10 @@ def known_steps() -> dict[str, int]:
 def remember_step(target: str, device: str, step: int) -> Path:
     """Keep a measured step, until a processor or a runtime's version changes."""
     path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    steps = {**known_steps(), f"{target} {device}": step}
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(steps, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    # Another process may be adding the step of another target.
+    with locked(path):
+        steps = {**known_steps(), f"{target} {device}": step}
+        write_text(json.dumps(steps, indent=2) + "\n", path)
     return path
 
 

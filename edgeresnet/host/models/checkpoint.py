@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home
+from edgeresnet.files import atomic, from_home
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.state_dict import identify, strip_wrappers
 from edgeresnet.host.models.foreign.torchvision import default_image_size, fetch_torchvision
@@ -84,14 +83,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """``torch.save`` into a neighbour, then rename."""
+    """``torch.save``, whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic(path) as partial:
         torch.save(content, partial)
-        os.replace(partial, path)  # noqa: PTH105 - Path.replace says nothing about atomicity
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(

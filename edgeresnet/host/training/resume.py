@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import pickle
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import Dataset
+from edgeresnet.files import sha256_bytes
 from edgeresnet.host.models.checkpoint import save_atomically
 from edgeresnet.host.models.torch_threads import resume_threads
 from edgeresnet.host.training.step import Learner
@@ -100,7 +100,7 @@ def training_key(
     shapes = {name: list(t.shape) for name, t in learner.model.state_dict().items()}
     data = [content_fingerprint(train_set), content_fingerprint(val_set)]
     parts = [RESUME_VERSION, settings, shapes, learner.groups(), data, spec.to_dict(), extra]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return sha256_bytes(json.dumps(parts).encode())
 
 
 def discard_resume(resume_path: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 from torchvision.transforms import v2
 
 from edgeresnet.device.data.dataset import balanced_subset, batches, check_classes
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.preprocess import normalize, to_pixels, to_rgb
-from edgeresnet.device.data.standard import _read_digits
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.pixels import Normalizer
 from edgeresnet.settings.inputs import InputSpec
@@ -135,28 +132,3 @@ def test_open_dataset_names_the_broken_image_or_leaves_it_out_when_asked(tmp_pat
     assert len(skipping) == 7
     assert len(skipping.skipped) == 1
     assert "2.png" in skipping.skipped[0]
-
-
-def test_digits_equal_scikit_learns_when_loaded_by_it() -> None:
-    images, labels = _read_digits()
-    bunch = load_digits()
-    assert np.array_equal(images, bunch.images)
-    assert np.array_equal(labels, bunch.target)
-
-
-def test_open_dataset_reads_every_digit_when_offline() -> None:
-    train, val = open_dataset("digits", "train"), open_dataset("digits", "val")
-    assert len(train) + len(val) == 1797
-    assert np.bincount(val.labels).min() > 30
-    assert max(np.asarray(train.image(i)).max() for i in range(20)) == 255
-
-
-@pytest.mark.skipif(
-    not Path("/usr/share/datasets/fashion-mnist").is_dir() and "EDGERESNET_DATA" not in os.environ,
-    reason="Debian's package dataset-fashion-mnist is not installed",
-)
-def test_open_dataset_reads_all_of_fashion_mnist() -> None:
-    train, val = open_dataset("fashion-mnist", "train"), open_dataset("fashion-mnist", "val")
-    assert (len(train), len(val)) == (60_000, 10_000)
-    assert np.bincount(val.labels).tolist() == [1000] * 10
-    assert train.classes[train.labels[0]] == "ankle-boot"

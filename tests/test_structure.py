@@ -1,76 +1,122 @@
-"""What the design says of the source itself, read from its syntax trees."""
+"""What the tree promises: no hidden imports, a short front page, functions of one screen."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeresnet.device.targets.registry import TARGETS
+import pytest
+
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "edgeresnet"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# Where our own modules may be named by a string: the lazy face, the commands and the targets.
+BY_STRING = {"__init__.py", "cli/app.py", "device/targets/registry.py"}
+OWN_MODULE = re.compile(r"edgeresnet\.(?:\w+(?:\.\w+)*)?")
+# Other ways to import what no checker of imports sees.
+HIDDEN = {"__import__", "__package__", "runpy", "pkgutil", "exec", "eval"}
+MOST_ENTRIES, MOST_LINES_OF_FUNCTION, MOST_LINES_OF_FILE = 8, 40, 300
 
-# ---- targets' names ----------------------------------------------------------------------------
-# Tables of Python packages, of which some are called like a target.
-PACKAGE_TABLES = {
-    "device/machine/environment.py": "PACKAGES",
-    "cli/app.py": "HOST_PACKAGES",
-    "run/preflight.py": "HOST_MODULES",
-}
-
-
-def is_text(node: ast.AST, names: set[str]) -> bool:
-    return isinstance(node, ast.Constant) and node.value in names
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def excepted(tree: ast.Module, relative: str) -> set[ast.AST]:
-    """Constants in tables of packages, and defaults of settings."""
-    allowed: set[ast.AST] = set()
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports_by_string(tree: ast.Module) -> Iterator[str]:
+    """Own modules named by a string (whole, or the start of an f-string), and hidden imports.
+
+    ``edgeresnet`` alone is the program: ``-m edgeresnet`` starts it here and on a device.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            table = PACKAGE_TABLES.get(relative)
-            if any(isinstance(t, ast.Name) and t.id == table for t in node.targets):
-                allowed |= set(ast.walk(node))
-            if relative.startswith("settings/"):
-                allowed |= set(ast.walk(node.value))
-        if isinstance(node, ast.AnnAssign) and node.value and relative.startswith("settings/"):
-            allowed |= set(ast.walk(node.value))
-    return allowed
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if OWN_MODULE.fullmatch(node.value):
+                yield f"line {node.lineno}: {node.value!r}"
+        elif isinstance(node, ast.Name) and node.id in HIDDEN:
+            yield f"line {node.lineno}: {node.id}"
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            if len(node.args) != 1 or node.keywords:
+                yield f"line {node.lineno}: import_module of a relative name"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names]
+            modules += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+            yield from (f"line {node.lineno}: {m}" for m in modules if m in {*HIDDEN, "."})
 
 
-def named_targets(root: Path, names: set[str]) -> Iterator[str]:
-    """Where a target's name is a string constant outside of the targets' own folder."""
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root).as_posix()
-        if relative.startswith("device/targets/"):
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        allowed = excepted(tree, relative)
-        for node in ast.walk(tree):
-            if is_text(node, names) and node not in allowed:
-                assert isinstance(node, ast.Constant)
-                yield f"{relative}:{node.lineno} {node.value}"
+@pytest.mark.parametrize(
+    "code",
+    [
+        'import_module("edgeresnet.host.training.fit")',
+        'import_module(f"edgeresnet.{name}")',
+        'import_module(".fit", "edgeresnet")',
+        'run([python, "-m", "edgeresnet.remote.probe"])',
+        '__import__("edgeresnet")',
+        "import runpy",
+        "from . import fit",
+    ],
+)
+def test_imports_by_string_are_seen(code: str) -> None:
+    assert list(imports_by_string(ast.parse(code)))
 
 
-def test_no_target_is_asked_for_by_name_outside_the_targets_folder() -> None:
-    assert list(named_targets(PACKAGE, set(TARGETS))) == []
+def test_no_own_module_is_imported_past_the_contracts() -> None:
+    hidden = {
+        name_of(path): list(imports_by_string(ast.parse(path.read_text())))
+        for path in FILES
+        if name_of(path) not in BY_STRING
+    }
+    assert {name: lines for name, lines in hidden.items() if lines} == {}
 
 
-def test_a_name_is_seen_wherever_it_is_asked_for(tmp_path: Path) -> None:
-    """Each way in which code asked for a target before there was a `TargetSpec`."""
-    (tmp_path / "settings").mkdir()
-    (tmp_path / "device" / "targets").mkdir(parents=True)
-    (tmp_path / "device" / "targets" / "own.py").write_text("name = 'qnn'")
-    (tmp_path / "settings" / "s.py").write_text(
-        "target: str = 'qnn'\nT = 'onnx'\nif x == 'onnx': pass"
-    )
-    (tmp_path / "m.py").write_text(
-        "if t == 'qnn': pass\nT = {'onnx': 1}\nU = t in ('tensorrt',)\n"
-        "L: Literal['openvino']\ndef f(t='onnx'): 'qnn: a docstring'\nHELP = 'onnx, or qnn.'\n"
-        "match t:\n    case 'qnn': pass"
-    )
-    assert sorted(named_targets(tmp_path, set(TARGETS))) == [
-        "m.py:1 qnn", "m.py:2 onnx", "m.py:3 tensorrt", "m.py:4 openvino", "m.py:5 onnx",
-        "m.py:8 qnn", "settings/s.py:3 onnx",
-    ]  # fmt: skip
+def test_the_program_itself_may_be_started_by_its_name() -> None:
+    assert list(imports_by_string(ast.parse('run([python, "-m", "edgeresnet", "build"])'))) == []
+
+
+def test_the_front_page_is_short() -> None:
+    entries = [path.name for path in PACKAGE.iterdir() if path.is_file()]
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+def test_init_of_every_sub_package_is_empty() -> None:
+    full = [name_of(p) for p in PACKAGE.rglob("__init__.py") if p.read_text().strip()]
+    assert full == ["__init__.py"]
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in FILES}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def is_command(path: Path, function: Function) -> bool:
+    """Whether Typer makes a command of it: each of its options is a line of the signature."""
+    return path.parent.name == "cli" and function.name == path.stem.removesuffix("_command")
+
+
+def lines_of(path: Path, function: Function) -> int:
+    """Lines of a function, without its docstring."""
+    first = function.body[0] if is_command(path, function) else function
+    lines = (function.end_lineno or first.lineno) - first.lineno + 1
+    if ast.get_docstring(function) is not None:
+        text = function.body[0]
+        lines -= (text.end_lineno or text.lineno) - text.lineno + 1
+    return lines
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = {
+        f"{name_of(path)}: {node.name}": lines
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Function)
+        if (lines := lines_of(path, node)) > MOST_LINES_OF_FUNCTION
+    }
+    assert long == {}
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES_OF_FILE} == {}

@@ -96,14 +96,15 @@ def is_command(path: Path, function: Function) -> bool:
     return path.parent.name == "cli" and function.name == path.stem.removesuffix("_command")
 
 
+def span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def lines_of(path: Path, function: Function) -> int:
-    """Lines of a function, without its docstring."""
-    first = function.body[0] if is_command(path, function) else function
-    lines = (function.end_lineno or first.lineno) - first.lineno + 1
-    if ast.get_docstring(function) is not None:
-        text = function.body[0]
-        lines -= (text.end_lineno or text.lineno) - text.lineno + 1
-    return lines
+    """Lines of the code: without the docstring, and of a command without its signature."""
+    docstring = span(function.body[0]) if ast.get_docstring(function) else 0
+    signature = function.body[0].lineno - function.lineno if is_command(path, function) else 0
+    return span(function) - docstring - signature
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

@@ -108,14 +108,19 @@ def predict(
         if on_images is not None:
             on_images(len(pixels))
     together = np.concatenate(logits)
-    if not np.isfinite(together).all():
-        index = int(np.flatnonzero(~np.isfinite(together).all(axis=1))[0])
+    _check_finite(together, dataset)
+    n = len(dataset)
+    return Predictions(together, dataset.labels, preprocess_s / n * 1e3, run_s / n * 1e3)
+
+
+def _check_finite(logits: NDArray[np.float32], dataset: Dataset) -> None:
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        index = int(np.flatnonzero(~finite)[0])
         raise CheckError(
             f"the model gives NaN or infinite logits for {dataset.file_name(index)}",
             "quantize and export it again; if it stays, the checkpoint itself overflows.",
         )
-    n = len(dataset)
-    return Predictions(together, dataset.labels, preprocess_s / n * 1e3, run_s / n * 1e3)
 
 
 def accuracy(predictions: Predictions) -> Accuracy:

@@ -45,8 +45,7 @@ def compare(
 ) -> dict[str, Any]:
     """Measure all models on the same images and in the same rounds.
 
-    Each is timed in a process of its own, so that neither its peak memory nor its threads are
-    mixed with another's.
+    Each is timed in a process of its own: no peak memory and no thread is mixed with another's.
 
     Args:
         models: the baseline first.
@@ -55,8 +54,7 @@ def compare(
         rounds: timed runs of each model, at least.
         batch: inputs in a timed run, of every model; None: the smallest that all take.
         seed: of the order within rounds, and of the bootstrap.
-        references: for each model the index of the one its speed-up is against; None: the
-            baseline.
+        references: for each model what its speed-up is against, by index; None: the baseline.
         on_images: called with the number of images that one model has done.
         on_block: called after each block of timed runs.
 
@@ -67,34 +65,47 @@ def compare(
         InputError: there is no batch size that all models take, or one does not take ``batch``.
     """
     size = common_batch(models, batch)
-    predictions = [
-        predict(
-            m.session,
-            dataset,
-            m.input_spec,
-            embed_preprocess=m.embed_preprocess,
-            on_images=on_images,
-        )
-        for m in models
-    ]
+    predictions = [_predict(model, dataset, on_images) for model in models]
     timed = _time(models, rounds, size, seed, on_block)
-    references = references or [0] * len(models)
-    names = unique_names([m.name for m in models])
-    rows = [
-        _row(i, names, models, predictions, timed, references[i], seed) for i in range(len(models))
-    ]
+    rows = _rows(models, predictions, timed, references or [0] * len(models), seed)
+    figures = _figures(rows, predictions, budgets)
+    return figures | _circumstances(dataset, rounds, size)
+
+
+def _predict(
+    model: Opened, dataset: Dataset, on_images: Callable[[int], object] | None
+) -> Predictions:
+    return predict(
+        model.session,
+        dataset,
+        model.input_spec,
+        embed_preprocess=model.embed_preprocess,
+        on_images=on_images,
+    )
+
+
+def _figures(
+    rows: list[dict[str, Any]], predictions: Sequence[Predictions], budgets: Budgets
+) -> dict[str, Any]:
+    """What was measured, and what the budgets say of it."""
     checked = check_budgets(rows, budgets)
     return {
         "schema": SCHEMA,
-        "baseline": names[0],
+        "baseline": rows[0]["name"],
         "rows": rows,
         "agreements": [[agreement(a, b) for b in predictions] for a in predictions],
         "budgets": checked,
         **verdict_of(checked, strict=budgets.strict),
+    }
+
+
+def _circumstances(dataset: Dataset, rounds: int, batch: int) -> dict[str, Any]:
+    """On what it was measured."""
+    return {
         "data": dataset.name,
         "n": len(dataset),
         "rounds": rounds,
-        "batch": size,
+        "batch": batch,
         "note": integer_speed_note(),
         "environment": environment(),
     }
@@ -174,28 +185,36 @@ def _time(
         return timed
 
 
-def _row(
-    index: int,
-    names: Sequence[str],
+def _rows(
     models: Sequence[Opened],
     predictions: Sequence[Predictions],
     timed: Sequence[_Timed | None],
-    reference: int,
+    references: Sequence[int],
     seed: int,
-) -> dict[str, Any]:
-    model, own, baseline = models[index], predictions[index], predictions[0]
+) -> list[dict[str, Any]]:
+    names = unique_names([m.name for m in models])
+    return [
+        {
+            "name": names[index],
+            **_accuracy(model, predictions[index], predictions[0]),
+            **_timing(timed[index], timed[references[index]], seed),
+            "emulated": model.emulated,
+            "preprocess_ms": predictions[index].preprocess_ms,
+            "speedup_against": names[references[index]],
+        }
+        for index, model in enumerate(models)
+    ]
+
+
+def _accuracy(model: Opened, own: Predictions, baseline: Predictions) -> dict[str, Any]:
+    """A row's figures of what the model answers."""
     return {
-        "name": names[index],
         "target": model.target,
         "device": model.device,
         "precision": model.precision,
         **accuracy(own).to_dict(),
         "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
         "agreement": agreement(baseline, own),
-        **_timing(timed[index], timed[reference], seed),
-        "emulated": model.emulated,
-        "preprocess_ms": own.preprocess_ms,
-        "speedup_against": names[reference],
     }
 
 

@@ -156,25 +156,33 @@ def measure_energy(
         OSError: the meter stopped answering.
     """
     time.sleep(settle_seconds)
-    with Recorder(meter) as idle:
-        idle_start = time.perf_counter()
-        time.sleep(idle_seconds)
-        idle_end = time.perf_counter()
+    idle_j, idle_s, _ = _watched(meter, lambda: time.sleep(idle_seconds))
     runs = 0
-    with Recorder(meter) as busy:
-        start = end = time.perf_counter()
-        while end - start < seconds:
+
+    def work() -> None:
+        nonlocal runs
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < seconds:
             run()
             runs += 1
-            end = time.perf_counter()
-    idle_w = idle.energy_j(idle_start, idle_end) / (idle_end - idle_start)
-    total_j = busy.energy_j(start, end)
+
+    busy_j, busy_s, samples = _watched(meter, work)
+    idle_w = idle_j / idle_s
     inputs = runs * batch
     return Energy(
-        total_j / (end - start),
+        busy_j / busy_s,
         idle_w,
-        (total_j - idle_w * (end - start)) / inputs * 1e3,
-        total_j / inputs * 1e3,
-        busy.samples,
+        (busy_j - idle_w * busy_s) / inputs * 1e3,
+        busy_j / inputs * 1e3,
+        samples,
         meter.name,
     )
+
+
+def _watched(meter: Meter, work: Callable[[], object]) -> tuple[float, float, int]:
+    """Energy in J that the meter saw while ``work`` ran, its seconds, and the readings."""
+    with Recorder(meter) as recorder:
+        start = time.perf_counter()
+        work()
+        end = time.perf_counter()
+    return recorder.energy_j(start, end), end - start, recorder.samples

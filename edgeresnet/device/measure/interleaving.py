@@ -116,16 +116,23 @@ def take_turns(
             if on_block is not None:
                 on_block()
     return {
-        name: Latency(
-            np.array(samples[name]),
-            batch,
-            len(warm[name]),
-            one.peak_memory_mib(),
-            runs[name],
-            one.cold(cold_runs) if cold_runs else None,
-        )
+        name: _latency(one, samples[name], batch, len(warm[name]), runs[name], cold_runs)
         for name, one in contenders.items()
     }
+
+
+def _latency(
+    contender: Contender,
+    samples_ms: Sequence[float],
+    batch: int,
+    warmup_runs: int,
+    block_runs: int,
+    cold_runs: int,
+) -> Latency:
+    # Before the cold runs: what empties the caches is no memory of the model's.
+    peak_mib = contender.peak_memory_mib()
+    cold = contender.cold(cold_runs) if cold_runs else None
+    return Latency(np.array(samples_ms), batch, warmup_runs, peak_mib, block_runs, cold)
 
 
 def interleave(

@@ -115,23 +115,32 @@ def load_checkpoint(
         content = read_tensors(from_home(text))
     if content.get("format") == FORMAT:
         return _read_own(content, text, image_size)
-    tensors = strip_wrappers(content, text)
-    found = identify(tensors, text)
+    return _read_foreign(content, text, image_size, classes)
+
+
+def _read_foreign(
+    content: Mapping[str, Any],
+    source: str,
+    image_size: int | None,
+    classes: Sequence[str] | None,
+) -> Checkpoint:
+    tensors = strip_wrappers(content, source)
+    identity = identify(tensors, source)
     count = int(tensors["fc.weight"].shape[0])
     names = [str(i) for i in range(count)] if classes is None else list(classes)
     if len(names) != count:
         raise InputError(
-            f"{text} has {count} classes, but {len(names)} names were given",
+            f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
     return Checkpoint(
-        found.arch,
-        found.stem,
-        found.widths,
+        identity.arch,
+        identity.stem,
+        identity.widths,
         tuple(names),
-        InputSpec(image_size or default_image_size(found.stem)),
+        InputSpec(image_size or default_image_size(identity.stem)),
         tensors,
-        provenance={"source": text},
+        provenance={"source": source},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from edgeresnet.errors import InputError
 
@@ -49,33 +49,50 @@ def fit_latency(
     # A dependency of scikit-learn's, and of the host alone.
     from scipy.optimize import brentq
 
-    measured: dict[float, tuple[Candidate, float]] = {}
-    narrowest = math.log(min(1.0, smallest_share * 1.001))
+    search = _Search(plan, load_of, dense_load)
+    low = _fast_enough(search, math.log(min(1.0, smallest_share * 1.001)))
+    if search.miss(low) < 0:
+        brentq(search.miss, low, 0.0, xtol=CLOSE, maxiter=MEASUREMENTS, disp=False)
+    kept = {x: candidate for x, (candidate, load) in search.measured.items() if load <= MOST}
+    best = max(kept)
+    trials = [Trial(math.exp(x), load) for x, (_, load) in search.measured.items()]
+    return kept[best], math.exp(best), trials
 
-    def miss(log_share: float) -> float:
-        """How far beyond the aim, as a logarithm; 0 ends the search."""
+
+class _Search(Generic[Candidate]):
+    """What was measured so far, by the logarithm of the share."""
+
+    def __init__(
+        self,
+        plan: Callable[[float], Candidate],
+        load_of: Callable[[float, Candidate], float],
+        dense_load: float,
+    ) -> None:
+        self._plan, self._load_of, self.dense_load = plan, load_of, dense_load
+        self.measured: dict[float, tuple[Candidate, float]] = {}
+
+    def miss(self, log_share: float) -> float:
+        """How far beyond the aim, as a logarithm; 0 ends the search. Measured once."""
         if log_share >= 0:
-            return math.log(dense_load / AIM)
-        if log_share not in measured:
+            return math.log(self.dense_load / AIM)
+        if log_share not in self.measured:
             share = math.exp(log_share)
-            candidate = plan(share)
-            measured[log_share] = candidate, load_of(share, candidate)
-        load = measured[log_share][1]
+            candidate = self._plan(share)
+            self.measured[log_share] = candidate, self._load_of(share, candidate)
+        load = self.measured[log_share][1]
         return 0.0 if 2 * AIM - MOST <= load <= MOST else math.log(load / AIM)
 
-    # Latency falls more slowly than cost, so this is on the fast side of the budget.
-    low = max(narrowest, 1.3 * math.log(AIM / dense_load))
-    while miss(low) > 0:
+
+def _fast_enough(search: _Search[Candidate], narrowest: float) -> float:
+    """The logarithm of a share whose plan is on the fast side of the budget."""
+    # Latency falls more slowly than cost.
+    low = max(narrowest, 1.3 * math.log(AIM / search.dense_load))
+    while search.miss(low) > 0:
         if low <= narrowest:
             raise InputError(
                 "the latency budget cannot be met: with every layer at its narrowest the network "
-                f"still takes {measured[low][1]:.2f} times as long as it may",
+                f"still takes {search.measured[low][1]:.2f} times as long as it may",
                 "give a larger budget, lower the floor, or allow whole blocks to be removed.",
             )
         low = max(narrowest, 1.5 * low)
-    if miss(low) < 0:
-        brentq(miss, low, 0.0, xtol=CLOSE, maxiter=MEASUREMENTS, disp=False)
-    kept = {x: candidate for x, (candidate, load) in measured.items() if load <= MOST}
-    best = max(kept)
-    trials = [Trial(math.exp(x), load) for x, (_, load) in measured.items()]
-    return kept[best], math.exp(best), trials
+    return low

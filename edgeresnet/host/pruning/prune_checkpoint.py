@@ -29,6 +29,7 @@ from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.pruning.scoring import Bench, weights_of
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits_for
+from edgeresnet.host.training.step import TrainHooks
 from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.results import PruneResults
 from edgeresnet.settings.pruning import PruneOptions
@@ -195,11 +196,13 @@ class _Work:
             self.val_set,
             cut.input_spec,
             train,
-            teacher=self.dense.build() if train.distill > 0 else None,
+            hooks=TrainHooks(
+                teacher=self.dense.build() if train.distill > 0 else None,
+                constrain=None if masks is None else lambda network: apply_masks(network, masks),
+            ),
             resume_path=self.work_dir / f"recover-{iteration}.pt",
             resume_key=f"{self._key(iteration)} {weights_digest(cut.state_dict)}",
             progress=self.progress,
-            constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )
         recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
         return recovered, result

@@ -24,7 +24,7 @@ from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.splits import open_splits_for
-from edgeresnet.host.training.step import training_device
+from edgeresnet.host.training.step import TrainHooks, training_device
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import QuantizeResults
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -216,12 +216,14 @@ class _Work:
             self.val_set,
             checkpoint.input_spec,
             options.train,
-            teacher=self.reference.model if options.train.distill > 0 else None,
+            hooks=TrainHooks(
+                teacher=self.reference.model if options.train.distill > 0 else None,
+                on_epoch=before_epoch,
+                constrain=None if masks is None else lambda network: apply_masks(network, masks),
+            ),
             resume_path=self.context.resume_path,
             resume_key=self._resume_key(),
             progress=self.context.progress,
-            on_epoch=before_epoch,
-            constrain=None if masks is None else lambda network: apply_masks(network, masks),
         )
         model.fold()
         figures = {

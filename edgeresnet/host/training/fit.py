@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.training.batches import TrainBatches
 from edgeresnet.host.training.resume import Saver, Standing, training_key
 from edgeresnet.host.training.step import (
-    Constraint,
+    NO_HOOKS,
     Learner,
-    ParamGroups,
+    TrainHooks,
     seed_everything,
     training_device,
 )
@@ -56,6 +55,40 @@ class TrainResult:
     threads: int
 
 
+@dataclass(frozen=True)
+class _Training:
+    """All that a training is made of; `run` goes through the epochs that are left."""
+
+    options: TrainOptions
+    hooks: TrainHooks
+    feed: TrainBatches
+    learner: Learner
+    saver: Saver
+    validation: EvaluationSet
+
+    def run(self, reporter: TrainProgress) -> Standing:
+        """From the start, or from where the resume file is."""
+        learner, options = self.learner, self.options
+        standing = self.saver.load(learner, reporter.say)
+        try:
+            while standing.epoch < options.epochs and not _is_over(standing, options):
+                if self.hooks.on_epoch is not None:
+                    self.hooks.on_epoch(learner.model, standing.epoch / options.epochs)
+                _train_epoch(learner, self.feed, standing, self.saver, reporter)
+                last = standing.epoch + 1 == options.epochs
+                validated: dict[str, float] = {}
+                if last or (standing.epoch + 1) % options.validate_every == 0:
+                    validated = _validate(learner, self.validation, standing, options)
+                text = _end_epoch(learner, standing, validated)
+                reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")
+                self.saver.save(learner, standing)
+            if standing.epoch < options.epochs:
+                reporter.say(f"stopped early: epoch {standing.best_epoch} is the best")
+        finally:
+            self.feed.close()
+        return standing
+
+
 @within_quota()
 def fit(
     model: nn.Module,
@@ -64,13 +97,10 @@ def fit(
     spec: InputSpec,
     options: TrainOptions,
     *,
-    teacher: nn.Module | None = None,
+    hooks: TrainHooks = NO_HOOKS,
     resume_path: Path | None = None,
     resume_key: str = "",
     progress: bool = True,
-    param_groups: ParamGroups | None = None,
-    on_epoch: Callable[[nn.Module, float], None] | None = None,
-    constrain: Constraint | None = None,
 ) -> TrainResult:
     """Train ``model`` in place; on a GPU where there is one.
 
@@ -84,57 +114,41 @@ def fit(
         val_set: of the same classes.
         spec: how an image becomes an input.
         options: all settings.
-        teacher: for distillation; used where ``options.distill`` is above 0.
+        hooks: a teacher, the optimizer's groups, and what is called meanwhile.
         resume_path: written after every epoch and about once a minute, and gone on from if it is
-            of the same settings, data and ``resume_key``;
-            `edgeresnet.host.training.resume.discard_resume` removes it.
+            of the same settings, data and ``resume_key``; `discard_resume` removes it.
         resume_key: what else must be the same, such as the hash of the first weights.
         progress: report on stderr.
-        param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
-        on_epoch: called before every epoch, one gone on with too, with the model and the share of
-            epochs done.
-        constrain: called after every step with the model, to bring it back to what it must keep.
 
     Raises:
         InputError: options that do not go together, or a broken image.
         CheckError: the loss became NaN or infinite.
     """
+    training = _prepare(model, train_set, val_set, spec, options, hooks, resume_path, resume_key)
+    with TrainProgress(options.epochs, training.feed.images, enabled=progress) as reporter:
+        standing = training.run(reporter)
+    return _finish(model, training.learner, standing, options)
+
+
+def _prepare(
+    model: nn.Module,
+    train_set: Dataset,
+    val_set: Dataset,
+    spec: InputSpec,
+    options: TrainOptions,
+    hooks: TrainHooks,
+    resume_path: Path | None,
+    resume_key: str,
+) -> _Training:
     device = training_device()
     seed_everything(options.seed)
     feed = TrainBatches(train_set, spec, options, device)
-    learner = Learner(
-        model,
-        options,
-        feed.steps * options.epochs,
-        device,
-        teacher=teacher,
-        param_groups=param_groups,
-        constrain=constrain,
-    )
+    learner = Learner(model, options, feed.steps * options.epochs, device, hooks)
     # Nobody compares the key where there is no file, and it takes reading all images.
     known = resume_path is not None
     key = training_key(learner, train_set, val_set, spec, resume_key) if known else ""
-    saver = Saver(resume_path, key)
     validation = EvaluationSet(val_set, spec)
-    with TrainProgress(options.epochs, feed.images, enabled=progress) as reporter:
-        standing = saver.load(learner, reporter.say)
-        try:
-            while standing.epoch < options.epochs and not _is_over(standing, options):
-                if on_epoch is not None:
-                    on_epoch(learner.model, standing.epoch / options.epochs)
-                _train_epoch(learner, feed, standing, saver, reporter)
-                last = standing.epoch + 1 == options.epochs
-                found: dict[str, float] = {}
-                if last or (standing.epoch + 1) % options.validate_every == 0:
-                    found = _validate(learner, validation, standing, options)
-                text = _end_epoch(learner, standing, found)
-                reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")
-                saver.save(learner, standing)
-            if standing.epoch < options.epochs:
-                reporter.say(f"stopped early: epoch {standing.best_epoch} is the best")
-        finally:
-            feed.close()
-    return _finish(model, learner, standing, options)
+    return _Training(options, hooks, feed, learner, Saver(resume_path, key), validation)
 
 
 def _is_over(standing: Standing, options: TrainOptions) -> bool:
@@ -223,7 +237,7 @@ def _validate(
     return {"top1": standing.top1}
 
 
-def _end_epoch(learner: Learner, standing: Standing, found: dict[str, float]) -> str:
+def _end_epoch(learner: Learner, standing: Standing, validated: dict[str, float]) -> str:
     """Close the epoch's books; returns a line about it."""
     loss, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
     figures = {
@@ -233,9 +247,9 @@ def _end_epoch(learner: Learner, standing: Standing, found: dict[str, float]) ->
         "lr": learner.lr,
         "seconds": standing.epoch_s,
     }
-    standing.history.append(figures | found)
+    standing.history.append(figures | validated)
     text = f"loss {loss:.4f}  train top-1 {top1:.4f}"
-    if found:
+    if validated:
         text += f"  val top-1 {standing.top1:.4f} (best {standing.best_top1:.4f})"
     text += f"  {duration(standing.epoch_s)}"
     standing.epoch += 1

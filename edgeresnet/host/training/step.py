@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,30 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 from edgeresnet.settings.training import TrainOptions
 
-Constraint = Callable[[nn.Module], None]
 ParamGroups = Callable[[nn.Module, TrainOptions], list[dict[str, Any]]]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainHooks:
+    """What a training has beside its data and settings.
+
+    Attributes:
+        teacher: for distillation; used where ``options.distill`` is above 0; in eval mode.
+        param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
+        on_epoch: called before every epoch, one gone on with too, with the model and the share of
+            epochs done.
+        constrain: brings the network back to what it must keep (such as zeros), in place; called
+            after every step.
+    """
+
+    teacher: nn.Module | None = None
+    param_groups: ParamGroups | None = None
+    on_epoch: Callable[[nn.Module, float], None] | None = None
+    constrain: Callable[[nn.Module], None] | None = None
+
+
+NO_HOOKS = TrainHooks()
 
 
 def training_device() -> torch.device:
@@ -91,10 +113,7 @@ class Learner:
         options: all but the data's.
         steps: in the whole training; the schedule's length.
         device: where to train.
-        teacher: its logits are learned with weight ``options.distill``; in eval mode.
-        param_groups: the optimizer's groups; None for `default_param_groups`.
-        constrain: brings the network back to what it must keep (zeros, say), in place; called
-            after every step.
+        hooks: the teacher's logits are learned with weight ``options.distill``.
 
     Raises:
         InputError: fp16 without a GPU, or distillation without a teacher.
@@ -106,11 +125,9 @@ class Learner:
         options: TrainOptions,
         steps: int,
         device: torch.device,
-        *,
-        teacher: nn.Module | None = None,
-        param_groups: ParamGroups | None = None,
-        constrain: Constraint | None = None,
+        hooks: TrainHooks = NO_HOOKS,
     ) -> None:
+        teacher, groups = hooks.teacher, hooks.param_groups or default_param_groups
         _check(options, device, teacher)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.device = device
@@ -118,14 +135,12 @@ class Learner:
         self._teacher: nn.Module | None = None
         if teacher is not None and options.distill > 0:
             self._teacher = teacher.to(device).to(memory_format=torch.channels_last).eval()
-        self._optimizer = _optimizer(
-            (param_groups or default_param_groups)(model, options), options
-        )
+        self._optimizer = _optimizer(groups(model, options), options)
         self._scheduler = LambdaLR(
             self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
-        self._constrain = constrain
+        self._constrain = hooks.constrain
         self._ema = _average(model, options.ema, device) if options.ema > 0 else None
 
     @property

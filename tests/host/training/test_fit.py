@@ -14,7 +14,7 @@ from edgeresnet.host.models.validation import predict_logits
 from edgeresnet.host.training import fit as train
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.resume import discard_resume
-from edgeresnet.host.training.step import Learner
+from edgeresnet.host.training.step import Learner, TrainHooks
 from edgeresnet.settings.training import TrainOptions
 from tests.blobs import SHORT, SPEC, blobs, network
 
@@ -115,7 +115,7 @@ def test_fit_ends_with_the_same_weights_when_killed_and_resumed(
         options,
         network(seed=9),
         resume_path=resume_path,
-        on_epoch=lambda model, share: calls.append(share),
+        hooks=TrainHooks(on_epoch=lambda model, share: calls.append(share)),
     )
     assert len(calls) == 3 - steps // 3
     assert_equal_weights(result.state_dict, expected.state_dict)
@@ -184,11 +184,13 @@ def test_fit_keeps_to_the_quota_and_resumes_with_the_threads_it_began_with(
         monkeypatch.setattr("edgeresnet.device.machine.cpu.cpu_quota", lambda root: 2.0)
         monkeypatch.setattr("edgeresnet.device.machine.cpu.usable_cores", lambda root: 2)
         with pytest.raises(KilledError):
-            trained(SHORT, resume_path=resume_path, on_epoch=on_epoch)
+            trained(SHORT, resume_path=resume_path, hooks=TrainHooks(on_epoch=on_epoch))
         # The container came back smaller: a training begun there has one thread, this one its two.
         monkeypatch.setattr("edgeresnet.device.machine.cpu.cpu_quota", lambda root: 1.0)
         assert trained(SHORT).threads == 1
-        result = trained(SHORT, resume_path=resume_path, on_epoch=on_epoch, progress=True)
+        result = trained(
+            SHORT, resume_path=resume_path, hooks=TrainHooks(on_epoch=on_epoch), progress=True
+        )
         assert result.threads == 2
         assert threads == [2, 2, 2, 2]
         assert "going on with 2 threads" in capsys.readouterr().err
@@ -227,7 +229,7 @@ def test_fit_returns_the_best_epoch_when_patience_runs_out() -> None:
         spoil(model, share)
 
     options = replace(SHORT, epochs=10, patience=2, augment="none", lr=0.01)
-    result = trained(options, model, on_epoch=on_epoch)
+    result = trained(options, model, hooks=TrainHooks(on_epoch=on_epoch))
     top1s = [entry["top1"] for entry in result.history]
     best = int(np.argmax(top1s))
     assert result.epochs_run == best + 1 + 2 < 10
@@ -236,7 +238,7 @@ def test_fit_returns_the_best_epoch_when_patience_runs_out() -> None:
 
 
 def test_fit_returns_the_last_epoch_when_there_is_no_patience() -> None:
-    result = trained(replace(SHORT, epochs=10, lr=0.01), on_epoch=spoil_from(9))
+    result = trained(replace(SHORT, epochs=10, lr=0.01), hooks=TrainHooks(on_epoch=spoil_from(9)))
     top1s = [entry["top1"] for entry in result.history]
     assert result.epochs_run == 10
     assert result.top1 == top1s[-1] < max(top1s)
@@ -244,7 +246,10 @@ def test_fit_returns_the_last_epoch_when_there_is_no_patience() -> None:
 
 def test_fit_calls_on_epoch_with_the_share_done_when_each_epoch_begins() -> None:
     shares: list[float] = []
-    trained(replace(SHORT, epochs=4), on_epoch=lambda model, share: shares.append(share))
+    trained(
+        replace(SHORT, epochs=4),
+        hooks=TrainHooks(on_epoch=lambda model, share: shares.append(share)),
+    )
     assert shares == [0, 0.25, 0.5, 0.75]
 
 
@@ -258,7 +263,7 @@ def test_fit_stops_only_behind_a_validation_when_patience_is_below_validate_ever
     patience: int,
 ) -> None:
     options = replace(SHORT, epochs=10, patience=patience, validate_every=4, augment="none")
-    result = trained(options, on_epoch=spoil_from(5))
+    result = trained(options, hooks=TrainHooks(on_epoch=spoil_from(5)))
     top1s = {entry["epoch"]: entry["top1"] for entry in result.history if "top1" in entry}
     assert result.epochs_run == 8
     assert (list(top1s), result.top1) == ([4, 8], top1s[4])
@@ -288,7 +293,7 @@ def test_fit_uses_the_given_groups_when_param_groups_is_set() -> None:
         return [{"params": list(model.get_submodule("6").parameters()), "lr": 0.02}]
 
     first = {name: value.clone() for name, value in network().state_dict().items()}
-    result = trained(SHORT, param_groups=only_classifier)
+    result = trained(SHORT, hooks=TrainHooks(param_groups=only_classifier))
     assert torch.equal(result.state_dict["0.weight"], first["0.weight"])
     assert not torch.equal(result.state_dict["6.weight"], first["6.weight"])
 
@@ -332,7 +337,7 @@ def test_fit_follows_the_teacher_when_its_weight_is_large(
     distill: float, share_right: float
 ) -> None:
     options = replace(SHORT, epochs=8, distill=distill, augment="none")
-    assert abs(trained(options, teacher=Opposite()).top1 - share_right) < 0.1
+    assert abs(trained(options, hooks=TrainHooks(teacher=Opposite())).top1 - share_right) < 0.1
 
 
 def test_predict_logits_equals_the_network_when_batches_are_small() -> None:

@@ -1,25 +1,25 @@
-"""Gets a far machine ready: finds its Python, sends this package, installs what is missing."""
+"""Gets the other machine ready: finds its Python, sends this package, installs what is missing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import MissingError
+from edgeresnet.progress import OnStep
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.remote.transfer import Parcel, package_parcel, send
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
 OLDEST_PYTHON = [3, 10]
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class FarSide:
+class Machine:
     """What is known of the device.
 
     Attributes:
@@ -35,27 +35,27 @@ class FarSide:
     package_dir: str
 
 
-def prepare_far_side(connection: Connection, targets: Sequence[str], say: Say) -> FarSide:
+def prepare_machine(connection: Connection, targets: Sequence[str], on_step: OnStep) -> Machine:
     """Find a Python there that has what edgeresnet needs, or make one."""
-    python, found = _probe(connection)
-    root, package = found["root"], package_parcel()
-    far = FarSide(root, bool(found["rsync"]), python, f"{root}/{package.place}")
-    send_parcel(connection, package, far, say)
+    python, told = _probe(connection)
+    root, package = told["root"], package_parcel()
+    machine = Machine(root, bool(told["rsync"]), python, f"{root}/{package.place}")
+    send_parcel(connection, package, machine, on_step)
     requirements, extras = _requirements(targets)
     own = f"{root}/venv/bin/python"
-    for candidate in filter(None, (found["interpreter"], own, python)):
+    for candidate in filter(None, (told["interpreter"], own, python)):
         if _missing(connection, candidate, requirements, extras) == []:
-            return FarSide(far.root, far.rsync, candidate, far.package_dir)
-    _install(connection, python, own, requirements, extras, say)
-    return FarSide(far.root, far.rsync, own, far.package_dir)
+            return Machine(machine.root, machine.rsync, candidate, machine.package_dir)
+    _install(connection, python, own, requirements, extras, on_step)
+    return Machine(machine.root, machine.rsync, own, machine.package_dir)
 
 
 def _probe(connection: Connection) -> tuple[str, dict[str, Any]]:
     """The first Python there that is new enough, and what it says of the machine."""
     for python in PYTHONS:
-        found = connection.far_end(python, "probe")
-        if found and found["version"] >= OLDEST_PYTHON:
-            return python, found
+        told = connection.run_probe(python, "probe")
+        if told and told["version"] >= OLDEST_PYTHON:
+            return python, told
     raise MissingError(
         f"{connection.address} has no Python 3.10 or later",
         "install one there that is called python3.10 or later (JetPack 6 brings it).",
@@ -82,10 +82,10 @@ def _missing(
     connection: Connection, python: str, requirements: Sequence[str], extras: Sequence[str]
 ) -> list[str] | None:
     """What that Python lacks; None if there is none, or it is too old or too bare to tell."""
-    found = connection.far_end(python, "probe")
-    if not found or found["version"] < OLDEST_PYTHON:
+    told = connection.run_probe(python, "probe")
+    if not told or told["version"] < OLDEST_PYTHON:
         return None
-    lacking: list[str] | None = connection.far_end(
+    lacking: list[str] | None = connection.run_probe(
         python, "missing", json.dumps(requirements), json.dumps(extras)
     )
     return lacking
@@ -97,7 +97,7 @@ def _install(
     own: str,
     requirements: Sequence[str],
     extras: Sequence[str],
-    say: Say,
+    on_step: OnStep,
 ) -> None:
     """Make a virtual environment there, which sees the system's TensorRT, and fill it."""
     venv_dir = own.removesuffix("/bin/python")
@@ -110,7 +110,7 @@ def _install(
         _run_step(connection, make, "sudo apt-get install python3-venv on it.")
     lacking = _missing(connection, own, requirements, extras)
     if lacking:
-        say(f"{connection.address}: installing {', '.join(lacking)}")
+        on_step(f"{connection.address}: installing {', '.join(lacking)}")
         _run_step(connection, [own, "-m", "pip", "install", "-q", *lacking], fix)
     if _missing(connection, own, requirements, extras) != []:
         raise MissingError(f"{connection.address} still lacks packages after installing", fix)
@@ -128,9 +128,9 @@ def _run_step(connection: Connection, command: Sequence[str], fix: str) -> None:
         )
 
 
-def send_parcel(connection: Connection, parcel: Parcel, far: FarSide, say: Say) -> None:
-    say(
+def send_parcel(connection: Connection, parcel: Parcel, machine: Machine, on_step: OnStep) -> None:
+    on_step(
         f"{connection.address}: {len(parcel.files)} files, {parcel.size_bytes / 2**20:.1f} MiB, "
         f"in {parcel.place}"
     )
-    send(connection, parcel, far.root, far.python, far.rsync)
+    send(connection, parcel, machine.root, machine.python, machine.rsync)

@@ -15,7 +15,8 @@ from typing import Any
 from edgeresnet.device.bundle.bundle import load_bundle, record_engines
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.targets.protocol import ENGINES
-from edgeresnet.remote.bootstrap import FarSide, Say, prepare_far_side, send_parcel
+from edgeresnet.progress import OnStep
+from edgeresnet.remote.bootstrap import Machine, prepare_machine, send_parcel
 from edgeresnet.remote.ssh import Address, Connection
 from edgeresnet.remote.transfer import data_parcel, fetch, model_parcel
 
@@ -57,13 +58,13 @@ class Outcome:
     errors: tuple[str, ...]
 
 
-def run_there(address: Address, job: Job, say: Say) -> Outcome:
+def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
     """Run a command on another machine.
 
     Args:
         address: of the machine.
         job: what to run.
-        say: called with each line of progress.
+        on_step: called with each line of progress.
 
     Raises:
         InputError: a model or the data is not usable; nothing was connected to.
@@ -72,19 +73,21 @@ def run_there(address: Address, job: Job, say: Say) -> Outcome:
     packed = [model_parcel(path) for path in job.models]
     images = data_parcel(job.data, job.limit) if job.data else None
     with Connection(address) as connection:
-        far = prepare_far_side(connection, sorted({target for _, _, target in packed}), say)
+        machine = prepare_machine(connection, sorted({target for _, _, target in packed}), on_step)
         for parcel in [*(p for p, _, _ in packed), *([images[0]] if images else [])]:
-            send_parcel(connection, parcel, far, say)
-        paths = [f"{far.root}/{parcel.place}/{name}" for parcel, name, _ in packed]
-        environment = {"PYTHONPATH": far.package_dir, SERVING: "1"}
+            send_parcel(connection, parcel, machine, on_step)
+        paths = [f"{machine.root}/{parcel.place}/{name}" for parcel, name, _ in packed]
+        environment = {"PYTHONPATH": machine.package_dir, SERVING: "1"}
         options = [*job.options, "--json", "-"]
         if images and job.data:
             parcel, name = images
-            place = f"{far.root}/{parcel.place}"
+            place = f"{machine.root}/{parcel.place}"
             options += ["--data", f"{place}/{name}" if name else job.data]
             if name is None and parcel.files:
                 environment["EDGERESNET_DATA"] = place
-        outcome = _stream(connection, far, job.command, [*options, *paths], environment, say)
+        outcome = _stream(
+            connection, machine, job.command, [*options, *paths], environment, on_step
+        )
         result = outcome.result
         if result is not None and job.command == "build" and result["engine"]:
             fetch(connection, f"{paths[0]}/{ENGINES}", job.models[0] / ENGINES)
@@ -96,11 +99,11 @@ def run_there(address: Address, job: Job, say: Say) -> Outcome:
 
 def _stream(
     connection: Connection,
-    far: FarSide,
+    machine: Machine,
     command: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    say: Say,
+    on_step: OnStep,
 ) -> Outcome:
     """Run edgeresnet there; its stderr is passed on line by line, with the machine's name."""
     held: list[str] = []
@@ -110,11 +113,11 @@ def _stream(
         if held or line.startswith(ERROR_STARTS):
             held.append(line)
         elif line:
-            say(f"{connection.address}: {line}")
+            on_step(f"{connection.address}: {line}")
 
     settings = [f"{name}={value}" for name, value in environment.items()]
     code, text = connection.stream(
-        ["env", *settings, far.python, "-m", "edgeresnet", command, *arguments],
+        ["env", *settings, machine.python, "-m", "edgeresnet", command, *arguments],
         pass_on,
         f"{command} ran",
     )

@@ -147,7 +147,7 @@ class Connection(Closing):
         self.check(process.returncode, "preparing")
         return process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
 
-    def far_end(self, python: str, *arguments: str) -> Any:
+    def run_probe(self, python: str, *arguments: str) -> Any:
         """Run one action of `edgeresnet.remote.probe` there; None if that Python cannot."""
         source = Path(probe.__file__).read_bytes()
         code, output, _ = self.call([python, "-", *arguments], source)
@@ -184,7 +184,7 @@ class Connection(Closing):
             code = process.wait()
             follower.join()
         finally:
-            # On an interrupt too: the far command ends when this does.
+            # On an interrupt too: the command there ends when this does.
             process.stdin.close()
             process.terminate()
             process.wait()

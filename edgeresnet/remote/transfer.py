@@ -123,20 +123,22 @@ def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
     return Parcel(f"data/{_key(root)}", files, folders), name
 
 
-def send(connection: Connection, parcel: Parcel, far_root: str, python: str, rsync: bool) -> None:
+def send(
+    connection: Connection, parcel: Parcel, remote_root: str, python: str, rsync: bool
+) -> None:
     """Make the device's folder what the parcel says.
 
     Args:
         connection: to the device.
         parcel: what to send.
-        far_root: of the device's cache.
+        remote_root: of the device's cache.
         python: a Python there.
         rsync: whether the device has rsync.
 
     Raises:
         MissingError: the connection broke, or the device could not take it.
     """
-    folder = f"{far_root}/{parcel.place}"
+    folder = f"{remote_root}/{parcel.place}"
     code, _, errors = connection.call(["mkdir", "-p", folder])
     _check_taken(connection, code, errors)
     if rsync and probe.has_rsync():
@@ -170,7 +172,7 @@ def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
 
 
 def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) -> None:
-    there: dict[str, str] = connection.far_end(python, "hashes", folder) or {}
+    there: dict[str, str] = connection.run_probe(python, "hashes", folder) or {}
     stale = [
         name
         for name in there
@@ -198,8 +200,8 @@ def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) 
     _check_taken(connection, process.returncode, errors.decode(errors="replace"))
 
 
-def fetch(connection: Connection, folder: str, near_dir: Path) -> None:
-    """Copy all files of the device's folder into ``near_dir``, each whole or not at all.
+def fetch(connection: Connection, folder: str, local_dir: Path) -> None:
+    """Copy all files of the device's folder into ``local_dir``, each whole or not at all.
 
     Raises:
         MissingError: the connection broke.
@@ -207,8 +209,8 @@ def fetch(connection: Connection, folder: str, near_dir: Path) -> None:
     process = connection.start(["tar", "-cf", "-", "-C", folder, "."])
     assert process.stdin is not None
     process.stdin.close()
-    near_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=near_dir, prefix=".fetch-") as staging:
+    local_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=local_dir, prefix=".fetch-") as staging:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 archive.extractall(staging, filter="data")
@@ -221,7 +223,7 @@ def fetch(connection: Connection, folder: str, near_dir: Path) -> None:
         connection.check(process.wait(), "bringing the result back")
         for path in Path(staging).rglob("*"):
             if path.is_file():
-                place = near_dir / path.relative_to(staging)
+                place = local_dir / path.relative_to(staging)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(place)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.host.models.contention import sleeping_when_crowded
+from edgeresnet.progress import OnStep
 
 # Torch begins with what these say.
 USERS_OWN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -40,15 +41,15 @@ def within_quota() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def resume_threads(begun_with: int | None, say: Callable[[str], object]) -> None:
+def resume_threads(begun_with: int | None, on_step: OnStep) -> None:
     """Take as many threads as a training began with: what its sums round to depends on them.
 
     Args:
         begun_with: None where nobody wrote it down; then today's number stands.
-        say: told where it is not the number that a training would begin with today.
+        on_step: told where it is not the number that a training would begin with today.
     """
     today = torch.get_num_threads()
     if begun_with is None or begun_with == today:
         return
     torch.set_num_threads(begun_with)
-    say(f"going on with {begun_with} threads, as it began; one begun today would have {today}")
+    on_step(f"going on with {begun_with} threads, as it began; one begun today would have {today}")

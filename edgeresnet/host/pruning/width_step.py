@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.latency_probe import int8_model_path
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
 
@@ -31,7 +32,7 @@ def measure_step(
     device: str,
     *,
     threads: int | None = None,
-    on_step: Callable[[str], object] = lambda text: None,
+    on_step: OnStep = silent,
 ) -> int:
     """Smallest step at whose multiples the target's INT8 kernels lose nothing.
 

@@ -6,7 +6,6 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from edgeresnet.files import sha256_bytes
 from edgeresnet.host.models.checkpoint import save_atomically
 from edgeresnet.host.models.torch_threads import resume_threads
 from edgeresnet.host.training.step import Learner
+from edgeresnet.progress import OnStep
 from edgeresnet.settings.inputs import InputSpec
 
 # 2: the key has the images' contents in it, and not only their names.
@@ -69,7 +69,7 @@ class Saver:
             content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
             save_atomically({**content, "threads": torch.get_num_threads()}, self.path)
 
-    def load(self, learner: Learner, say: Callable[[str], None]) -> Standing:
+    def load(self, learner: Learner, on_step: OnStep) -> Standing:
         """Bring the learner and torch's threads to where the file left them.
 
         Another file is ignored.
@@ -79,15 +79,15 @@ class Saver:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            say(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
+            on_step(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
             return Standing()
         if not isinstance(content, dict) or content.get("key") != self.key:
-            say(f"{self.path} is of other settings, data or weights: starting afresh")
+            on_step(f"{self.path} is of other settings, data or weights: starting afresh")
             return Standing()
         learner.restore(content)
-        resume_threads(content.get("threads"), say)
+        resume_threads(content.get("threads"), on_step)
         standing = Standing(**content["standing"])
-        say(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
+        on_step(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
         return standing
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, from_home
 from edgeresnet.host.models.foreign.reading import read_tensors
-from edgeresnet.host.models.foreign.state_dict import identify, strip_wrappers
+from edgeresnet.host.models.foreign.state_dict import identify
 from edgeresnet.host.models.foreign.torchvision import default_image_size, fetch_torchvision
+from edgeresnet.host.models.foreign.wrappers import strip_wrappers
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.settings.inputs import InputSpec
 

@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere: what is in the file, and which ResNet it is.
+"""A plain state_dict with torchvision's or timm's names: which ResNet it is.
 
 Architecture, stem, widths and class count are read off the tensors; nobody has to say them.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,46 +15,20 @@ from torch import Tensor
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.resnet import ARCHS, STAGES, Widths, build_resnet
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "ema_state_dict", "weights")
-PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "backbone.", "network.")
-
 
 @dataclass(frozen=True)
 class Identity:
-    """What the tensors say about themselves."""
+    """Which ResNet the tensors are of.
+
+    Attributes:
+        arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
+        stem: ``imagenet`` or ``small``.
+        widths: channels of every tensor.
+    """
 
     arch: str
     stem: str
     widths: Widths
-
-
-def strip_wrappers(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """The state_dict in a training framework's container, with its prefixes taken off."""
-    for key in CONTAINERS:
-        inner = content.get(key)
-        if isinstance(inner, dict) and any(isinstance(v, Tensor) for v in inner.values()):
-            content = inner
-            break
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise InputError(
-            f"{source} holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})",
-            "save model.state_dict() and give that file.",
-        )
-    stripped = True
-    while stripped and "conv1.weight" not in tensors:
-        stripped = False
-        for prefix in PREFIXES:
-            if f"{prefix}conv1.weight" in tensors or _all_start(tensors, prefix):
-                tensors = {
-                    k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-                }
-                stripped = True
-    return tensors
-
-
-def _all_start(tensors: Mapping[str, Tensor], prefix: str) -> bool:
-    return all(name.startswith(prefix) for name in tensors)
 
 
 def identify(tensors: dict[str, Tensor], source: str) -> Identity:

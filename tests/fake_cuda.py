@@ -23,6 +23,20 @@ LAYERS = {
 }
 
 
+# Functions of the runtime API that only have to be called, and how many arguments they take; the
+# first ones return a handle. Names and arguments are cuda-python's.
+CREATING = {"cudaStreamCreate": 0, "cudaEventCreateWithFlags": 1}
+CALLED = {
+    "cudaEventDestroy": 1,
+    "cudaEventRecord": 2,
+    "cudaEventSynchronize": 1,
+    "cudaGraphDestroy": 1,
+    "cudaGraphExecDestroy": 1,
+    "cudaStreamDestroy": 1,
+    "cudaStreamSynchronize": 1,
+}
+
+
 class Status(int):
     """CUDA's error codes are integers with a name."""
 
@@ -56,15 +70,21 @@ class FakeCuda:
         self.failing: dict[str, Status] = {}
 
     def __getattr__(self, name: str) -> Any:
-        """Everything that only has to be called: noted, and told to have worked."""
+        """One of the functions that only have to be called: noted, and told to have worked.
+
+        Raises:
+            AttributeError: a name that CUDA's runtime does not have, or that nobody has used yet.
+        """
+        if name not in {**CREATING, **CALLED}:
+            raise AttributeError(f"the fake CUDA has no {name}: add it if CUDA has it")
 
         def call(*arguments: Any) -> tuple[Any, ...]:
+            if len(arguments) != {**CREATING, **CALLED}[name]:
+                raise TypeError(f"{name} was called with {len(arguments)} arguments")
             self.calls.append(name)
             if name in self.failing:
                 return (self.failing[name], None)
-            if name.endswith("Create") or name.endswith("CreateWithFlags"):
-                return Status(0), len(self.calls)
-            return (Status(0),)
+            return (Status(0), len(self.calls)) if name in CREATING else (Status(0),)
 
         return call
 

@@ -26,7 +26,9 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from tests.fake_cuda import (
+    CALLED,
     CLASSES,
+    CREATING,
     SIDE,
     TRT,
     FakeContext,
@@ -263,3 +265,15 @@ def test_engine_agrees_with_fake_quantization_when_a_gpu_is_here(
             times = session.phase_times_ms()
             print(f"{gpu.name}, {bindings.product} {bindings.version_text}: {times}")
             assert all(times[key] > 0 for key in ("h2d_ms", "compute_ms", "d2h_ms"))
+
+
+def test_the_fake_cuda_has_only_names_of_cuda_and_refuses_others() -> None:
+    runtime = pytest.importorskip(
+        "cuda.bindings.runtime", reason="cuda-python's bindings are not installed"
+    )
+    known = [*CREATING, *CALLED, *(name for name in vars(FakeCuda) if name.startswith("cuda"))]
+    assert [name for name in known if not hasattr(runtime, name)] == []
+    with pytest.raises(AttributeError, match="cudaEventSynchronise"):
+        FakeCuda().cudaEventSynchronise(1)
+    with pytest.raises(TypeError, match="0 arguments"):
+        FakeCuda().cudaEventSynchronize()

@@ -122,7 +122,7 @@ def test_check_of_the_example_decides_as_edgeresnets(
     pixels = np.arange(images, dtype=np.uint8)[:, None]
     (tmp_path / "golden.npz").write_bytes(rows(wanted, pixels))
     decided = []
-    for share in (0, 0.005, 0.011, 0.03, 0.06):
+    for share in (0, 0.005, 0.011, 0.03, 0.045, 0.06):
         for wrong in (bound * 0.9, bound * 1.1, 5.0, np.nan):
             logits = wanted.copy()
             logits.flat[: round(logits.size * share)] += wrong

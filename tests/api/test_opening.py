@@ -84,16 +84,16 @@ def test_no_folder_is_left_when_a_profiled_session_cannot_be_opened(
 def test_no_folder_is_left_when_the_dense_network_cannot_be_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Any
 ) -> None:
-    from edgeresnet.host.quantization import latency_probe as measuring
+    from edgeresnet.host.quantization import latency_probe
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def fail(*args: object) -> Path:
         raise InputError("no model", "none.")
 
-    monkeypatch.setattr(measuring, "int8_model_path", fail)
+    monkeypatch.setattr(latency_probe, "int8_model_path", fail)
     with pytest.raises(InputError) as caught:
-        measuring.LatencyProbe(checkpoint, measuring.Place("onnx"))
+        latency_probe.LatencyProbe(checkpoint, latency_probe.Place("onnx"))
     assert caught.value
     assert list(tmp_path.glob("edgeresnet-*")) == []
 
@@ -101,15 +101,15 @@ def test_no_folder_is_left_when_the_dense_network_cannot_be_measured(
 def test_no_folder_is_left_when_the_layers_cannot_be_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Any
 ) -> None:
-    from edgeresnet.host.pruning import cut_to_budget as shaping
-    from edgeresnet.host.quantization import latency_probe as measuring
+    from edgeresnet.host.pruning import cut_to_budget
+    from edgeresnet.host.quantization import latency_probe
     from edgeresnet.settings.pruning import PruneOptions
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(measuring, "int8_model_path", lambda *args: tmp_path / "none.onnx")
+    monkeypatch.setattr(latency_probe, "int8_model_path", lambda *args: tmp_path / "none.onnx")
     options = PruneOptions(latency=0.5, target="onnx", step=16)
     with pytest.raises(InputError) as caught:
-        shaping.Shaper(checkpoint, options, lambda text: None)
+        cut_to_budget.Shaper(checkpoint, options, lambda text: None)
     assert caught.value
     assert list(tmp_path.glob("edgeresnet-*")) == []
 

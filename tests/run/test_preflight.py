@@ -15,7 +15,7 @@ from edgeresnet.device.targets.protocol import Availability, Device
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.device.targets.tensorrt.target import TensorRtTarget
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
-from edgeresnet.run import runner as pipeline
+from edgeresnet.run import runner
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import Stage
 from edgeresnet.settings.measuring import Budgets
@@ -42,12 +42,12 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*arguments: object) -> None:
         raise AssertionError("the run began")
 
-    monkeypatch.setattr(pipeline, "train_stage", work)
+    monkeypatch.setattr(runner, "train_stage", work)
 
 
 def refusal(recipe: Recipe, run_dir: Path) -> EdgeResNetError:
     with pytest.raises(EdgeResNetError) as caught:
-        pipeline.run_recipe(recipe, run_dir, progress=False)
+        runner.run_recipe(recipe, run_dir, progress=False)
     assert not run_dir.exists()
     return caught.value
 
@@ -102,7 +102,7 @@ def test_run_is_refused_before_its_first_step_when_a_later_one_cannot_be_done(
     tmp_path: Path, overrides: list[str], kind: type[EdgeResNetError], told: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        pipeline.run_recipe(tiny(tmp_path, *overrides), tmp_path / "run", progress=False)
+        runner.run_recipe(tiny(tmp_path, *overrides), tmp_path / "run", progress=False)
     assert told in caught.value.cause
     assert not (tmp_path / "run").exists()
 
@@ -145,7 +145,7 @@ def test_settings_are_not_checked_when_the_run_does_not_use_them(
 ) -> None:
     recipe = tiny(tmp_path, "quantize.method=ptq", "quantize.train.precision=fp16")
     with pytest.raises(AssertionError, match="the run began"):
-        pipeline.run_recipe(recipe, tmp_path / "run", progress=False)
+        runner.run_recipe(recipe, tmp_path / "run", progress=False)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -163,8 +163,8 @@ def made_before(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
         return files / f"onnx-{'int8' if 'int8' in precision else 'fp32'}"
 
     for name in ("train_stage", "quantize_stage"):
-        monkeypatch.setattr(pipeline, name, lambda *arguments: Stage(files / "float.pt", "key"))
-    monkeypatch.setattr(pipeline, "export_stage", export_stage)
+        monkeypatch.setattr(runner, name, lambda *arguments: Stage(files / "float.pt", "key"))
+    monkeypatch.setattr(runner, "export_stage", export_stage)
 
 
 @pytest.mark.usefixtures("made_before")
@@ -206,7 +206,7 @@ def test_run_measures_what_is_here_and_tells_how_to_measure_the_rest(
     monkeypatch.chdir(tmp_path)
     recipe = tiny(tmp_path, *overrides)
     said: list[str] = []
-    result = pipeline.run_recipe(recipe, tmp_path / "run", progress=False, on_step=said.append)
+    result = runner.run_recipe(recipe, tmp_path / "run", progress=False, on_step=said.append)
     assert result["unmeasured"] == unmeasured
     assert [row["name"] for row in result["rows"]] == (
         [] if "onnx" not in recipe.export.targets else ["onnx-fp32", "onnx-int8"]

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from edgeresnet.errors import InputError
-from edgeresnet.run import runner as pipeline
-from edgeresnet.run import stages
+from edgeresnet.run import runner, stages
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from tests.cli.test_app import image_folder
@@ -30,10 +29,10 @@ Ran = Callable[..., list[str]]
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Runs a recipe of which only 01-train is left, and gives the stages that were not kept."""
-    monkeypatch.setattr(pipeline, "quantize_stage", lambda run, variant: None)
-    monkeypatch.setattr(pipeline, "quantize_budgets", lambda run, variant: [], raising=False)
-    monkeypatch.setattr(pipeline, "export_stage", lambda *arguments: None)
-    monkeypatch.setattr(pipeline, "_compare", lambda *arguments: {"budgets": []})
+    monkeypatch.setattr(runner, "quantize_stage", lambda run, variant: None)
+    monkeypatch.setattr(runner, "quantize_budgets", lambda run, variant: [], raising=False)
+    monkeypatch.setattr(runner, "export_stage", lambda *arguments: None)
+    monkeypatch.setattr(runner, "_compare", lambda *arguments: {"budgets": []})
 
     def run(data: str, weights: str, *overrides: str, fresh: bool = False) -> list[str]:
         path = tmp_path / "tiny.yaml"

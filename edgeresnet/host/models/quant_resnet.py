@@ -25,10 +25,10 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from edgeresnet.host.models.fake_quant import FakeQuant, Kind
+from edgeresnet.host.models.resnet import LEVELS
 
 # Unscaling divides by gamma / sigma; a channel that training has switched off has 0 there.
 SMALLEST_FACTOR = 1e-6
-STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class QuantConv(nn.Module):
@@ -162,7 +162,7 @@ class QuantResNet(nn.Module):
         self.conv1 = QuantConv(own.conv1, own.bn1, weights, live=live_bn)
         self.conv1_quant = FakeQuant("unsigned")
         self.maxpool = own.maxpool
-        for name in STAGES:
+        for name in LEVELS:
             # Pruning leaves an identity in the place of a block that it removes.
             blocks = (
                 block
@@ -178,7 +178,7 @@ class QuantResNet(nn.Module):
         """(N, 3, H, W) float32 to logits (N, classes) float32."""
         x = self.conv1_quant(F.relu(self.conv1(self.input_quant(x))))
         x = self.maxpool(x)
-        for name in STAGES:
+        for name in LEVELS:
             x = getattr(self, name)(x)
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return cast(Tensor, self.fc(self.pool_quant(x)))

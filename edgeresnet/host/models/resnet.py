@@ -16,7 +16,7 @@ from edgeresnet.errors import InputError
 
 Stem = Literal["imagenet", "small"]
 STEMS: tuple[Stem, ...] = ("imagenet", "small")
-STAGES = ("layer1", "layer2", "layer3", "layer4")
+LEVELS = ("layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Widths:
 
     Attributes:
         stem: behind the first convolution.
-        streams: of each stage's residual stream, which all its blocks share.
-        inner: of each stage's blocks' inner convolutions: one width in a basic block, two in a
+        streams: of each level's residual stream, which all its blocks share.
+        inner: of each level's blocks' inner convolutions: one width in a basic block, two in a
             bottleneck, none where pruning has removed the block.
     """
 
@@ -86,21 +86,21 @@ class Widths:
             return tuple(out(f"{name}.conv{i}") for i in range(1, info.convs))
 
         inner = tuple(
-            tuple(block(f"{stage}.{b}") for b in range(depth))
-            for stage, depth in zip(STAGES, info.depths, strict=True)
+            tuple(block(f"{level}.{b}") for b in range(depth))
+            for level, depth in zip(LEVELS, info.depths, strict=True)
         )
-        streams = tuple(out(f"{stage}.0.conv{info.convs}") for stage in STAGES)
+        streams = tuple(out(f"{level}.0.conv{info.convs}") for level in LEVELS)
         return cls(out("conv1"), streams, inner)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        inner = [[list(block) for block in stage] for stage in self.inner]
+        inner = [[list(block) for block in level] for level in self.inner]
         return {"stem": self.stem, "streams": list(self.streams), "inner": inner}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Widths:
         """The inverse of `to_dict`."""
-        inner = tuple(tuple(tuple(block) for block in stage) for stage in values["inner"])
+        inner = tuple(tuple(tuple(block) for block in level) for level in values["inner"])
         return cls(int(values["stem"]), tuple(values["streams"]), inner)
 
 
@@ -168,17 +168,17 @@ def _set_widths(model: ResNet, info: Arch, widths: Widths, classes: int) -> None
     model.conv1 = resized(model.conv1, 3, widths.stem)
     model.bn1 = nn.BatchNorm2d(widths.stem)
     stream = widths.stem
-    for stage, out, inner in zip(STAGES, widths.streams, widths.inner, strict=True):
-        blocks = getattr(model, stage)
+    for level, out, inner in zip(LEVELS, widths.streams, widths.inner, strict=True):
+        blocks = getattr(model, level)
         for b, block_inner in enumerate(inner):
             block = blocks[b]
             if not block_inner:
-                _remove_block(blocks, b, f"{stage}.{b}")
+                _remove_block(blocks, b, f"{level}.{b}")
                 continue
             if block.downsample is None and stream != out:
                 raise InputError(
-                    f"widths of {stage}: stream {out} behind {stream} without a downsample branch",
-                    f"give {info.name}'s first stage the width of its stem.",
+                    f"widths of {level}: stream {out} behind {stream} without a downsample branch",
+                    f"give {info.name}'s first level the width of its stem.",
                 )
             channels = (stream, *block_inner, out)
             for i in range(1, info.convs + 1):
@@ -197,7 +197,7 @@ def _remove_block(blocks: nn.Sequential, place: int, name: str) -> None:
     if cast(Any, blocks[place]).downsample is not None:
         raise InputError(
             f"widths without {name}: its skip connection is a convolution that must stay",
-            "remove other blocks of the stage.",
+            "remove other blocks of the level.",
         )
     blocks[place] = nn.Identity()
 

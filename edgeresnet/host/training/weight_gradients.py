@@ -1,6 +1,6 @@
 """Weight gradients of convolutions on tiny feature maps, as one matrix product each.
 
-Images of 32 to 64 px leave ResNet's last stages with maps of 1x1 to 3x3 positions and 256 to 512
+Images of 32 to 64 px leave ResNet's last levels with maps of 1x1 to 3x3 positions and 256 to 512
 channels. oneDNN's direct kernel for the weight gradient needs up to five times as long there as
 the same sum written as a matrix product (AVX2, measured with
 ``python -m tests.benchmarks.training_step``): a whole training step takes half the time.

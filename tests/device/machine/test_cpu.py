@@ -14,7 +14,7 @@ import torch
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data import dataset
-from edgeresnet.device.data import open as sources
+from edgeresnet.device.data import open as open_module
 from edgeresnet.device.data.dataset import batches
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.cpu import cpu_quota, default_threads, runtime_threads, usable_cores
@@ -23,7 +23,7 @@ from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.device.targets.onnxruntime_session import session_options
 from edgeresnet.device.targets.openvino.session import compile_model
 from edgeresnet.host.models.torch_threads import resume_threads
-from edgeresnet.host.training import batches as augment
+from edgeresnet.host.training import batches as batches_module
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
 from tests.jetson import write_tree
@@ -222,7 +222,7 @@ def test_decoders_are_as_many_as_processors_are_ours(
             super().__init__(workers)
 
     monkeypatch.setattr(dataset, "ThreadPoolExecutor", Counting)
-    monkeypatch.setattr(sources, "ThreadPoolExecutor", Counting)
+    monkeypatch.setattr(open_module, "ThreadPoolExecutor", Counting)
     next(batches(open_dataset("digits", "val", limit=4), InputSpec(8), 4))
     from PIL import Image
 
@@ -232,9 +232,9 @@ def test_decoders_are_as_many_as_processors_are_ours(
     open_dataset(str(tmp_path), "val", skip_broken=True)
     loaders: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        augment, "DataLoader", lambda views, **settings: loaders.append(settings) or []
+        batches_module, "DataLoader", lambda views, **settings: loaders.append(settings) or []
     )
-    augment._Stream(SimpleNamespace(), None, torch.device("cpu"))  # type: ignore[arg-type]
+    batches_module._Stream(SimpleNamespace(), None, torch.device("cpu"))  # type: ignore[arg-type]
     assert counts == [1, 1]
     assert loaders[0]["num_workers"] == 1
 

@@ -24,7 +24,7 @@ from edgeresnet.device.measure.compare import compare
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from edgeresnet.host.quantization import quantize_checkpoint as stage
+from edgeresnet.host.quantization import quantize_checkpoint as quantize_module
 from edgeresnet.host.quantization.quantize_checkpoint import best_rung
 from edgeresnet.remote import command as remote
 from edgeresnet.remote.command import Job, Outcome
@@ -163,13 +163,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Calibration that finds a step far too large, so that next to nothing is left of the network.
 RUINED = """
 import torch
-from edgeresnet.quantize import stage
-calibrate = stage.calibrate
+from edgeresnet.host.quantization import quantize_checkpoint as quantize_module
+calibrate = quantize_module.calibrate
 def ruined(model, images, observer):
     calibrate(model, images, observer)
     for quantizer in model.quantizers().values():
         quantizer.scale.data *= 100
-stage.calibrate = ruined
+quantize_module.calibrate = ruined
 """
 # Training that ends worse still: it always answers the class of which the fewest images are.
 UNTAUGHT = """
@@ -178,7 +178,7 @@ def fit(model, *arguments, **more):
     model.fc.bias.data[:] = -1e6
     model.fc.bias.data[0] = float(1e6)
     return TrainResult({}, 0.0, 1, [], 0.0, 1)
-stage.fit = fit
+quantize_module.fit = fit
 """
 QUANTIZE = ("--limit", 100, "--calibration-images", 20, "-o", "int8.pt", "--json", "q.json")
 
@@ -253,13 +253,13 @@ compare: {{rounds: 2, limit: 20}}
 def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calibrate = stage.calibrate
+    calibrate = quantize_module.calibrate
 
     def ruined(model: Any, *more: Any) -> None:
         calibrate(model, *more)
         model.fc.weight.data.zero_()
 
-    monkeypatch.setattr(stage, "calibrate", ruined)
+    monkeypatch.setattr(quantize_module, "calibrate", ruined)
     (tmp_path / "tiny.yaml").write_text(RECIPE.format(weights=trained))
     recipe = load_recipe(tmp_path / "tiny.yaml")
     for _ in range(2):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edgeresnet.api.opening import open_model
-from edgeresnet.device import session as opening
+from edgeresnet.device import session as session_module
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
-from edgeresnet.device.measure import profile as profiling
+from edgeresnet.device.measure import profile as profile_module
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.device.targets.onnxruntime_session import OnnxSession
 from edgeresnet.device.targets.openvino.session import OpenVinoSession
@@ -60,7 +60,7 @@ def test_first_ms_is_of_the_first_run_when_the_golden_check_is_still_to_come(
     _, logits = bundle.golden()
     answers = chain([logits[:1], *logits[:, None]], repeat(logits[:1]))
     session = SlowStart(lambda batch: next(answers), batch_sizes=(1, 1), size=16)
-    monkeypatch.setattr(opening, "target_of", lambda name: FakeTarget(session))
+    monkeypatch.setattr(session_module, "target_of", lambda name: FakeTarget(session))
     (row,), _ = profile_model(bundle.path, open_model)
     assert row["first_ms"] >= 50
     assert row["p50_ms"] < 50
@@ -87,7 +87,7 @@ def test_layers_of_a_profile_do_not_include_the_cold_run(
     _, found = profile_model(
         files / f"{target}-int8", open_model, options=RunOptions(threads=1), layers=True
     )
-    assert asked == [profiling.LAYER_RUNS]
+    assert asked == [profile_module.LAYER_RUNS]
     assert found
 
 
@@ -105,10 +105,10 @@ def test_energy_is_the_gpus_when_an_nvidia_gpu_runs_the_model(
         asked.append(nvidia_gpu)
         return None, "no meter"
 
-    monkeypatch.setattr(profiling, "find_meter", find_meter)
+    monkeypatch.setattr(profile_module, "find_meter", find_meter)
     model = replace(opened("m", FakeSession(lambda x: x), InputSpec(8), target), device=device)
     images = np.zeros((1, 3, 8, 8), np.float32)
-    assert profiling._energy(model, images, tmp_path) == ({}, ["no meter"])
+    assert profile_module._energy(model, images, tmp_path) == ({}, ["no meter"])
     assert asked == [nvidia]
 
 

@@ -19,7 +19,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import CheckError
-from edgeresnet.host.export import export_bundle as stage
+from edgeresnet.host.export import export_bundle as export_module
 from edgeresnet.host.export import logit_proof
 from edgeresnet.host.export import proof_images as proof_images_module
 from edgeresnet.host.export.canonical_graph import canonical_graph, weight_of
@@ -69,7 +69,7 @@ def traced(narrow: Checkpoint) -> onnx.ModelProto:
 
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch, traced: onnx.ModelProto) -> None:
-    monkeypatch.setattr(stage, "canonical_graph", lambda *_, **__: ir.from_proto(traced))
+    monkeypatch.setattr(export_module, "canonical_graph", lambda *_, **__: ir.from_proto(traced))
 
 
 def node_named(graph: ir.Graph, name: str) -> ir.Node:
@@ -196,12 +196,12 @@ def test_export_is_proven_when_the_written_graph_is_the_network(
 def test_export_refuses_when_pixels_are_normalized_with_another_mean(
     narrow: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed = stage.embed_preprocess
+    embed = export_module.embed_preprocess
 
     def wrongly(graph: ir.Model, spec: InputSpec, *, cast_first: bool = False) -> None:
         embed(graph, replace(spec, mean=(0.5, 0.5, 0.5)), cast_first=cast_first)
 
-    monkeypatch.setattr(stage, "embed_preprocess", wrongly)
+    monkeypatch.setattr(export_module, "embed_preprocess", wrongly)
     options = ExportOptions(embed_preprocess=True)
     with pytest.raises(CheckError, match="logits"):
         export_bundle(

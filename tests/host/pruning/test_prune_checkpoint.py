@@ -16,8 +16,8 @@ from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.host.models.sparsity_2_4 import is_sparse, keeps_pattern, masks_of, pattern_masks
-from edgeresnet.host.pruning import cut_to_budget as shaping
-from edgeresnet.host.pruning import prune_checkpoint as stage
+from edgeresnet.host.pruning import cut_to_budget
+from edgeresnet.host.pruning import prune_checkpoint as prune_module
 from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
 from edgeresnet.host.quantization.latency_probe import SESSIONS
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
@@ -92,22 +92,22 @@ def test_recovery_wins_back_what_pruning_took(trained: Checkpoint, tmp_path: Pat
 def test_pruning_goes_on_behind_the_cut_when_interrupted(
     trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeresnet.host.pruning import prune_checkpoint as stage
+    from edgeresnet.host.pruning import prune_checkpoint as prune_module
 
     def killed(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "fit", killed)
+        patch.setattr(prune_module, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
             prune(trained, tmp_path / "w", parameters=0.5)
     with monkeypatch.context() as patch:
         # What was scored and cut must not be made again.
-        patch.setattr(shaping.Shaper, "shape", killed)
+        patch.setattr(cut_to_budget.Shaper, "shape", killed)
         _, figures = prune(trained, tmp_path / "w", parameters=0.5)
     assert figures["parameters_after"] / figures["parameters_before"] <= 0.5
     with monkeypatch.context() as patch:
-        patch.setattr(shaping.Shaper, "shape", killed)
+        patch.setattr(cut_to_budget.Shaper, "shape", killed)
         with pytest.raises(KeyboardInterrupt):
             prune(trained, tmp_path / "w", parameters=0.4)
 
@@ -285,7 +285,7 @@ def test_a_cut_is_made_anew_when_data_or_input_changed_and_work_is_left_over(
         keys.append(resume_key)
         return TrainResult(dict(model.state_dict()), 0.5, 1, [], 0.0, 1)
 
-    monkeypatch.setattr(stage, "fit", untrained)
+    monkeypatch.setattr(prune_module, "fit", untrained)
     source = replace(narrow_weights(tmp_path / "w.pt", classes=2), classes=("a", "b"))
     data = image_folder(tmp_path / "photos", ["a", "b"], images=24, size=8)
     said: list[str] = []

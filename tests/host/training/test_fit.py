@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.host.models.validation import predict_logits
-from edgeresnet.host.training import fit as train
+from edgeresnet.host.training import fit as fit_module
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.resume import discard_resume
 from edgeresnet.host.training.step import Learner, TrainHooks
@@ -102,7 +102,7 @@ def test_fit_ends_with_the_same_weights_when_killed_and_resumed(
     options = replace(SHORT, augment="light", **changes)
     expected = trained(options)
     resume_path = tmp_path / "resume.pt"
-    monkeypatch.setattr(train, "RESUME_EVERY_S", 0.0)
+    monkeypatch.setattr(fit_module, "RESUME_EVERY_S", 0.0)
     with monkeypatch.context() as patch:
         kill_behind(patch, steps)
         with pytest.raises(KilledError):

@@ -13,7 +13,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.models.validation import predict_logits
-from edgeresnet.host.training import train_checkpoint as training
+from edgeresnet.host.training import train_checkpoint as train_module
 from edgeresnet.host.training.fit import TrainResult
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
 from edgeresnet.progress import TaskContext
@@ -94,7 +94,7 @@ def test_train_checkpoint_takes_size_and_stem_from_the_data_when_not_told(
     if data == "FOLDER":
         write_folder(tmp_path)
         data = str(tmp_path)
-    monkeypatch.setattr(training, "fit", untrained)
+    monkeypatch.setattr(train_module, "fit", untrained)
     checkpoint, _ = run(data=data, image_size=None)
     assert (checkpoint.input_spec.image_size, checkpoint.stem) == (size, stem)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeresnet.host.models.resnet import build_resnet
-from edgeresnet.host.training import weight_gradients as convolution
+from edgeresnet.host.training import weight_gradients
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 
 
@@ -75,13 +75,13 @@ def test_matrix_product_is_taken_only_when_it_applies(
     expected: int,
 ) -> None:
     taken: list[tuple[int, ...]] = []
-    original = convolution._weight_gradient
+    original = weight_gradients._weight_gradient
 
     def counted(images: Tensor, weight: Tensor, *rest: object) -> Tensor:
         taken.append(tuple(weight.shape))
         return original(images, weight, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(convolution, "_weight_gradient", counted)
+    monkeypatch.setattr(weight_gradients, "_weight_gradient", counted)
     groups = int(settings.get("groups", 1))
     weight = torch.randn(4, 4 // groups, 3, 3, requires_grad=not frozen)
     images = torch.randn(2, 4, size, size, requires_grad=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.resnet import ARCHS, STAGES, Widths, build_resnet
+from edgeresnet.host.models.resnet import ARCHS, LEVELS, Widths, build_resnet
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def identify(tensors: dict[str, Tensor], source: str) -> Identity:
     Tensors that a ResNet does not have (a loss's, a counter) are dropped from ``tensors``.
     """
     _refuse_relatives(tensors, source)
-    depths = tuple(_blocks(tensors, stage) for stage in STAGES)
+    depths = tuple(_blocks(tensors, level) for level in LEVELS)
     bottleneck = "layer1.0.conv3.weight" in tensors
     fitting = [a for a in ARCHS.values() if (a.depths, a.bottleneck) == (depths, bottleneck)]
     if not fitting:
@@ -53,8 +53,8 @@ def identify(tensors: dict[str, Tensor], source: str) -> Identity:
     return Identity(arch, stem, widths)
 
 
-def _blocks(tensors: Mapping[str, Tensor], stage: str) -> int:
-    numbers = [int(m[1]) for n in tensors if (m := re.match(rf"{stage}\.(\d+)\.conv1\.weight", n))]
+def _blocks(tensors: Mapping[str, Tensor], level: str) -> int:
+    numbers = [int(m[1]) for n in tensors if (m := re.match(rf"{level}\.(\d+)\.conv1\.weight", n))]
     return max(numbers, default=-1) + 1
 
 

@@ -31,6 +31,8 @@ DISTRIBUTIONS = {
     "cuda": {"cuda-python", "cuda-bindings"},
     "onnx_ir": {"onnx-ir"},
     "onnxruntime_qnn": {"onnxruntime-qnn"},
+    # Pinned by pydantic, to which it belongs.
+    "pydantic_core": {"pydantic"},
     "pynvml": {"nvidia-ml-py"},
     "sklearn": {"scikit-learn"},
     "tensorrt_rtx_bindings": {"tensorrt-rtx-cu13-bindings"},

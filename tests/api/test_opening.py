@@ -121,7 +121,7 @@ def test_profile_works_when_the_system_tells_no_peak_memory(
     before = """
 import sys
 sys.modules["resource"] = None
-from edgeresnet import latency
+from edgeresnet.device.measure import latency
 latency.read_text = lambda path: ""
 """
     found = edgeresnet("profile", files / "onnx-int8", "--json", "p.json", before=before)

@@ -149,7 +149,7 @@ def test_recipe_runs_it_and_says_what_it_cannot(float_path: Path, tmp_path: Path
         run_recipe(only_int8, tmp_path / "other")
     path.write_text(RECIPE.format(weights=float_path, targets="reference, refrence"))
     with pytest.raises(InputError, match=r"export\.targets: target refrence is not known"):
-        load_recipe(path)
+        run_recipe(load_recipe(path), tmp_path / "third")
 
 
 def test_its_device_elsewhere_gets_commands_that_build_first(

@@ -31,7 +31,7 @@ DISTRIBUTIONS = {
     "cuda": {"cuda-python", "cuda-bindings"},
     "onnx_ir": {"onnx-ir"},
     "onnxruntime_qnn": {"onnxruntime-qnn"},
-    # Pinned by pydantic, to which it belongs.
+    # Pydantic's compiled half, which it pins: its errors are made there.
     "pydantic_core": {"pydantic"},
     "pynvml": {"nvidia-ml-py"},
     "sklearn": {"scikit-learn"},
@@ -73,7 +73,7 @@ def undeclared(declared: set[str], *, at_import: bool) -> set[str]:
     """Modules of the package's files (host half left out for ``at_import``) that nothing brings."""
     ignores = pyproject()["tool"]["ruff"]["lint"]["per-file-ignores"]
     host = [pattern for pattern, rules in ignores.items() if "TID253" in rules]
-    found = set()
+    lacking = set()
     for path in PACKAGE.rglob("*.py"):
         relative = path.relative_to(REPOSITORY)
         if at_import and any(fnmatch(relative.as_posix(), pattern) for pattern in host):
@@ -82,8 +82,8 @@ def undeclared(declared: set[str], *, at_import: bool) -> set[str]:
             if module in FOREIGN_TO.get(path.name, ()) or (at_import and not on_import):
                 continue
             if not DISTRIBUTIONS.get(module, {module}) & declared:
-                found.add(f"{relative}: {module}")
-    return found
+                lacking.add(f"{relative}: {module}")
+    return lacking
 
 
 def test_every_import_is_declared_in_the_base_or_in_an_extra() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.api.opening import open_model
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.onnx.external_data import external_files
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import MissingError
+from edgeresnet.files import sha256_bytes
 from edgeresnet.remote.transfer import model_parcel
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino
 
@@ -27,8 +27,8 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 def test_engine_travels_with_its_record(tmp_path: Path) -> None:
     record = EngineRecord(
-        "gpu", Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6"), sha256(b"onnx"),
-        sha256(b"plan"), (), (1, 1, 1), False, False, None, (),
+        "gpu", Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6"), sha256_bytes(b"onnx"),
+        sha256_bytes(b"plan"), (), (1, 1, 1), False, False, None, (),
     )  # fmt: skip
     (tmp_path / "here").mkdir()
     there = unpacked(write_engine(tmp_path / "here", b"plan", record), tmp_path / "there")

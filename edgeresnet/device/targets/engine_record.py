@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.targets.protocol import Kernel
+from edgeresnet.files import sha256_bytes, write_bytes
 
 RECORD = ".json"
 
@@ -24,14 +24,12 @@ def write_engine(path: Path, content: bytes, model_path: Path, facts: dict[str, 
     record_path = path.with_name(path.name + RECORD)
     # Without its record an engine is not loaded, so a broken-off write leaves none that is.
     record_path.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_bytes(content, path)
     record = {
         "schema": 1,
         **facts,
-        "model_sha256": sha256(model_path.read_bytes()),
-        "engine_sha256": sha256(content),
+        "model_sha256": sha256_bytes(model_path.read_bytes()),
+        "engine_sha256": sha256_bytes(content),
         "size_bytes": len(content),
     }
     record_path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -49,9 +47,9 @@ def engine_fits(path: Path, model_path: Path, facts: dict[str, Any]) -> str | No
     for name, wanted in facts.items():
         if record.get(name) != wanted:
             return f"its {name} is {record.get(name)}, and {wanted} is here"
-    if record.get("model_sha256") != sha256(model_path.read_bytes()):
+    if record.get("model_sha256") != sha256_bytes(model_path.read_bytes()):
         return "it was built from another model"
-    if record.get("engine_sha256") != sha256(path.read_bytes()):
+    if record.get("engine_sha256") != sha256_bytes(path.read_bytes()):
         return "it is not the file that was built (its sha256 differs)"
     return None
 
@@ -70,8 +68,3 @@ def describe_engines(engine_dir: Path) -> list[dict[str, Any]]:
         record.pop("layers", None)
         records.append({"file": path.name.removesuffix(RECORD), **record})
     return records
-
-
-def sha256(content: bytes) -> str:
-    """Hex digest."""
-    return hashlib.sha256(content).hexdigest()

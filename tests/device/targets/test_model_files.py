@@ -13,11 +13,11 @@ from onnx import TensorProto
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.measure.accuracy import predict
 from edgeresnet.device.measure.compare import compare
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.model_files import describe_model
 from edgeresnet.device.targets.onnx.facts import default_opset
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, write_engine
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import sha256_bytes
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from tests.cli.test_app import NO_TORCH
@@ -224,8 +224,8 @@ def test_inspect_reads_an_engines_record_when_no_tensorrt_is_here(
         "layers": ["conv1"], "unit": "gpu",
     }  # fmt: skip
     record = EngineRecord(
-        "gpu", Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6"), sha256(b"onnx"),
-        sha256(b"plan"), (), (1, 4, 8), False, False, None, (layer,),
+        "gpu", Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6"), sha256_bytes(b"onnx"),
+        sha256_bytes(b"plan"), (), (1, 4, 8), False, False, None, (layer,),
     )  # fmt: skip
     path = write_engine(tmp_path, b"plan", record)
     found = edgeresnet("inspect", path, "--json", "i.json", before=NO_TORCH)

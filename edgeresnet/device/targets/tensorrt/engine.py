@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.targets.engine_record import RECORD, sha256
+from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import sha256_bytes, write_bytes
 
 ENGINE = ".engine"
 # Its engines may be built ahead of time, with no GPU: the rest is compiled on the GPU itself.
@@ -140,9 +141,7 @@ def write_engine(engine_dir: Path, plan: bytes, record: EngineRecord) -> Path:
     record_path = path.with_suffix(path.suffix + RECORD)
     # Without its record an engine is not loaded, so a broken-off write leaves none that is.
     record_path.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(plan)
-    partial.replace(path)
+    write_bytes(plan, path)
     record_path.write_text(record.to_json(), encoding="utf-8")
     return path
 
@@ -171,7 +170,7 @@ def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, Engine
         MissingError: none fits; says why each does not, and how to build one.
     """
     bundle_dir = model_path.parent
-    wanted = sha256(model_path.read_bytes())
+    wanted = sha256_bytes(model_path.read_bytes())
     reasons = []
     for path in sorted((bundle_dir / "engines").glob(f"*{ENGINE}")):
         try:
@@ -195,7 +194,7 @@ def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, Engine
 def read_engine(path: Path, record: EngineRecord) -> bytes:
     """The bytes of an engine; InputError if they are not those that its record names."""
     plan = path.read_bytes()
-    if sha256(plan) != record.engine_sha256:
+    if sha256_bytes(plan) != record.engine_sha256:
         raise InputError(
             f"{path} is not the engine that was built (its sha256 differs), and engines are code",
             "build it again: edgeresnet build BUNDLE.",
@@ -208,6 +207,6 @@ def known_cache(engine_dir: Path, cache_path: Path) -> bytes:
     if not cache_path.is_file():
         return b""
     content = cache_path.read_bytes()
-    vouched = sha256(content)
+    vouched = sha256_bytes(content)
     paths = engine_dir.glob(f"*{ENGINE}{RECORD}")
     return content if any(vouched in path.read_text(encoding="utf-8") for path in paths) else b""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.protocol import Availability, Device, Kernel, Missing, Session
 from edgeresnet.device.targets.spec import BareFiles, TargetSpec
 from edgeresnet.device.targets.tensorrt import trtexec
@@ -40,6 +39,7 @@ from edgeresnet.device.targets.tensorrt.engine_facts import (
 )
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import MissingError
+from edgeresnet.files import sha256_bytes
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -186,13 +186,13 @@ def _build_here(
     record = EngineRecord(
         device,
         host,
-        sha256(model_path.read_bytes()),
-        sha256(built.plan),
+        sha256_bytes(model_path.read_bytes()),
+        sha256_bytes(built.plan),
         built.flags,
         options.batch or ONE_IMAGE,
         options.version_compatible,
         options.hardware_compatible or bindings.rtx,
-        sha256(built.timing_cache) if built.timing_cache else None,
+        sha256_bytes(built.timing_cache) if built.timing_cache else None,
         tuple(vars(layer) for layer in built.layers),
     )
     return write_engine(engine_dir, built.plan, record)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.tensorrt.bindings import tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import out_of_memory
 from edgeresnet.device.targets.tensorrt.dla import check_dla, is_quantized_file
@@ -36,6 +35,7 @@ from edgeresnet.device.targets.tensorrt.trtexec_output import (
     parse_version,
 )
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.files import sha256_bytes
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -140,8 +140,8 @@ def save_engine(
     record = EngineRecord(
         device,
         Host("tensorrt", version, gpu=gpu, compute_capability=capability),
-        sha256(model_path.read_bytes()),
-        sha256(plan),
+        sha256_bytes(model_path.read_bytes()),
+        sha256_bytes(plan),
         tuple(command[4:]),
         options.batch or (1, 1, 1),
         options.version_compatible,
@@ -237,7 +237,7 @@ def measure(
 
 
 def _engine(model_path: Path, device: str, version: str) -> tuple[Path, EngineRecord]:
-    wanted = sha256(model_path.read_bytes())
+    wanted = sha256_bytes(model_path.read_bytes())
     reasons = []
     for path in sorted((model_path.parent / "engines").glob(f"*{ENGINE}")):
         record = read_record(path)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.tensorrt.engine import (
     EngineRecord,
@@ -23,6 +22,7 @@ from edgeresnet.device.targets.tensorrt.engine import (
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.device.targets.tensorrt.layers import EngineLayer, layers_of_json, layers_of_log
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import sha256_bytes
 
 ORIN = Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6")
 MODEL, PLAN = b"onnx", b"plan"
@@ -30,8 +30,8 @@ MODEL, PLAN = b"onnx", b"plan"
 
 def record_of(host: Host = ORIN, **changes: object) -> EngineRecord:
     plain = EngineRecord(
-        "gpu", host, sha256(MODEL), sha256(PLAN), ("STRONGLY_TYPED",), (1, 4, 8), False, False,
-        None, (),
+        "gpu", host, sha256_bytes(MODEL), sha256_bytes(PLAN), ("STRONGLY_TYPED",), (1, 4, 8), False,
+        False, None, (),
     )  # fmt: skip
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -140,7 +140,7 @@ def test_timing_cache_is_used_only_when_an_engine_vouches_for_it(model_path: Pat
     assert known_cache(engines, cache_path) == b""
     cache_path.write_bytes(b"times")
     assert known_cache(engines, cache_path) == b""
-    write_engine(engines, PLAN, record_of(timing_cache_sha256=sha256(b"times")))
+    write_engine(engines, PLAN, record_of(timing_cache_sha256=sha256_bytes(b"times")))
     assert known_cache(engines, cache_path) == b"times"
     cache_path.write_bytes(b"other times")
     assert known_cache(engines, cache_path) == b""

@@ -11,11 +11,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from edgeresnet.device.bundle.build import build_bundle
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.device.targets.tensorrt import bindings as tensorrt_bindings
 from edgeresnet.device.targets.tensorrt.cuda import find_gpu
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, write_engine
+from edgeresnet.files import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.settings.export import BatchRange, ExportOptions
@@ -50,8 +50,10 @@ def add_engine(bundle_dir: Path, **facts: object) -> Path:
     """An engine that fits, but for the facts; its content is the path of the model."""
     (bundle_dir / "engines").mkdir(exist_ok=True)
     plan = str(bundle_dir / "model.onnx").encode()
-    model = sha256((bundle_dir / "model.onnx").read_bytes())
-    record = EngineRecord("gpu", ORIN, model, sha256(plan), (), (2, 4, 8), False, False, None, ())
+    model = sha256_bytes((bundle_dir / "model.onnx").read_bytes())
+    record = EngineRecord(
+        "gpu", ORIN, model, sha256_bytes(plan), (), (2, 4, 8), False, False, None, ()
+    )
     return write_engine(bundle_dir / "engines", plan, replace(record, **facts))  # type: ignore[arg-type]
 
 

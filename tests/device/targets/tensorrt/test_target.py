@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from edgeresnet.device.bundle.bundle import load_bundle
-from edgeresnet.device.targets.engine_record import sha256
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.device.targets.tensorrt import cuda
 from edgeresnet.device.targets.tensorrt import target as tensorrt
@@ -28,6 +27,7 @@ from edgeresnet.device.targets.tensorrt.build import _network_flags, build_engin
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.files import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle, write_model
 from edgeresnet.host.export.proof import expected_layers, prove_integer
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint
@@ -292,8 +292,8 @@ def test_dla_is_offered_in_fp16_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_engine_for_a_dla_is_refused_when_it_computes_in_int8(tmp_path: Path) -> None:
     layer = {"inputs": ["int8"]}
     record = EngineRecord(
-        "dla0", Host("tensorrt", "10.3.0"), "", sha256(b"plan"), (), (1, 1, 1), False, False, None,
-        (layer,),
+        "dla0", Host("tensorrt", "10.3.0"), "", sha256_bytes(b"plan"), (), (1, 1, 1), False, False,
+        None, (layer,),
     )  # fmt: skip
     path = write_engine(tmp_path, b"plan", record)
     with pytest.raises(InputError, match="a DLA takes none"):

@@ -218,7 +218,7 @@ def check_outputs(name: str, outputs: int | None, dataset: Dataset) -> None:
 
 
 def time_ms(run: Callable[[], object]) -> float:
-    """Milliseconds of one call."""
+    """Milliseconds that one call takes."""
     start = time.perf_counter_ns()
     run()
     return (time.perf_counter_ns() - start) / 1e6

@@ -48,7 +48,7 @@ class Manifest:
     logit_bound: float | None = None
 
     def to_json(self) -> str:
-        """Indented for a reader."""
+        """JSON text, indented so that people can read it."""
         values = {"format_version": self.format_version, **vars(self)}
         values["input_spec"] = self.input_spec.to_dict()
         values["batch"] = vars(self.batch)

@@ -67,7 +67,7 @@ class ArrayDataset:
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """One image."""
+        """Image ``index``, as Pillow has it."""
         return Image.fromarray(self.pixels[index])
 
     def file_name(self, index: int) -> str:
@@ -136,7 +136,7 @@ def download_dir() -> Path:
 
 
 def _fashion_mnist_names(split: Split) -> tuple[str, str]:
-    """Images and labels."""
+    """Names of the files of images and of labels."""
     prefix = "train" if split == "train" else "t10k"
     return f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
 
@@ -146,7 +146,7 @@ def _fashion_mnist_dir() -> Path:
 
 
 def _fashion_mnist_paths(split: Split) -> list[Path]:
-    """Images and labels; empty where they are not."""
+    """Paths of images and labels; empty where these are not here."""
     names = _fashion_mnist_names(split)
     places = (*_data_dirs("fashion-mnist"), DEBIAN_FASHION_MNIST, _fashion_mnist_dir())
     for place in places:

@@ -18,7 +18,7 @@ TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")
 
 
 class Meter(Protocol):
-    """A sensor.
+    """A sensor of power or energy.
 
     Attributes:
         name: for the reader of a result, with the rails.
@@ -63,7 +63,7 @@ class RailMeter:
         self.name = "ina3221 " + "+".join(rail.label for rail in self._rails)
 
     def read(self) -> float:
-        """Watts."""
+        """Power in watts, now."""
         return sum(rail.power_w() for rail in self._rails)
 
 

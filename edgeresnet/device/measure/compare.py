@@ -100,7 +100,7 @@ def _figures(
 
 
 def _circumstances(dataset: Dataset, rounds: int, batch: int) -> dict[str, Any]:
-    """On what it was measured."""
+    """Data, rounds, batch size and machine of a comparison."""
     return {
         "data": dataset.name,
         "n": len(dataset),

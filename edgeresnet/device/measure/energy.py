@@ -108,7 +108,7 @@ def integrate_j(
 
 @dataclass(frozen=True)
 class Energy:
-    """What runs cost.
+    """Power and energy that runs of a model took.
 
     Attributes:
         power_w: mean while running, idle included.

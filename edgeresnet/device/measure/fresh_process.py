@@ -67,29 +67,29 @@ class FreshModel:
         self.first_ms: float | None = opened["first_ms"]
 
     def warm_up(self) -> list[float]:
-        """As `edgeresnet.device.measure.interleaving.Contender` has it, as the others."""
-        found: list[float] = self._ask("warm_up")
-        return found
+        """Run until the times are steady."""
+        answer: list[float] = self._ask("warm_up")
+        return answer
 
     def block(self, runs: int) -> list[float]:
-        """As there."""
-        found: list[float] = self._ask("block", runs)
-        return found
+        """Milliseconds of each of so many runs in a row."""
+        answer: list[float] = self._ask("block", runs)
+        return answer
 
     def cold(self, runs: int) -> NDArray[np.float64] | None:
-        """As there; None unless the model runs on the processor."""
-        found: NDArray[np.float64] | None = self._ask("cold", runs)
-        return found
+        """Milliseconds of runs with empty caches; None unless the model runs on the processor."""
+        answer: NDArray[np.float64] | None = self._ask("cold", runs)
+        return answer
 
     def peak_memory_mib(self) -> float | None:
-        """As there."""
-        found: float | None = self._ask("peak_memory_mib")
-        return found
+        """Largest resident memory of that process so far."""
+        answer: float | None = self._ask("peak_memory_mib")
+        return answer
 
     def measure(self, min_seconds: float) -> Latency:
         """`edgeresnet.device.measure.latency.measure` on noise."""
-        found: Latency = self._ask("measure", min_seconds)
-        return found
+        answer: Latency = self._ask("measure", min_seconds)
+        return answer
 
     def _ask(self, what: str, *arguments: Any) -> Any:
         self._line.send((what, arguments))
@@ -158,7 +158,7 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
 
 
 class _Worker(Here):
-    """The far end of a `FreshModel`."""
+    """The other process of a `FreshModel`: opens the model and runs it."""
 
     def __init__(self, stack: ExitStack, source: ModelSource, batch: int) -> None:
         if source.opener is not None:

@@ -63,19 +63,19 @@ class Here:
         self.run = run
 
     def warm_up(self) -> list[float]:
-        """As `Contender` has it, as the others."""
+        """Run until the times are steady."""
         return warm_up(self.run)
 
     def block(self, runs: int) -> list[float]:
-        """As there."""
+        """Milliseconds of each of so many runs in a row."""
         return timed_block(self.run, runs)
 
     def cold(self, runs: int) -> NDArray[np.float64] | None:
-        """As there."""
+        """Milliseconds of runs of which each finds empty caches."""
         return cold_ms(self.run, runs)
 
     def peak_memory_mib(self) -> float | None:
-        """As there."""
+        """Largest resident memory of this process so far."""
         return peak_memory_mib()
 
 

@@ -39,7 +39,7 @@ class TensorInfo:
         return f"{self.name} {self.dtype} ({sides})"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values, as JSON takes them."""
         shape = None if self.shape is None else list(self.shape)
         return {"name": self.name, "shape": shape, "dtype": self.dtype}
 

@@ -193,7 +193,7 @@ class OpenVinoSession(Closing):
 
     @property
     def input_dtype(self) -> str:
-        """Of the model's input."""
+        """Data type of the model's input, by numpy's name."""
         return self._images.dtype
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -202,7 +202,7 @@ class QnnSession(OnnxSession):
         self._kernels = compiled or opener.placed
 
     def kernels(self) -> list[Kernel]:
-        """Every node and who runs it."""
+        """Every node of the graph, and which unit runs it."""
         return self._kernels
 
     def layers(self, runs: int) -> list[LayerProfile]:

@@ -67,7 +67,7 @@ class QnnTarget:
         return [Device(NPU, about, CAPABILITIES, emulated=True)]
 
     def missing(self) -> list[Missing]:
-        """`available` tells it already."""
+        """Nothing: `available` says what is missing."""
         return []
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:

@@ -26,7 +26,7 @@ MEMORY_WORDS = ("out of memory", "outofmemory", "memory allocation", "insufficie
 
 @dataclass(frozen=True)
 class Bindings:
-    """An imported module.
+    """TensorRT's Python module and what it is called.
 
     Attributes:
         product: ``tensorrt`` or ``tensorrt-rtx``.
@@ -45,7 +45,7 @@ class Bindings:
 
     @property
     def version_text(self) -> str:
-        """As ``10.3.0``."""
+        """The version as people write it, such as ``10.3.0``."""
         return ".".join(map(str, self.version))
 
 

@@ -58,7 +58,7 @@ def build_engine(
     options: BuildOptions,
     timing_cache: bytes = b"",
 ) -> Built:
-    """Parse and build.
+    """Parse an ONNX file and build its engine.
 
     Args:
         bindings: to build with.

@@ -77,7 +77,7 @@ class EngineRecord:
         return next((kind for kind in ("int8", "fp16", "bf16") if kind in types), "fp32")
 
     def to_json(self) -> str:
-        """Indented for a reader."""
+        """JSON text, indented so that people can read it."""
         return json.dumps({"schema": 1, **asdict(self)}, indent=2) + "\n"
 
     @classmethod

@@ -133,7 +133,7 @@ class TensorRtSession(Closing):
 
     @property
     def input_dtype(self) -> str:
-        """Of the engine's input."""
+        """Data type of the engine's input, by numpy's name."""
         return self._images.dtype
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:

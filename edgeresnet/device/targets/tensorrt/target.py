@@ -100,7 +100,7 @@ class TensorRtTarget:
         return [Device("gpu", about, CAPABILITIES), *dlas]
 
     def missing(self) -> list[Missing]:
-        """`available` tells it already."""
+        """Nothing: `available` says what is missing."""
         return []
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
@@ -159,7 +159,7 @@ class TensorRtTarget:
         options: RunOptions,
         input_shape: tuple[int, int, int],
     ) -> dict[str, Any]:
-        """By ``trtexec``."""
+        """Rows that ``trtexec`` measures, where there are no Python bindings."""
         tool = trtexec.find_tool()
         if tool is None:
             raise MissingError("trtexec is not here", FIX)

@@ -12,7 +12,7 @@ from edgeresnet.device.bundle.logits import compare_logits
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.errors import CheckError
-from edgeresnet.files import cache_dir, sha256_bytes
+from edgeresnet.files import cache_dir, sha256_bytes, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         )
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(f"{difference}\n", encoding="utf-8")
+        write_text(f"{difference}\n", marker)
     except OSError:
         # A read-only home costs a second check next time, nothing else.
         return difference

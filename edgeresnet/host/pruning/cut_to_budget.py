@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +19,7 @@ from edgeresnet.host.pruning.latency_budget import fit_latency
 from edgeresnet.host.pruning.planner import Limits, Term, cost_terms, narrowest_share, plan_widths
 from edgeresnet.host.pruning.slicing import slice_weights
 from edgeresnet.host.quantization.latency_probe import LatencyProbe, Place
+from edgeresnet.progress import OnStep
 from edgeresnet.settings.pruning import PruneOptions
 
 
@@ -45,9 +46,7 @@ class Shaper(Closing):
         on_step: told what was measured.
     """
 
-    def __init__(
-        self, dense: Checkpoint, options: PruneOptions, on_step: Callable[[str], object]
-    ) -> None:
+    def __init__(self, dense: Checkpoint, options: PruneOptions, on_step: OnStep) -> None:
         self._options = options
         self._stack = ExitStack()
         self._probe: LatencyProbe | None = None

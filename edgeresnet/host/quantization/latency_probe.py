@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from edgeresnet.host.export.export_bundle import write_model
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.export import BuildOptions, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -87,7 +88,7 @@ class LatencyProbe(Closing):
         self,
         dense: Checkpoint,
         place: Place,
-        on_step: Callable[[str], object] = lambda text: None,
+        on_step: OnStep = silent,
         *,
         alone: bool = False,
     ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet.api.opening import open_model
 from edgeresnet.device.measure.fresh_process import FreshModel, fresh_p50_ms
 from edgeresnet.device.session import ModelSource
 from edgeresnet.errors import InputError, MissingError
@@ -28,11 +29,11 @@ def test_fresh_model_raises_what_opening_raises(tmp_path: Path) -> None:
         fresh_p50_ms(tmp_path / "model.onnx", "onnx", "cpu")
     assert caught.value.fix
     with pytest.raises(InputError, match="nowhere does not exist"):
-        FreshModel(ModelSource(tmp_path / "nowhere"))
+        FreshModel(ModelSource(tmp_path / "nowhere", opener=open_model))
 
 
 def test_fresh_model_has_its_own_process_memory_and_first_run(files: Path) -> None:
-    source = ModelSource(files / "onnx-int8", options=ONE_THREAD)
+    source = ModelSource(files / "onnx-int8", options=ONE_THREAD, opener=open_model)
     with closing(FreshModel(source)) as model:
         assert model.first_ms is not None
         assert model.load_ms is not None
@@ -42,13 +43,17 @@ def test_fresh_model_has_its_own_process_memory_and_first_run(files: Path) -> No
         assert cold.shape == (3,)
         own = model.peak_memory_mib()
     # PyTorch alone takes more than ONNX Runtime with this model.
-    with closing(FreshModel(ModelSource(files / "float.pt", options=ONE_THREAD))) as model:
+    with closing(
+        FreshModel(ModelSource(files / "float.pt", options=ONE_THREAD, opener=open_model))
+    ) as model:
         assert own is not None
         assert (model.peak_memory_mib() or 0.0) > own + 50
 
 
 def test_fresh_model_says_so_when_its_process_ends(files: Path) -> None:
-    with closing(FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD))) as model:
+    with closing(
+        FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD, opener=open_model))
+    ) as model:
         pid = model._process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -57,6 +62,6 @@ def test_fresh_model_says_so_when_its_process_ends(files: Path) -> None:
 
 
 def test_fresh_model_ends_with_the_process_that_asks(files: Path) -> None:
-    model = FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD))
+    model = FreshModel(ModelSource(files / "onnx-int8", options=ONE_THREAD, opener=open_model))
     model.close()
     assert model._process.exitcode == 0

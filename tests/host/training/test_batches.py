@@ -12,8 +12,8 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.preprocess import normalize, to_pixels
 from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.errors import InputError
+from edgeresnet.host.models import pixels
 from edgeresnet.host.models.pixels import Normalizer, load_pixels
-from edgeresnet.host.training import batches as batches_module
 from edgeresnet.host.training.batches import (
     Policy,
     TrainBatches,
@@ -114,7 +114,7 @@ def test_policy_of_falls_back_to_pad_and_crop_when_images_are_small(
 def test_load_pixels_equals_to_pixels_when_images_are_resized(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches_module, "DECODE_BATCH", 4)
+    monkeypatch.setattr(pixels, "DECODE_BATCH", 4)
     dataset, spec = noise(), InputSpec(12)
     expected = np.stack([to_pixels(dataset.image(i), spec) for i in range(len(dataset))])
     assert np.array_equal(load_pixels(dataset, spec).numpy(), expected)
@@ -195,7 +195,7 @@ def test_train_batches_gives_the_same_when_the_set_is_streamed(
 ) -> None:
     options = replace(PLAIN, augment="light", workers=workers)
     in_memory = epoch_of(noise(), options)
-    monkeypatch.setattr(batches_module, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(pixels, "RESIDENT_BYTES", 0)
     feed = TrainBatches(noise(), SPEC, options, CPU)
     first, again = (torch.cat([x for x, _ in feed.epoch(3)]) for _ in range(2))
     feed.close()

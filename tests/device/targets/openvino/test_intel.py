@@ -9,7 +9,7 @@ import pytest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.targets.engine_record import describe_engines
-from edgeresnet.device.targets.openvino import intel
+from edgeresnet.device.targets.openvino import intel, target
 from edgeresnet.device.targets.openvino import session as openvino
 from edgeresnet.device.targets.openvino.session import compile_model
 from edgeresnet.device.targets.registry import target_of
@@ -100,7 +100,8 @@ def test_blob_is_kept_with_a_record_and_loaded_when_it_is_for_an_npu_or_gpu(
     files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Those are not here: the CPU is taken for one of them."""
-    monkeypatch.setattr(openvino, "CPU", "no device here")
+    for module in (openvino, target):
+        monkeypatch.setattr(module, "CPU", "no device here")
     bundle = Path(shutil.copytree(files / "openvino-int8", tmp_path / "bundle"))
     (bundle / "engines").mkdir()
     target_of("openvino").save_engine(

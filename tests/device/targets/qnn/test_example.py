@@ -10,6 +10,7 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.resnet import Widths
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import make_checkpoint
@@ -29,7 +30,7 @@ def test_example_answers_as_edgeresnet_on_the_emulator(
     if precision == "int8":
         options = QuantizeOptions(method="ptq", calibration_images=32)
         source, _ = quantize_checkpoint(
-            source, data="digits", options=options, limit=64, progress=False
+            source, options, context=TaskContext(data="digits", limit=64)
         )
     export_bundle(
         source, target="qnn", precision=precision, out_dir=tmp_path / "b",

@@ -35,6 +35,9 @@ class TaskContext:
         data: DATA SPEC; None: the one that the checkpoint remembers.
         limit: images of each split at most; None takes all.
         skip_broken: leave unreadable images out, and say how many.
+        class_order: ``sorted`` or ``natural``: how the class folders of a model without class names
+            were put in order; None: nobody says.
+        classes_path: file of the model's class names, in the order of its outputs.
         progress: show on stderr how far long work is.
         on_step: told in one line what is being done.
         resume_path: what an interrupted task goes on from, a file or a folder; None: nothing. Who
@@ -44,6 +47,8 @@ class TaskContext:
     data: str | None = None
     limit: int | None = None
     skip_broken: bool = False
+    class_order: str | None = None
+    classes_path: Path | None = None
     progress: bool = False
     on_step: OnStep = silent
     resume_path: Path | None = None

@@ -75,6 +75,10 @@ class FakeDataset:
     def subset(self, indices: Any) -> FakeDataset:
         return FakeDataset([int(self.labels[i]) for i in indices], len(self.classes), self.size)
 
+    def relabelled(self, classes: tuple[str, ...], labels: Any) -> FakeDataset:
+        # Its images are made of its labels.
+        raise NotImplementedError
+
 
 def read_brightness(spec: InputSpec, wrong: int = 0) -> Callable[[np.ndarray], np.ndarray]:
     """Logits that name the right class of `FakeDataset`; of every ``wrong``-th image the next."""

@@ -61,18 +61,19 @@ def compare(
     check_devices(paths, device)
     with ExitStack() as stack:
         opened = _open(stack, paths, device, options, image_size, skip_missing, context)
-        dataset = measured_data(opened, context)
-        total = len(opened) * len(dataset)
+        measured = measured_data(opened, context)
+        total = len(opened) * len(measured.dataset)
         progress = images_progress("evaluating", total, enabled=context.progress)
         advance = stack.enter_context(progress)
         result = compare_models(
             opened,
-            dataset,
+            measured.dataset,
             budgets or Budgets(),
             rounds=rounds,
             batch=options.batch,
             seed=seed,
             references=references,
+            bound=[binding.dataset for binding in measured.bindings],
             on_images=advance,
         )
     return cast(CompareResults, result)

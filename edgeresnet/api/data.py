@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgeresnet.device.data.class_binding import (
+    Binding,
+    ClassesOf,
+    bind_classes,
+    with_options,
+)
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
@@ -30,11 +36,24 @@ def with_data(context: TaskContext, checkpoint: Checkpoint, source: str) -> Task
     return replace(context, data=data)
 
 
-def measured_data(models: Sequence[Opened], context: TaskContext) -> Dataset:
-    """The validation images, of classes that fit every model.
+@dataclass(frozen=True)
+class MeasuredData:
+    """Validation images, and how each model's outputs are bound to their classes.
+
+    Attributes:
+        dataset: as the data has it.
+        bindings: for each model the same images with labels in the order of its outputs.
+    """
+
+    dataset: Dataset
+    bindings: tuple[Binding, ...]
+
+
+def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredData:
+    """The validation images, with labels in the order of each model's outputs.
 
     Raises:
-        InputError: nobody says which data; or a model cannot take it.
+        InputError: nobody says which data; or a model cannot take it, or has other classes.
     """
     spec = context.data or next((m.data for m in models if m.data), None)
     if spec is None:
@@ -44,6 +63,11 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> Dataset:
     dataset = open_dataset(spec, "val", limit=context.limit, skip_broken=context.skip_broken)
     if dataset.skipped:
         context.on_step(f"left out {len(dataset.skipped)} unreadable images")
-    for model in models:
-        model.check_data(dataset)
-    return dataset
+    told = [ClassesOf.of(m.name, m.classes, data=m.data) for m in models]
+    told = with_options(told, context.class_order, context.classes_path)
+    bindings = tuple(bind_classes(dataset, classes) for classes in told)
+    for line in dict.fromkeys(line for binding in bindings for line in binding.lines):
+        context.on_step(line)
+    for model, binding in zip(models, bindings, strict=True):
+        model.check_data(binding.dataset)
+    return MeasuredData(dataset, bindings)

@@ -37,7 +37,8 @@ def evaluate(
     """
     options, context = options or RunOptions(), context or TaskContext()
     with open_model(Path(model), device=device, options=options, image_size=image_size) as opened:
-        dataset = measured_data([opened], context)
+        (binding,) = measured_data([opened], context).bindings
+        dataset = binding.dataset
         with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
             predictions = predict(
                 opened.session,

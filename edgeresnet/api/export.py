@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,11 @@ def export(
         open_dataset(context.data, "val", limit=1)
     check_replaceable(Path(output))
     from edgeresnet.host.export.export_bundle import export_bundle
+    from edgeresnet.host.training.splits import with_class_names
 
     checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    checkpoint = with_class_names(checkpoint, context)
+    context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
         known = with_data(context, checkpoint, str(source))
         checkpoint = _calibrated(checkpoint, target, calibration_images, known)

@@ -48,7 +48,12 @@ def train(
 
 
 def take_checkpoint(
-    output: str | Path, source: str, *, arch: str | None = None, image_size: int | None = None
+    output: str | Path,
+    source: str,
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    context: TaskContext | None = None,
 ) -> None:
     """Write a checkpoint of any origin as one of ours, untrained.
 
@@ -57,9 +62,13 @@ def take_checkpoint(
         source: checkpoint file, or ``torchvision:ARCH:WEIGHTS``.
         arch: of a foreign checkpoint whose tensors do not tell.
         image_size: of a foreign checkpoint.
+        context: how its classes are called, where it does not say itself.
 
     Raises:
         InputError: there is no such checkpoint, or it is none of a ResNet.
     """
+    from edgeresnet.host.training.splits import with_class_names
+
+    context = context or TaskContext()
     loaded = load_checkpoint(source, arch=arch, image_size=image_size)
-    save_result(loaded, Path(output), TaskContext())
+    save_result(with_class_names(loaded, context), Path(output), TaskContext())

@@ -11,6 +11,8 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
+    ClassNames,
+    ClassOrder,
     DeviceName,
     ImageSize,
     Json,
@@ -53,6 +55,8 @@ def compare(
     seed: Seed = 0,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    class_order: ClassOrder = None,
+    classes: ClassNames = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out candidates that cannot run here.")
     ] = False,
@@ -71,7 +75,14 @@ def compare(
     else:
         from edgeresnet.api.compare import compare as compare_models
 
-        task = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+        task = task_context(
+            data=data,
+            limit=limit,
+            skip_broken=skip_broken,
+            quiet=quiet,
+            class_order=class_order,
+            classes=classes,
+        )
         result = compare_models(
             paths, limits, device=device, rounds=rounds, seed=seed, image_size=image_size,
             options=options, skip_missing=skip_missing, context=replace(task, on_step=say),

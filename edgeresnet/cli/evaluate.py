@@ -10,6 +10,8 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
+    ClassNames,
+    ClassOrder,
     DeviceName,
     ImageSize,
     Json,
@@ -37,6 +39,8 @@ def evaluate(
     limit: Limit = None,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
+    class_order: ClassOrder = None,
+    classes: ClassNames = None,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -50,7 +54,14 @@ def evaluate(
     else:
         from edgeresnet.api.evaluate import evaluate as evaluate_model
 
-        task = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+        task = task_context(
+            data=data,
+            limit=limit,
+            skip_broken=skip_broken,
+            quiet=quiet,
+            class_order=class_order,
+            classes=classes,
+        )
         result = evaluate_model(
             model, device=device, options=options, image_size=image_size,
             context=replace(task, on_step=say),

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from edgeresnet.cli.options import Arch, ImageSize, Limit, MaybeData, Quiet, SkipBroken
+from edgeresnet.cli.options import (
+    Arch,
+    ClassNames,
+    ClassOrder,
+    ImageSize,
+    Limit,
+    MaybeData,
+    Quiet,
+    SkipBroken,
+)
 from edgeresnet.cli.output import expanded, show, task_context
 from edgeresnet.cli.settings_options import option_of, target_option
 from edgeresnet.run.folder import newest_checkpoint
@@ -52,6 +61,8 @@ def export(
     image_size: ImageSize = None,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
+    class_order: ClassOrder = None,
+    classes: ClassNames = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
@@ -68,7 +79,10 @@ def export(
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
         calibration_images=calibration_images, arch=arch, image_size=image_size,
-        context=task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet),
+        context=task_context(
+            data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
+            class_order=class_order, classes=classes,
+        ),
     )  # fmt: skip
     show(_proven(bundle.manifest.proof), str(bundle.path), quiet=quiet, json=None)
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from edgeresnet.cli.output import say, speaker
+from edgeresnet.errors import InputError
 
 # What the near side does itself, or says in the far side's own paths.
 NEAR_OPTIONS = {"on", "json", "quiet", "data"}
@@ -41,6 +42,11 @@ def result_from(
     from edgeresnet.remote.ssh import Address
 
     address = Address.parse(on)
+    if context.params.get("classes") is not None:
+        raise InputError(
+            "--classes names a file here, which the other machine does not have",
+            "export a bundle with --classes; it takes the names along.",
+        )
     spec = (data or _remembered(models)) if needs_data else None
     options = [*given_options(context), *(["--quiet"] if quiet else [])]
     job = Job(

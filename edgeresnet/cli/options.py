@@ -10,7 +10,7 @@ import typer
 from edgeresnet.cli.output import expanded
 from edgeresnet.cli.settings_options import option_of
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.settings.measuring import Budgets, RunOptions
+from edgeresnet.settings.measuring import Budgets, ClassOrderName, RunOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import Arch as ArchName
 from edgeresnet.settings.training import ModelSettings
@@ -45,6 +45,8 @@ ImageSize = Annotated[Optional[int], option_of(Recipe, "image_size")]
 Limit = Annotated[Optional[int], option_of(Recipe, "limit")]
 Seed = Annotated[int, option_of(Recipe, "seed")]
 SkipBroken = Annotated[bool, option_of(Recipe, "skip_broken")]
+ClassOrder = Annotated[Optional[ClassOrderName], option_of(Recipe, "class_order")]
+ClassNames = Annotated[Optional[str], option_of(Recipe, "classes")]
 Threads = Annotated[Optional[int], option_of(RunOptions, "threads")]
 DeviceName = Annotated[Optional[str], option_of(PruneOptions, "device")]
 Strict = Annotated[bool, option_of(Budgets, "strict")]

@@ -74,13 +74,21 @@ def say(text: str) -> None:
 
 
 def task_context(
-    *, data: str | None, limit: int | None, skip_broken: bool, quiet: bool
+    *,
+    data: str | None,
+    limit: int | None,
+    skip_broken: bool,
+    quiet: bool,
+    class_order: str | None = None,
+    classes: str | None = None,
 ) -> TaskContext:
     """What the options that every long task has come to."""
     return TaskContext(
         data=data,
         limit=limit,
         skip_broken=skip_broken,
+        class_order=class_order,
+        classes_path=None if classes is None else from_home(classes),
         progress=not quiet,
         on_step=silent if quiet else say,
     )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from edgeresnet.cli.options import (
     Arch,
+    ClassNames,
+    ClassOrder,
     ImageSize,
     Json,
     Limit,
@@ -39,6 +41,8 @@ def prune(
     image_size: ImageSize = None,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
+    class_order: ClassOrder = None,
+    classes: ClassNames = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -51,7 +55,14 @@ def prune(
     from edgeresnet.run.preflight import check_prune
 
     check_prune(options)
-    context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+    context = task_context(
+        data=data,
+        limit=limit,
+        skip_broken=skip_broken,
+        quiet=quiet,
+        class_order=class_order,
+        classes=classes,
+    )
     result = prune_model(
         checkpoint, output, options, arch=arch, image_size=image_size, context=context
     )

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from edgeresnet.cli.options import (
     Arch,
+    ClassNames,
+    ClassOrder,
     ImageSize,
     Json,
     Limit,
@@ -40,6 +42,8 @@ def quantize(
     image_size: ImageSize = None,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
+    class_order: ClassOrder = None,
+    classes: ClassNames = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -47,7 +51,14 @@ def quantize(
     from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.tables import budget_lines
 
-    context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
+    context = task_context(
+        data=data,
+        limit=limit,
+        skip_broken=skip_broken,
+        quiet=quiet,
+        class_order=class_order,
+        classes=classes,
+    )
     result = quantize_model(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size,
         context=context,

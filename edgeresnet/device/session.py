@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import check_golden
-from edgeresnet.device.data.dataset import Dataset, check_classes
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.device.targets.classifier import PIXELS
 from edgeresnet.device.targets.model_files import reader_of, target_of_file
@@ -100,12 +99,13 @@ class Opened:
     def check_data(self, dataset: Dataset) -> None:
         """Refuse, before any image is read, data that the model cannot take or answer.
 
+        Args:
+            dataset: bound to the model's classes (`edgeresnet.device.data.class_binding`).
+
         Raises:
-            InputError: its classes are not those of the data, or as many; or its input is not
-                one that images can be made for.
+            InputError: it has more or fewer outputs than the data has classes, or its input is
+                not one that images can be made for.
         """
-        if self.classes is not None:
-            check_classes(dataset, self.classes)
         shape, size = self.session.input_shape, self.input_spec.image_size
         if shape != ((size, size, 3) if self.embed_preprocess else (3, size, size)):
             raise InputError(

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.export_support import check_inputs, check_prover, known_precisions
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+from edgeresnet.files import from_home
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
@@ -120,6 +122,8 @@ def faults_of(recipe: Recipe) -> Faults:
             check_prune(recipe.prune)
     with faults.of("model.weights"):
         _check_weights(recipe.model.weights)
+    with faults.of("class_order"):
+        _check_class_names(recipe)
     _check_trainings(recipe, faults)
     lacking = [name for name in HOST_MODULES if importlib.util.find_spec(name) is None]
     if lacking:
@@ -201,6 +205,17 @@ def _check_weights(weights: str | None) -> None:
             )
     elif not Path(weights).expanduser().is_file():
         raise InputError(f"checkpoint {weights} does not exist", "check the path.")
+
+
+def _check_class_names(recipe: Recipe) -> None:
+    """What is said of classes must have a model that does not say it itself."""
+    if recipe.classes is not None:
+        read_class_names(from_home(recipe.classes))
+    if recipe.train is not None and (recipe.class_order or recipe.classes):
+        raise InputError(
+            "a network that is trained here has the classes of its data",
+            "leave class_order and classes out, or train out, to take model.weights as they are.",
+        )
 
 
 def _check_trainings(recipe: Recipe, faults: Faults) -> None:

@@ -16,7 +16,7 @@ from edgeresnet.settings.base import made_of, settings
 from edgeresnet.settings.export import ExportSettings
 from edgeresnet.settings.faults import Fault, SettingsError
 from edgeresnet.settings.inputs import SMALLEST_IMAGE
-from edgeresnet.settings.measuring import Budgets, CompareSettings, Limit
+from edgeresnet.settings.measuring import Budgets, ClassNames, ClassOrder, CompareSettings, Limit
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import ModelSettings, Seed, TrainOptions
@@ -55,6 +55,8 @@ class Recipe:
     skip_broken: bool = Field(
         default=False, description="Leave unreadable images out, and say how many."
     )
+    class_order: ClassOrder = None
+    classes: ClassNames = None
     model: Annotated[ModelSettings, _unless_none(MODEL)] = Field(
         default=MODEL, description="The network, and the weights that it begins with."
     )

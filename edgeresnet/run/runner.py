@@ -161,7 +161,7 @@ def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -
             context=context,
         )
     else:
-        dataset = measured_data([], context)
+        dataset = measured_data([], context).dataset
         measured = _unmeasured(recipe, dataset.name, len(dataset))
     result = {**measured, "recipe": recipe.name, **further}
     write_json(result, run.path / RESULTS)

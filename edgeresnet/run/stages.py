@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgeresnet.api.export import export
 from edgeresnet.api.prune import prune
 from edgeresnet.api.quantize import quantize
 from edgeresnet.api.train import take_checkpoint, train
+from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.measure.budgets import drop_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home, write_json
@@ -115,18 +116,28 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
     recipe = run.recipe
     path = run.path / "01-train" / "checkpoint.pt"
     weights = recipe.model.weights
-    settings = {
+    settings: dict[str, Any] = {
         "model": {**asdict(recipe.model), "weights": weights and _weights_key(weights)},
         "train": recipe.train and recipe.train.to_dict(),
         "image_size": recipe.image_size,
         "limit": recipe.limit,
         "data": data_key,
     }
+    settings |= _class_names_key(recipe)
 
     def work() -> None:
         if recipe.train is None:
+            named = replace(
+                run.context(),
+                class_order=recipe.class_order,
+                classes_path=from_home(recipe.classes) if recipe.classes else None,
+            )
             take_checkpoint(
-                path, str(weights), arch=recipe.model.arch, image_size=recipe.image_size
+                path,
+                str(weights),
+                arch=recipe.model.arch,
+                image_size=recipe.image_size,
+                context=named,
             )
         else:
             train(
@@ -138,6 +149,16 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
             )
 
     return Stage(path, run.stage("01-train", settings, path, work))
+
+
+def _class_names_key(recipe: Recipe) -> dict[str, Any]:
+    """What is said of the classes; only what is given, so that older runs stand."""
+    key: dict[str, Any] = {}
+    if recipe.class_order is not None:
+        key["class_order"] = recipe.class_order
+    if recipe.classes is not None:
+        key["classes"] = list(read_class_names(from_home(recipe.classes)))
+    return key
 
 
 def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,21 @@ Threads = Annotated[
 Limit = Annotated[
     int | None,
     Field(ge=1, description="Take only so many images of each split, even over classes."),
+]
+ClassOrderName = Literal["sorted", "natural"]
+ClassOrder = Annotated[
+    ClassOrderName | None,
+    Field(
+        description="How the training put the class folders in order, of a model without class "
+        "names: sorted as text (10 before 2, as torchvision's ImageFolder) or natural (by number)."
+    ),
+]
+ClassNames = Annotated[
+    str | None,
+    Field(
+        description="File of the model's class names in the order of its outputs: a name a line, "
+        "JSON list, JSON object of index and name, or CSV."
+    ),
 ]
 MaxDrop = Annotated[
     float | None,

@@ -13,7 +13,6 @@ from PIL import Image
 
 from edgeresnet.device.data.preprocess import normalize, to_pixels
 from edgeresnet.device.machine.cpu import default_threads
-from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputSpec
 
 if TYPE_CHECKING:
@@ -57,6 +56,10 @@ class Dataset(Protocol):
 
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Only these images, in this order."""
+        ...
+
+    def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> Dataset:
+        """The same images, with these labels of these classes."""
         ...
 
 
@@ -125,25 +128,3 @@ def fingerprint(dataset: Dataset) -> str:
     for index in range(len(dataset)):
         digest.update(dataset.file_name(index).encode())
     return digest.hexdigest()[:16]
-
-
-def check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
-    """Refuse data whose classes are not the network's.
-
-    Names may differ (a foreign checkpoint has none), but then order and number must fit.
-
-    Raises:
-        InputError: numbers differ, or the same names stand in another order.
-    """
-    if len(dataset.classes) != len(classes):
-        raise InputError(
-            f"the model has {len(classes)} classes, but data {dataset.name} has "
-            f"{len(dataset.classes)}",
-            "give the --data that the model was trained for, or train it on this data first: "
-            "edgeresnet train --weights CKPT --data DATA.",
-        )
-    if set(dataset.classes) == set(classes) and tuple(dataset.classes) != tuple(classes):
-        raise InputError(
-            f"data {dataset.name} has the model's classes in another order",
-            "rename the class folders so that their sorted order is the model's.",
-        )

@@ -58,6 +58,10 @@ class FolderDataset:
         labels = self.labels[np.asarray(indices, np.int64)]
         return replace(self, labels=labels, paths=tuple(self.paths[i] for i in indices))
 
+    def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> FolderDataset:
+        """The same images, with these labels of these classes."""
+        return replace(self, classes=classes, labels=labels)
+
 
 def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
     """Open a folder of train and val folders, or of class folders that are split by name."""

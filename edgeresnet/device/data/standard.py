@@ -79,6 +79,10 @@ class ArrayDataset:
         chosen = np.asarray(indices, np.int64)
         return replace(self, labels=self.labels[chosen], pixels=self.pixels[chosen])
 
+    def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> ArrayDataset:
+        """The same images, with these labels of these classes."""
+        return replace(self, classes=classes, labels=labels)
+
 
 def digits(split: Split, seed: int) -> Dataset:
     """scikit-learn's handwritten digits, 8 x 8; ``seed`` draws the split."""

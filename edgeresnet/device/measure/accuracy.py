@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeresnet.device.data.class_names import match_names
 from edgeresnet.device.data.dataset import Dataset, batches
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.measure.statistics import Interval
@@ -35,12 +36,14 @@ class Predictions:
         labels: (n,) int64.
         preprocess_ms: for one image, mean (decoding aside).
         run_ms: for one image, mean.
+        classes: what the logits are of, by name; empty: in the order of whatever it is compared to.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     preprocess_ms: float
     run_ms: float
+    classes: tuple[str, ...] = ()
 
     def correct(self, k: int = 1) -> NDArray[np.bool_]:
         """(n,) whether the label is among the k largest logits."""
@@ -110,7 +113,14 @@ def predict(
     together = np.concatenate(logits)
     _check_finite(together, dataset)
     n = len(dataset)
-    return Predictions(together, dataset.labels, preprocess_s / n * 1e3, run_s / n * 1e3)
+    per_image_ms = 1e3 / n
+    return Predictions(
+        together,
+        dataset.labels,
+        preprocess_s * per_image_ms,
+        run_s * per_image_ms,
+        tuple(dataset.classes),
+    )
 
 
 def _check_finite(logits: NDArray[np.float32], dataset: Dataset) -> None:
@@ -165,5 +175,12 @@ def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_])
 
 
 def agreement(a: Predictions, b: Predictions) -> float:
-    """Share of images with the same top-1 class."""
-    return float((a.logits.argmax(1) == b.logits.argmax(1)).mean())
+    """Share of images with the same top-1 class, in whatever order either has its outputs."""
+    answers, others = a.logits.argmax(1), b.logits.argmax(1)
+    if a.classes and b.classes and a.classes != b.classes:
+        # What the other does not know is no class of its: it agrees with nothing.
+        places = np.full(len(b.classes), -1)
+        for own, other in match_names(b.classes, a.classes).items():
+            places[own] = other
+        others = places[others]
+    return float((answers == others).mean())

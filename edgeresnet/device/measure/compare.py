@@ -40,6 +40,7 @@ def compare(
     batch: int | None = None,
     seed: int = 0,
     references: Sequence[int] | None = None,
+    bound: Sequence[Dataset] | None = None,
     on_images: Callable[[int], object] | None = None,
     on_block: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def compare(
         batch: inputs in a timed run, of every model; None: the smallest that all take.
         seed: of the order within rounds, and of the bootstrap.
         references: for each model what its speed-up is against, by index; None: the baseline.
+        bound: for each model the data with labels in the order of its outputs; None: as it is.
         on_images: called with the number of images that one model has done.
         on_block: called after each block of timed runs.
 
@@ -65,7 +67,10 @@ def compare(
         InputError: there is no batch size that all models take, or one does not take ``batch``.
     """
     size = common_batch(models, batch)
-    predictions = [_predict(model, dataset, on_images) for model in models]
+    predictions = [
+        _predict(model, images, on_images)
+        for model, images in zip(models, bound or [dataset] * len(models), strict=True)
+    ]
     timed = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, predictions, timed, references or [0] * len(models), seed)
     figures = _figures(rows, predictions, budgets)

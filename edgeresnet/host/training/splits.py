@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeresnet.device.data.dataset import Dataset, Split, check_classes
+from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
+from edgeresnet.device.data.dataset import Dataset, Split
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
@@ -39,16 +40,42 @@ def open_splits_for(
 ) -> tuple[Checkpoint, Dataset, Dataset]:
     """Both splits of the context's data, else of the checkpoint's own, and the checkpoint.
 
-    One that remembers no data (a foreign one) takes its class names from this data, and remembers
-    it.
+    The labels are in the order of the checkpoint's classes, each of which must be in the data: a
+    class without images would be forgotten in training, and missed in calibration. One that
+    remembers no data (a foreign one) takes its class names from this data, and remembers it.
 
     Raises:
         InputError: the data is not usable, or its classes are not the checkpoint's.
         MissingError: a package that reads it is not installed.
     """
     context = replace(context, data=context.data or checkpoint.data)
-    train_set, val_set = open_splits(context)
-    check_classes(train_set, checkpoint.classes)
+    own = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data)
+    (model,) = with_options([own], context.class_order, context.classes_path)
+    train_set, val_set = (
+        bind_classes(dataset, model, whole=True) for dataset in open_splits(context)
+    )
+    for line in train_set.lines:
+        context.on_step(line)
     if checkpoint.data is None:
-        checkpoint = replace(checkpoint, classes=tuple(train_set.classes), data=context.data)
-    return checkpoint, train_set, val_set
+        classes = tuple(train_set.dataset.classes)
+        checkpoint = replace(checkpoint, classes=classes, data=context.data)
+    return checkpoint, train_set.dataset, val_set.dataset
+
+
+def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint:
+    """The checkpoint with the class names that ``--classes`` or ``--class-order`` gives it.
+
+    Args:
+        checkpoint: of any origin.
+        context: the options; and, for an order, the data whose class folders have it.
+
+    Raises:
+        InputError: an option has no effect, the file does not fit, or there is no data.
+    """
+    if context.classes_path is not None:
+        own = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data)
+        (named,) = with_options([own], context.class_order, context.classes_path)
+        return replace(checkpoint, classes=named.names or checkpoint.classes)
+    if context.class_order is not None:
+        return open_splits_for(checkpoint, context)[0]
+    return checkpoint

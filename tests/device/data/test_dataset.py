@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from edgeresnet.device.data.dataset import balanced_subset, batches, check_classes
+from edgeresnet.device.data.dataset import balanced_subset, batches
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.preprocess import normalize, to_pixels, to_rgb
 from edgeresnet.errors import InputError
@@ -82,15 +82,6 @@ def test_balanced_subset_is_even_and_repeatable() -> None:
     chosen = balanced_subset(data, 12, 3)
     assert np.bincount(chosen.labels).tolist() == [6, 6]
     assert np.array_equal(chosen.labels, balanced_subset(data, 12, 3).labels)
-
-
-def test_check_classes_refuses_when_the_number_or_order_differs() -> None:
-    data = FakeDataset([0, 1], classes=2)
-    check_classes(data, ["0", "1"])
-    with pytest.raises(InputError, match="has 3 classes, but data fake has 2"):
-        check_classes(data, ["a", "b", "c"])
-    with pytest.raises(InputError, match="another order"):
-        check_classes(data, ["class-1", "class-0"])
 
 
 def photos(root: Path, *, per_class: int = 30) -> Path:

@@ -41,7 +41,7 @@ def narrow_weights(path: Path, classes: int = 10, size: int = 8) -> Checkpoint:
     """A small checkpoint of our own, with statistics that are not ImageNet's."""
     torch.manual_seed(0)
     model = build_resnet("resnet18", classes, "small", NARROW)
-    names = tuple(f"c{i}" for i in range(classes))
+    names = tuple(str(i) for i in range(classes))
     spec = InputSpec(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     checkpoint = Checkpoint("resnet18", "small", NARROW, names, spec, dict(model.state_dict()))
     save_checkpoint(checkpoint, path)

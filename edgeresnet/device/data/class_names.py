@@ -1,0 +1,142 @@
+"""Names of classes: which of two lists mean the same, in which order they come, and their files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeresnet.errors import InputError
+
+SHOWN = 5
+
+
+def made_up(classes: Sequence[str]) -> bool:
+    """Whether these are the numbers that stand for names where a file has none."""
+    return tuple(classes) == tuple(str(i) for i in range(len(classes)))
+
+
+def _composed(name: str) -> str:
+    # File systems differ in whether an umlaut is one character or two.
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+def _joined(name: str) -> str:
+    """Without separators, but between digits, where "1-0" is not "10"."""
+    spaced = re.sub(r"[\s_./-]+", " ", _folded(name)).strip()
+    return re.sub(r"(?<!\d) | (?!\d)", "", spaced)
+
+
+# From the strictest reading of a name to the loosest.
+READINGS: tuple[Callable[[str], str], ...] = (str, _composed, _folded, _joined)
+
+
+def match_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
+    """Which name of the one list is which of the other, by place; unmatched ones are left out.
+
+    Equal names first; of the others those that differ in Unicode form, then in case, then in
+    separators, and only where one name alone reads so on either side.
+    """
+    matched: dict[int, int] = {}
+    for reading in READINGS:
+        left = _alone(ours, reading, matched.keys())
+        right = _alone(theirs, reading, matched.values())
+        matched |= {left[key]: right[key] for key in left.keys() & right.keys()}
+    return matched
+
+
+def _alone(names: Sequence[str], reading: Callable[[str], str], done: Any) -> dict[str, int]:
+    """Places of the names that are not done and that no other such name reads like."""
+    places: dict[str, list[int]] = {}
+    gone = set(done)
+    for place, name in enumerate(names):
+        if place not in gone:
+            places.setdefault(reading(name), []).append(place)
+    return {key: found[0] for key, found in places.items() if len(found) == 1}
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sorts numbers inside names by their value: 2 before 10."""
+    parts: list[str | int] = list(re.split(r"(\d+)", name, flags=re.ASCII))
+    parts[1::2] = [int(digits) for digits in parts[1::2]]
+    return parts, name
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(names[:SHOWN]) + (f" … ({len(names)})" if len(names) > SHOWN else "")
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Class names in the order of a model's outputs.
+
+    Args:
+        path: a text file with a name a line; a JSON list, ``{index: name}`` or ``{name: index}``;
+            or a CSV with a name a line, or index and name, with or without a heading.
+
+    Raises:
+        InputError: the file is not there or is none of these, or a name or an index is double.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"class names {path} cannot be read: {error}", "give a text file in UTF-8."
+        ) from error
+    readers = {".json": _from_json, ".csv": _from_csv}
+    try:
+        names = readers.get(path.suffix.lower(), _from_lines)(text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"class names {path} cannot be understood: {error}",
+            "give a name a line, a JSON list, or an object of index and name.",
+        ) from error
+    double = sorted({name for name in names if names.count(name) > 1})
+    if len(names) < 2 or double:
+        why = f"names {listed(double)} more than once" if double else "has fewer than two names"
+        raise InputError(f"{path} {why}", "give each class one name of its own.")
+    return names
+
+
+def _from_lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _from_json(text: str) -> tuple[str, ...]:
+    content = json.loads(text)
+    if isinstance(content, Mapping):
+        values = list(content.values())
+        if values and all(isinstance(value, int) for value in values):
+            return _by_index({value: name for name, value in content.items()}, len(content))
+        return _by_index({int(index): str(name) for index, name in content.items()}, len(content))
+    if not isinstance(content, list) or not all(isinstance(name, (str, int)) for name in content):
+        raise ValueError("it is neither a list nor an object of names")
+    return tuple(str(name) for name in content)
+
+
+def _from_csv(text: str) -> tuple[str, ...]:
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
+    if all(len(row) == 1 for row in rows):
+        return tuple(row[0] for row in rows)
+    if any(len(row) != 2 for row in rows):
+        raise ValueError("its lines have different numbers of columns")
+    for column in (0, 1):
+        # A heading is no number.
+        body = rows if rows[0][column].isdecimal() else rows[1:]
+        if body and all(row[column].isdecimal() for row in body):
+            return _by_index({int(row[column]): row[1 - column] for row in body}, len(body))
+    raise ValueError("no column has the numbers of the classes")
+
+
+def _by_index(names: Mapping[int, str], count: int) -> tuple[str, ...]:
+    if sorted(names) != list(range(count)):
+        raise ValueError(f"the classes are not numbered from 0 to {count - 1}, each once")
+    return tuple(names[index] for index in range(count))

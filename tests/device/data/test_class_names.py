@@ -1,0 +1,76 @@
+"""Names that mean the same find each other, and no others; files of names are read or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.device.data.class_names import match_names, natural_key, read_class_names
+from edgeresnet.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs"),
+    [
+        (["trouser", "bag"], ["bag", "Trouser"], {0: 1, 1: 0}),
+        (["ankle_boot"], ["Ankle boot"], {0: 0}),
+        (["AnkleBoot"], ["ankle-boot"], {0: 0}),
+        (["Mu\u0308nchen"], ["m\u00fcnchen"], {0: 0}),
+        # Equal names first: what is left need not be unique before.
+        (["cat", "Cat"], ["CAT", "cat"], {0: 1, 1: 0}),
+        (["cat", "Cat"], ["dog", "CAT"], {}),
+        (["t-shirt"], ["tshirt", "T_Shirt"], {}),
+        (["1-0"], ["10"], {}),
+        (["1 0"], ["1-0"], {0: 0}),
+        (["pants"], ["trouser"], {}),
+        (["crane", "dog"], ["crane", "crane", "dog"], {1: 2}),
+    ],
+)
+def test_match_names_finds_what_reads_the_same_on_both_sides_only(
+    ours: list[str], theirs: list[str], pairs: dict[int, int]
+) -> None:
+    assert match_names(ours, theirs) == pairs
+
+
+def test_natural_key_sorts_numbers_by_value() -> None:
+    names = ["10", "2", "class10", "class9", "a", "1"]
+    assert sorted(names, key=natural_key) == ["1", "2", "10", "a", "class9", "class10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.txt", "\ufeffcat\n dog \n\n"),
+        ("names.json", '["cat", "dog"]'),
+        ("names.json", '{"1": "dog", "0": "cat"}'),
+        ("names.json", '{"dog": 1, "cat": 0}'),
+        ("names.CSV", "cat\ndog\n"),
+        ("names.csv", "index,name\n1,dog\n0,cat\n"),
+        ("names.csv", "dog,1\ncat,0\n"),
+    ],
+)
+def test_read_class_names_reads_every_form(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_class_names(tmp_path / name) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("names.txt", "cat\ncat\n", "cat more than once"),
+        ("names.txt", "cat\n", "fewer than two"),
+        ("names.json", "{", "cannot be understood"),
+        ("names.json", '{"cat": 0, "dog": 2}', "not numbered from 0 to 1"),
+        ("names.json", '{"cat": 0, "dog": 0}', "not numbered from 0 to 1"),
+        ("names.csv", "a,b\nc,d\n", "no column has the numbers"),
+        ("none.txt", None, "cannot be read"),
+    ],
+)
+def test_read_class_names_refuses_what_is_unclear(
+    tmp_path: Path, name: str, text: str | None, why: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=why):
+        read_class_names(tmp_path / name)

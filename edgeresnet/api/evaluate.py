@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from edgeresnet.api.data import measured_data
 from edgeresnet.api.opening import open_model
-from edgeresnet.device.measure.accuracy import accuracy, predict
+from edgeresnet.device.measure.accuracy import accuracy, chance_line, predict
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import EvaluateResults
 from edgeresnet.settings.measuring import RunOptions
@@ -48,6 +48,14 @@ def evaluate(
                 on_images=advance,
             )
         figures = accuracy(predictions)
+        doubt = chance_line(
+            predictions.logits.argmax(1),
+            predictions.labels,
+            len(dataset.classes),
+            by_name=binding.by_name,
+        )
+        if doubt is not None:
+            context.on_step(doubt)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,

@@ -20,7 +20,11 @@ Threads = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    Field(ge=1, description="Take only so many images of each split, even over classes."),
+    Field(
+        ge=1,
+        description="Take only so many images: for validation a draw by name, the same on every "
+        "machine; for training even over classes.",
+    ),
 ]
 ClassOrderName = Literal["sorted", "natural"]
 ClassOrder = Annotated[

@@ -123,3 +123,28 @@ def test_compare_binds_each_model_when_their_orders_differ(
     rows = compare(["a", "b"], rounds=2, context=context)["rows"]
     assert [row["top1"] for row in rows] == [1.0, 1.0]
     assert rows[1]["agreement"] == 1.0
+
+
+@pytest.mark.parametrize("classes", [None, ("a", "b", "c")])
+def test_evaluate_says_so_when_top1_is_not_above_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: tuple[str, ...] | None
+) -> None:
+    # On uneven classes, a model that always answers the most frequent one is at chance too.
+    for part in ("train", "val"):
+        write_classes(tmp_path / part, {"a": (0, 40), "b": (0, 5), "c": (0, 5)})
+    lines: list[str] = []
+    opens(monkeypatch, reader_of(classes, outputs=3))
+    evaluate("m", context=TaskContext(data=str(tmp_path), on_step=lines.append))
+    (doubt,) = [line for line in lines if "not clearly above chance" in line]
+    first = doubt.partition("look at ")[2]
+    assert first.startswith("the order of the classes" if classes is None else "the preprocessing")
+
+
+def test_evaluate_is_silent_when_top1_is_above_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = val(tmp_path, [("a", 0), ("b", 1), ("c", 2)])
+    lines: list[str] = []
+    opens(monkeypatch, reader_of(("a", "b", "c"), outputs=3))
+    evaluate("m", context=TaskContext(data=context.data, on_step=lines.append))
+    assert lines == []

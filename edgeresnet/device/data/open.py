@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset
+from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset, drawn_by_name
 from edgeresnet.device.data.folder import FolderDataset, open_folder
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
@@ -66,7 +66,9 @@ def open_dataset(
     Args:
         spec: ``digits``, ``fashion-mnist``, ``cifar10`` or an image folder.
         split: training or validation part.
-        limit: take only so many images, drawn with ``seed``, even over the classes.
+        limit: take only so many images: for validation drawn by a hash of name and ``seed``, each
+            as likely as any other; for training drawn with ``seed``, even over the classes, so
+            that the rarest is learned too.
         seed: of the draw and of a split by file name.
         skip_broken: check every image first and leave the unreadable ones out.
 
@@ -79,5 +81,6 @@ def open_dataset(
     if limit is not None:
         if limit < 1:
             raise InputError(f"limit {limit} leaves no image", "give --limit of 1 or more.")
-        dataset = balanced_subset(dataset, limit, seed)
+        draw = balanced_subset if split == "train" else drawn_by_name
+        dataset = draw(dataset, limit, seed)
     return without_broken(dataset) if skip_broken else dataset

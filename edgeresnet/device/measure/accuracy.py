@@ -148,6 +148,38 @@ def accuracy(predictions: Predictions) -> Accuracy:
     )
 
 
+def chance_line(
+    answers: NDArray[np.int64], labels: NDArray[np.int64], classes: int, *, by_name: bool
+) -> str | None:
+    """Says that top-1 is not clearly above chance, and why that may be; None if it is.
+
+    Chance is what the same answers would score on average if they had nothing to do with the
+    images (as in Cohen's kappa, 1960): on uneven classes that is more than one in their number.
+
+    Args:
+        answers: (n,) the top-1 class of each image.
+        labels: (n,).
+        classes: how many there are.
+        by_name: whether names say which class is which output.
+    """
+    n, hits = len(labels), int((answers == labels).sum())
+    shares = [np.bincount(values, minlength=classes) / n for values in (answers, labels)]
+    chance = max(float(shares[0] @ shares[1]), 1 / classes)
+    low, high = wilson(hits, n)
+    if low > chance + min(chance, 0.1):
+        return None
+    causes = [] if by_name else ["the order of the classes (--class-order, --classes)"]
+    causes += [
+        "the preprocessing (mean and std, channel order, size and crop)",
+        "whether the network is the one that was trained (stem, strides, activation)",
+        "whether these images are of the kind that it was trained on",
+    ]
+    return (
+        f"top-1 {hits / n:.4f} ({low:.4f} to {high:.4f}) is not clearly above chance, "
+        f"{chance:.4f}; look at {', then at '.join(causes)}"
+    )
+
+
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson, 1927)."""
     share, z2 = hits / n, Z95**2

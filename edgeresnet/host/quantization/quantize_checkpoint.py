@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
+from edgeresnet.device.data.class_binding import ClassesOf
 from edgeresnet.device.data.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device.machine.environment import versions
-from edgeresnet.device.measure.accuracy import paired_difference
+from edgeresnet.device.measure.accuracy import chance_line, paired_difference
 from edgeresnet.device.measure.budgets import drop_budgets, drop_of, fails, verdict_of
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import Checkpoint, weights_digest
@@ -97,9 +98,13 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
+    named = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data).known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
     context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = _reference(checkpoint, val_set)
+    doubt = chance_line(reference.answers, val_set.labels, len(checkpoint.classes), by_name=named)
+    if doubt is not None:
+        context.on_step(doubt)
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
     model, rungs = work.climb(strict=strict)
     figures = work.figures(rungs, strict=strict)

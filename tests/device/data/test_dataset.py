@@ -84,6 +84,39 @@ def test_balanced_subset_is_even_and_repeatable() -> None:
     assert np.array_equal(chosen.labels, balanced_subset(data, 12, 3).labels)
 
 
+def test_limit_draws_validation_images_by_name_whatever_their_classes_frequency(
+    tmp_path: Path,
+) -> None:
+    for part, counts in (("train", (90, 10)), ("val", (90, 10))):
+        for name, count in zip(("cat", "dog"), counts, strict=True):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                (tmp_path / part / name / f"{i}.png").touch()
+    shares = []
+    for seed in range(30):
+        drawn = open_dataset(str(tmp_path), "val", limit=20, seed=seed)
+        assert len(drawn) == 20
+        shares.append(float((drawn.labels == 1).mean()))
+    assert 0.05 < np.mean(shares) < 0.15
+    assert len({open_dataset(str(tmp_path), "val", limit=20).file_name(0) for _ in range(3)}) == 1
+    # Training must meet the rarest class too.
+    train = open_dataset(str(tmp_path), "train", limit=20)
+    assert np.bincount(train.labels).tolist() == [10, 10]
+
+
+def test_limit_draws_the_same_images_when_folders_differ_in_case(tmp_path: Path) -> None:
+    def drawn(root: Path, names: tuple[str, str]) -> set[str]:
+        for part in ("train", "val"):
+            for name in names:
+                (root / part / name).mkdir(parents=True)
+                for i in range(10):
+                    (root / part / name / f"{i}.png").touch()
+        data = open_dataset(str(root), "val", limit=5)
+        return {data.file_name(i).lower() for i in range(len(data))}
+
+    assert drawn(tmp_path / "here", ("cat", "dog")) == drawn(tmp_path / "there", ("Cat", "DOG"))
+
+
 def photos(root: Path, *, per_class: int = 30) -> Path:
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)

@@ -80,9 +80,12 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a file, in UTF-8, whole or not at all."""
+    """Write a file, in UTF-8, whole or not at all.
+
+    A file name's byte that is no UTF-8 stands as ``\\udc..``, which JSON reads back.
+    """
     with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
@@ -112,7 +115,7 @@ def write_json(result: Mapping[str, Any], target: str | Path) -> None:
     """
     text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     if str(target) == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(errors="backslashreplace").decode())
         return
     path = from_home(target)
     try:

@@ -61,6 +61,7 @@ class FakeDataset:
         self.classes = tuple(f"class-{i}" for i in range(classes))
         self.labels = np.array(labels, np.int64)
         self.skipped: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self.size = size
 
     def __len__(self) -> int:

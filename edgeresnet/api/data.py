@@ -61,6 +61,8 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredDat
             f"{models[0].name} does not say what it was trained on", "give --data, e.g. a folder."
         )
     dataset = open_dataset(spec, "val", limit=context.limit, skip_broken=context.skip_broken)
+    for note in dataset.notes:
+        context.on_step(note)
     if dataset.skipped:
         context.on_step(f"left out {len(dataset.skipped)} unreadable images")
     told = [ClassesOf.of(m.name, m.classes, data=m.data) for m in models]

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from edgeresnet.api.data import measured_data
 from edgeresnet.api.opening import open_model
-from edgeresnet.device.measure.accuracy import accuracy, chance_line, predict
+from edgeresnet.device.data.class_binding import Binding
+from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import EvaluateResults
 from edgeresnet.settings.measuring import RunOptions
@@ -48,14 +49,7 @@ def evaluate(
                 on_images=advance,
             )
         figures = accuracy(predictions)
-        doubt = chance_line(
-            predictions.logits.argmax(1),
-            predictions.labels,
-            len(dataset.classes),
-            by_name=binding.by_name,
-        )
-        if doubt is not None:
-            context.on_step(doubt)
+        _say_doubt(predictions, binding, context)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,
@@ -72,3 +66,14 @@ def evaluate(
         "placement": placement,
     }
     return cast(EvaluateResults, result)
+
+
+def _say_doubt(predictions: Predictions, binding: Binding, context: TaskContext) -> None:
+    doubt = chance_line(
+        predictions.logits.argmax(1),
+        predictions.labels,
+        len(binding.dataset.classes),
+        by_name=binding.by_name,
+    )
+    if doubt is not None:
+        context.on_step(doubt)

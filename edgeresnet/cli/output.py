@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +115,9 @@ def show(*renderables: object, quiet: bool, json: str | None) -> None:
         return
     from rich.console import Console
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A folder's name need not be text of the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Markup would eat what stands in brackets: an extra, a class of that name, a path.
     console = Console(stderr=json == "-", markup=False)
     for renderable in renderables:

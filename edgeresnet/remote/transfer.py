@@ -110,16 +110,16 @@ def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
     if spec in SOURCES:
         return Parcel("data/standard", standard_files(spec, "val"), exact=False), None
     dataset = open_dataset(spec, "val", limit=limit)
-    if len(set(dataset.labels.tolist())) < len(dataset.classes):
-        # Each class needs an image there to be a class.
-        dataset = open_dataset(spec, "val")
     assert isinstance(dataset, FolderDataset)
     root = from_home(spec)
     name = root.resolve().name
-    files = {f"{name}/{path.relative_to(root).as_posix()}": path for path in dataset.paths}
-    # Class folders without their images show that there is a training part with these classes.
-    split = dataset.root != root
-    folders = tuple(f"{name}/train/{c}" for c in dataset.classes) if split else ()
+    # Laid out by class whatever it is here; class folders of a training part, without images, say
+    # which classes there are, for those that the limit has left without.
+    files = {
+        f"{name}/val/{dataset.classes[label]}/{dataset.file_name(index)}": dataset.paths[index]
+        for index, label in enumerate(dataset.labels)
+    }
+    folders = tuple(f"{name}/train/{c}" for c in dataset.classes)
     return Parcel(f"data/{_key(root)}", files, folders), name
 
 
@@ -179,7 +179,7 @@ def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) 
         if name not in parcel.files and not (parcel.kept and name.startswith(f"{parcel.kept}/"))
     ]
     if parcel.exact and stale:
-        names = b"\0".join(f"{folder}/{name}".encode() for name in stale)
+        names = b"\0".join(f"{folder}/{name}".encode(errors="surrogateescape") for name in stale)
         connection.call(["xargs", "-0", "rm", "-f", "--"], names)
     wanted = {n: p for n, p in parcel.files.items() if there.get(n) != sha256_file(p)}
     process = connection.start(["tar", "-xf", "-", "-C", folder])

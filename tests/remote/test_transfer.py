@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.api.opening import open_model
+from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.onnx.external_data import external_files
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import MissingError
 from edgeresnet.files import sha256_bytes
-from edgeresnet.remote.transfer import model_parcel
+from edgeresnet.remote.transfer import data_parcel, model_parcel
+from tests.class_folders import write_classes
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino
 
 
@@ -61,3 +63,18 @@ def test_external_files_stay_in_the_models_folder() -> None:
 
     content = entry(b"../x") + entry(b"/etc/x") + entry(b"sub/w.bin") + entry(b"w") + entry(b"w")
     assert external_files(content) == ["sub/w.bin", "w"]
+
+
+def test_images_travel_with_all_classes_when_a_limit_leaves_some_without(tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", {"a": (0, 40), "b": (1, 40), "c": (2, 40)})
+    here = open_dataset(str(photos), "val", limit=2)
+    parcel, name = data_parcel(str(photos), 2)
+    assert len(parcel.files) == 2
+    for folder in parcel.folders:
+        (tmp_path / "there" / folder).mkdir(parents=True)
+    for place, source in parcel.files.items():
+        (tmp_path / "there" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, tmp_path / "there" / place)
+    there = open_dataset(str(tmp_path / "there" / str(name)), "val", limit=2)
+    assert there.classes == here.classes == ("a", "b", "c")
+    assert sorted(there.labels) == sorted(here.labels)

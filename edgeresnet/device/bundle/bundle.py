@@ -73,7 +73,7 @@ def write_bundle(
         np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
         hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
         manifest = replace(manifest, files=hashes)
-        (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        write_text(manifest.to_json(), partial / MANIFEST)
         replace_folder(partial, out_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

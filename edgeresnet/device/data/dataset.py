@@ -32,6 +32,7 @@ class Dataset(Protocol):
         classes: class names; ``labels`` index them.
         labels: (n,) int64.
         skipped: broken files that were left out.
+        notes: what the user should know of how the images were found, line by line.
     """
 
     @property
@@ -44,6 +45,8 @@ class Dataset(Protocol):
     def labels(self) -> NDArray[np.int64]: ...
     @property
     def skipped(self) -> tuple[str, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
@@ -142,8 +145,8 @@ def _draw_key(name: str, seed: int) -> bytes:
 
 def fingerprint(dataset: Dataset) -> str:
     """Which images with which labels, in 16 hex digits; for provenance."""
-    digest = hashlib.sha256("\n".join(dataset.classes).encode())
+    digest = hashlib.sha256("\n".join(dataset.classes).encode(errors="surrogateescape"))
     digest.update(np.ascontiguousarray(dataset.labels).tobytes())
     for index in range(len(dataset)):
-        digest.update(dataset.file_name(index).encode())
+        digest.update(dataset.file_name(index).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
 
+from edgeresnet.device.data.class_names import listed, match_names
 from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.listing import (
+    IMAGE_SUFFIXES,
+    LeftOut,
+    images_in,
+    places_around,
+    sub_folders,
+)
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+# Names of the parts, whatever their case; the first that is there is taken.
+PARTS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "test"),
+}
+TITLES: dict[Split, str] = {"train": "training", "val": "validation"}
+# Pillow reads more, and goes by the content: what calls itself .png could start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+LARGEST_16_BIT = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +48,7 @@ class FolderDataset:
     paths: tuple[Path, ...]
     root: Path
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,8 +57,9 @@ class FolderDataset:
         """Decode one file; InputError names it if that fails."""
         path = self.paths[index]
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 image.load()
+                _check_values(image)
                 return image
         # Pillow raises all of these on damaged files, depending on the format.
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
@@ -50,7 +69,7 @@ class FolderDataset:
             ) from error
 
     def file_name(self, index: int) -> str:
-        """Path under the data folder."""
+        """Path under the data folder; a byte that is no UTF-8 is a surrogate, as Python has it."""
         return self.paths[index].relative_to(self.root).as_posix()
 
     def subset(self, indices: Sequence[int]) -> FolderDataset:
@@ -63,64 +82,143 @@ class FolderDataset:
         return replace(self, classes=classes, labels=labels)
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _check_values(image: Image.Image) -> None:
+    """Refuse pixels of which nobody knows what is white; 16 bits are scaled to 8."""
+    fix = "save it with 8 or 16 bits a channel"
+    if image.mode == "F":
+        raise ValueError(f"its pixels are floats of unknown range; {fix}")
+    if image.mode == "I":
+        low, high = cast("tuple[int, int]", image.getextrema())
+        if low < 0 or high > LARGEST_16_BIT:
+            raise ValueError(f"its pixels are 32-bit numbers; {fix}")
+
+
 def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
-    """Open a folder of train and val folders, or of class folders that are split by name."""
-    train_dir = root / "train"
-    val_dir = next((d for d in (root / "val", root / "test") if d.is_dir()), None)
-    if not train_dir.is_dir() or val_dir is None:
-        if train_dir.is_dir() or val_dir is not None:
-            lacking = "val" if train_dir.is_dir() else "train"
-            raise InputError(
-                f"{root} has no {lacking} folder", f"add {root / lacking}/CLASS/ with its images."
-            )
-        return _split_by_name(_read_folder(spec, root, split), seed)
-    parts = {"train": train_dir, "val": val_dir}
-    names = {key: _class_names(d) for key, d in parts.items()}
-    if names["train"] != names["val"]:
-        odd = sorted(set(names["train"]) ^ set(names["val"]))
+    """Open a folder of train and val folders, or of class folders that are split by name.
+
+    The part for validation needs no other beside it. Where there is one for training, that one
+    says which classes there are.
+
+    Raises:
+        InputError: there is no such part, the parts have other classes, or a class has no images.
+    """
+    try:
+        folders = sub_folders(root)
+        parts = {part: _candidates(folders, names) for part, names in PARTS.items()}
+        if not any(parts.values()):
+            return _split_by_name(_read_folder(spec, root, split, folders), seed)
+        if not parts[split]:
+            raise _no_part(root, split, parts)
+        return _read_part(spec, root, split, parts)
+    except OSError as error:
         raise InputError(
-            f"{train_dir} and {val_dir} have different classes: {', '.join(odd[:5])}",
+            f"{error.filename or root} cannot be read: {error.strerror}",
+            "make folders and files readable for you.",
+        ) from error
+
+
+def _candidates(folders: Mapping[str, Path], names: Sequence[str]) -> list[Path]:
+    """Folders of these names in any case, in their order; the one in lower case first."""
+    return [
+        folders[found]
+        for name in names
+        for found in sorted(folders, reverse=True)
+        if found.lower() == name
+    ]
+
+
+def _no_part(root: Path, split: Split, parts: Mapping[Split, list[Path]]) -> InputError:
+    other = next(iter(parts["val" if split == "train" else "train"]))
+    return InputError(
+        f"{root} has no {TITLES[split]} folder beside {other.name}",
+        f"add {root / split}/CLASS/ with its images. ({other.name} is no class: folders called "
+        f"{', '.join(PARTS['train'] + PARTS['val'])} are parts of the data.)",
+    )
+
+
+def _read_part(
+    spec: str, root: Path, split: Split, parts: Mapping[Split, list[Path]]
+) -> FolderDataset:
+    own, *others = parts[split]
+    notes = []
+    if own.name != split or others:
+        beside = f"; not of {', '.join(path.name for path in others)}" if others else ""
+        notes.append(f"{TITLES[split]} images are those of {own}{beside}")
+    folders: Mapping[str, Path | None] = sub_folders(own)
+    if parts["train"] and parts["val"]:
+        folders, lacking = _folders_of_classes(parts["train"][0], parts["val"][0], split)
+        if lacking:
+            notes.append(f"{own} has no images of {listed(lacking)}")
+    dataset = _read_folder(spec, own, split, folders)
+    return replace(dataset, notes=(*notes, *dataset.notes))
+
+
+def _folders_of_classes(
+    train_dir: Path, val_dir: Path, split: Split
+) -> tuple[dict[str, Path | None], list[str]]:
+    """For each class of the training part its folder in the wanted one; and which have none."""
+    train, val = sub_folders(train_dir), sub_folders(val_dir)
+    names, others = list(train), list(val)
+    matched = match_names(others, names)
+    odd = [name for i, name in enumerate(others) if i not in matched]
+    lacking = [name for i, name in enumerate(names) if i not in matched.values()]
+    if odd or (lacking and split == "train"):
+        raise InputError(
+            f"{train_dir} and {val_dir} have different classes: {listed(sorted(odd + lacking))}",
             "give both the same class folders.",
         )
-    return _read_folder(spec, parts[split], split)
+    if split == "train":
+        return dict(train), []
+    where = {names[place]: val[others[i]] for i, place in matched.items()}
+    return {name: where.get(name) for name in names}, lacking
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(d.name for d in folder.iterdir() if d.is_dir() and d.name[0] != "."))
-
-
-def _read_folder(spec: str, folder: Path, split: Split) -> FolderDataset:
-    classes = _class_names(folder)
-    if not classes:
+def _read_folder(
+    spec: str, folder: Path, split: Split, folders: Mapping[str, Path | None]
+) -> FolderDataset:
+    """The images of the class folders; a class whose folder is None has none."""
+    if not folders:
         raise InputError(
             f"{folder} has no class folders", f"put the images of each class in {folder}/CLASS/."
         )
     paths: list[Path] = []
     labels: list[int] = []
-    for label, name in enumerate(classes):
-        members = sorted(
-            p for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES
-        )
+    around, left_out = places_around(folder), LeftOut()
+    for label, class_dir in enumerate(folders.values()):
+        if class_dir is None:
+            continue
+        members = images_in(class_dir, around, left_out)
         if not members:
             raise InputError(
-                f"class folder {folder / name} has no images",
+                f"class folder {class_dir} has no images",
                 f"add images ({', '.join(IMAGE_SUFFIXES[:4])} …) or remove the folder.",
             )
-        paths += members
+        paths += [class_dir / member for member in members]
         labels += [label] * len(members)
-    if len(classes) == 1:
+    if len(folders) == 1:
         raise InputError(
-            f"{folder} has only one class, {classes[0]}",
+            f"{folder} has only one class, {next(iter(folders))}",
             "a classifier needs two or more class folders.",
         )
-    return FolderDataset(spec, split, classes, np.array(labels, np.int64), tuple(paths), folder)
+    return FolderDataset(
+        spec, split, tuple(folders), np.array(labels, np.int64), tuple(paths), folder,
+        notes=tuple(left_out.lines()),
+    )  # fmt: skip
 
 
 def _split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
     """Share files out by a hash of their name, so that new files do not move old ones."""
     wanted: list[int] = []
     for index in range(len(dataset)):
-        digest = hashlib.sha256(f"{seed}:{dataset.file_name(index)}".encode()).digest()
+        name = f"{seed}:{dataset.file_name(index)}".encode(errors="surrogateescape")
+        digest = hashlib.sha256(name).digest()
         in_val = int.from_bytes(digest[:4], "big") < VALIDATION_SHARE * 2**32
         if in_val == (dataset.split == "val"):
             wanted.append(index)

@@ -62,6 +62,7 @@ class ArrayDataset:
     labels: NDArray[np.int64]
     pixels: NDArray[np.uint8]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

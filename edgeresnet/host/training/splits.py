@@ -32,6 +32,8 @@ def open_splits(context: TaskContext) -> tuple[Dataset, Dataset]:
         open_dataset(context.data, split, limit=context.limit, skip_broken=context.skip_broken)
         for split in SPLITS
     )
+    for note in dict.fromkeys((*train_set.notes, *val_set.notes)):
+        context.on_step(note)
     return train_set, val_set
 
 

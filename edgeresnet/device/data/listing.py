@@ -1,0 +1,143 @@
+"""Which files of a folder are images; what systems leave behind is none, links are followed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm",
+    ".pgm", ".avif",
+)  # fmt: skip
+# Pictures that are not read: told of, so that nobody wonders where they are.
+OTHER_PICTURES = (
+    ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".eps", ".psd", ".tga", ".ico",
+    ".exr", ".hdr", ".dds", ".pcx", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf",
+    ".rw2", ".pbm", ".pnm", ".pfm", ".xcf", ".npy",
+)  # fmt: skip
+# Of Synology, QNAP, macOS and Windows; what begins with a dot is hidden anyway.
+JUNK = frozenset({
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "thumbs.db",
+    "desktop.ini", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
+})  # fmt: skip
+# Device and number of a folder on it.
+Place = tuple[int, int]
+
+
+@dataclass
+class LeftOut:
+    """What looks like an image and is not taken, by why; paths below the folder."""
+
+    by_reason: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: str) -> None:
+        self.by_reason.setdefault(reason, []).append(name)
+
+    def lines(self) -> list[str]:
+        """For each reason how many, and the first few."""
+        return [
+            f"left out {len(names)} {reason}: {', '.join(names[:3])}"
+            + (" …" if len(names) > 3 else "")
+            for reason, names in self.by_reason.items()
+        ]
+
+
+def suffix_of(name: str) -> str:
+    """With its dot, in lower case; empty if there is none."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{dot}{suffix}".lower() if stem else ""
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by a system."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def sub_folders(folder: Path) -> dict[str, Path]:
+    """Folders directly in ``folder``, links to such included, by name and in its order.
+
+    Left out are junk, links that lead back to a folder around them, and what has an image's name:
+    a store of thumbnails keeps such folders.
+    """
+    around = places_around(folder)
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if not is_junk(entry.name)
+            and suffix_of(entry.name) not in IMAGE_SUFFIXES
+            and _is_dir(entry)
+            and not (entry.is_symlink() and _place(entry.path) in around)
+        ]
+    return {name: folder / name for name in sorted(names)}
+
+
+def places_around(folder: Path) -> frozenset[Place]:
+    """Where a folder and all folders around it lie: a link to one of these leads in a circle."""
+    real = folder.resolve()
+    return frozenset(_place(str(one)) for one in (real, *real.parents))
+
+
+def images_in(folder: Path, around: frozenset[Place], left_out: LeftOut) -> list[str]:
+    """Paths of the images at any depth below ``folder``, relative to it, in order of their parts.
+
+    Args:
+        folder: a link in it is followed, but not one that leads back to a folder around it.
+        around: places of the folders that lie around it.
+        left_out: gets what looks like an image and is not taken.
+    """
+    found: list[str] = []
+    _collect(str(folder), "", around, found, left_out)
+    # By the parts of the path, as older versions had it: the order is part of what may be reused.
+    if any("/" in name for name in found):
+        return sorted(found, key=lambda name: name.split("/"))
+    return sorted(found)
+
+
+def _collect(
+    folder: str, prefix: str, around: frozenset[Place], found: list[str], left_out: LeftOut
+) -> None:
+    with os.scandir(folder) as entries:
+        listed = [entry for entry in entries if not is_junk(entry.name)]
+    inside: list[os.DirEntry[str]] = []
+    for entry in listed:
+        suffix = suffix_of(entry.name)
+        if suffix in IMAGE_SUFFIXES and _is_file(entry):
+            found.append(prefix + entry.name)
+        elif _is_dir(entry):
+            if suffix in IMAGE_SUFFIXES:
+                left_out.add("folders with an image's name", prefix + entry.name)
+            else:
+                inside.append(entry)
+        elif suffix in IMAGE_SUFFIXES:
+            left_out.add("links that lead nowhere", prefix + entry.name)
+        elif suffix in OTHER_PICTURES:
+            left_out.add(f"files of a format that is not read ({suffix})", prefix + entry.name)
+    if not inside:
+        return
+    here = around | {_place(folder)}
+    for entry in inside:
+        if not (entry.is_symlink() and _place(entry.path) in here):
+            _collect(entry.path, f"{prefix}{entry.name}/", here, found, left_out)
+
+
+def _place(path: str) -> Place:
+    """Of what a link leads to, where it is one."""
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself.
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ from edgeresnet.device.data.class_binding import (
     with_options,
 )
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.data.remembered import check_remembered
 from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
 
@@ -26,13 +27,15 @@ def with_data(context: TaskContext, checkpoint: Checkpoint, source: str) -> Task
     """The context with the data that is given, else with what the checkpoint remembers.
 
     Raises:
-        InputError: neither says.
+        InputError: neither says, or another folder is where it remembers its data.
     """
     data = context.data or checkpoint.data
     if data is None:
         raise InputError(
             f"{source} does not say what it was trained on", "give --data, e.g. --data photos."
         )
+    if context.data is None:
+        check_remembered(data, checkpoint.data_fingerprint, source)
     return replace(context, data=data)
 
 
@@ -55,11 +58,7 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredDat
     Raises:
         InputError: nobody says which data; or a model cannot take it, or has other classes.
     """
-    spec = context.data or next((m.data for m in models if m.data), None)
-    if spec is None:
-        raise InputError(
-            f"{models[0].name} does not say what it was trained on", "give --data, e.g. a folder."
-        )
+    spec = context.data or _remembered(models)
     dataset = open_dataset(spec, "val", limit=context.limit, skip_broken=context.skip_broken)
     for note in dataset.notes:
         context.on_step(note)
@@ -73,3 +72,14 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredDat
     for model, binding in zip(models, bindings, strict=True):
         model.check_data(binding.dataset)
     return MeasuredData(dataset, bindings)
+
+
+def _remembered(models: Sequence[Opened]) -> str:
+    """What the first of the models that remembers any data was trained on."""
+    for model in models:
+        if model.data:
+            check_remembered(model.data, model.data_fingerprint, model.name)
+            return model.data
+    raise InputError(
+        f"{models[0].name} does not say what it was trained on", "give --data, e.g. a folder."
+    )

@@ -80,6 +80,10 @@ def given_options(context: typer.Context) -> list[str]:
 
 def _remembered(models: Sequence[Path]) -> str | None:
     from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+    from edgeresnet.device.data.remembered import check_remembered
 
-    bundles = [path for path in models if (path / MANIFEST).is_file()]
-    return next((d for path in bundles if (d := load_bundle(path).manifest.data)), None)
+    for path in models:
+        if (path / MANIFEST).is_file() and (manifest := load_bundle(path).manifest).data:
+            check_remembered(manifest.data, manifest.data_fingerprint, path.name)
+            return manifest.data
+    return None

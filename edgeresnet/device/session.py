@@ -74,6 +74,7 @@ class Opened:
         load_ms: reading and compiling.
         first_ms: the first run after that; None on an emulator, whose times say nothing.
         source: how to open it again; None for what no file stands for.
+        data_fingerprint: by what the folder that it remembers is known again; None: by nothing.
         layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
     """
 
@@ -90,6 +91,7 @@ class Opened:
     first_ms: float | None = None
     layers: tuple[dict[str, Any], ...] = ()
     source: ModelSource | None = None
+    data_fingerprint: str | None = None
 
     @property
     def emulated(self) -> bool:
@@ -155,6 +157,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         load_ms,
         first_ms,
         manifest.layers,
+        data_fingerprint=manifest.data_fingerprint,
     )
 
 

@@ -46,6 +46,7 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     logit_bound: float | None = None
+    data_fingerprint: str | None = None
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -77,4 +78,5 @@ class Manifest:
             **{f.name: values["batch"][f.name] for f in fields(BatchRange)}
         )
         values.setdefault("logit_bound", None)
+        values.setdefault("data_fingerprint", None)
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})

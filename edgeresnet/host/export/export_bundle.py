@@ -13,6 +13,7 @@ import onnx_ir as ir
 from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.device.data.remembered import travelling
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision
@@ -219,14 +220,24 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         macs=sum(layer.macs for layer in layers),
         # For an edgeresnet that knows no bound in logits.
         golden_tolerance=proof["logit_bound"] / golden_spread,
-        data=checkpoint.data,
+        data=travelling(checkpoint.data),
+        data_fingerprint=checkpoint.data_fingerprint,
         proof=proof,
         provenance={
             "exported_with": versions(),
-            "quantization": checkpoint.quantization if is_quantized(precision) else None,
-            **checkpoint.provenance,
+            "quantization": _travelling(
+                checkpoint.quantization if is_quantized(precision) else None
+            ),
+            **{key: _travelling(value) for key, value in checkpoint.provenance.items()},
         },
         widths=checkpoint.widths.to_dict(),
         layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
         logit_bound=proof["logit_bound"],
     )
+
+
+def _travelling(figures: Any) -> Any:
+    """Figures of a quantization or pruning with the name of their data in place of its path."""
+    if not isinstance(figures, dict) or not isinstance(figures.get("data"), str):
+        return figures
+    return {**figures, "data": travelling(figures["data"])}

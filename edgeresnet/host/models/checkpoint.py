@@ -37,7 +37,8 @@ class Checkpoint:
             `edgeresnet.host.models.quant_resnet.QuantResNet`.
         precision: ``fp32``, or ``int8`` for a fake-quantized network.
         quantization: how it was quantized.
-        data: the DATA SPEC it was trained on.
+        data: the DATA SPEC it was trained on, with a path from the root.
+        data_fingerprint: by what that folder is known again; None: by nothing.
         provenance: versions, seeds, settings, results.
     """
 
@@ -51,6 +52,7 @@ class Checkpoint:
     quantization: dict[str, Any] | None = None
     data: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    data_fingerprint: str | None = None
 
     def build(self) -> nn.Module:
         """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
@@ -77,6 +79,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "precision": checkpoint.precision,
         "quantization": checkpoint.quantization,
         "data": checkpoint.data,
+        "data_fingerprint": checkpoint.data_fingerprint,
         "provenance": checkpoint.provenance,
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
@@ -167,6 +170,7 @@ def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> C
             content["quantization"],
             content["data"],
             content["provenance"],
+            content.get("data_fingerprint"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -98,4 +98,5 @@ def open_checkpoint(path: Path, device: str, options: RunOptions, image_size: in
         checkpoint.data,
         load_ms,
         time_first_run(session, options.batch, pixels=False),
+        data_fingerprint=checkpoint.data_fingerprint,
     )

@@ -13,6 +13,7 @@ from torchvision.models import ResNet
 
 from edgeresnet.device.data.class_binding import ClassesOf
 from edgeresnet.device.data.dataset import Dataset, balanced_subset, batches, fingerprint
+from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.accuracy import chance_line, paired_difference
 from edgeresnet.device.measure.budgets import drop_budgets, drop_of, fails, verdict_of
@@ -170,7 +171,7 @@ class _Work:
             "budgets": checked,
             **verdict_of(checked, strict=strict),
             "calibration_images": min(options.calibration_images, len(self.train_set)),
-            "data": self.context.data or self.checkpoint.data,
+            "data": placed(self.context.data or self.checkpoint.data),
             "data_fingerprint": fingerprint(self.train_set),
             "seed": options.seed,
             "quantized_with": versions(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
 from edgeresnet.device.data.dataset import Dataset, Split
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.progress import TaskContext
@@ -60,7 +61,8 @@ def open_splits_for(
         context.on_step(line)
     if checkpoint.data is None:
         classes = tuple(train_set.dataset.classes)
-        checkpoint = replace(checkpoint, classes=classes, data=context.data)
+        data, fingerprint = placed(context.data), known_by(context.data)
+        checkpoint = replace(checkpoint, classes=classes, data=data, data_fingerprint=fingerprint)
     return checkpoint, train_set.dataset, val_set.dataset
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, fingerprint
+from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.machine.process_environment import openmp_waiting
 from edgeresnet.errors import InputError
@@ -86,7 +87,8 @@ def train_checkpoint(
         tuple(train_set.classes),
         start.input_spec,
         result.state_dict,
-        data=context.data,
+        data=placed(context.data),
+        data_fingerprint=known_by(context.data),
         provenance=_provenance(settings, options, train_set, val_set, result),
     )
     return checkpoint, result

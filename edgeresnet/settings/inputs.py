@@ -2,16 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edgeresnet.settings.base import fault, settings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_IMAGE = 8
+
+SQUASH: Literal["squash"] = "squash"
+Resize = int | Literal["squash"]
+Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
+Channels = Literal["rgb", "bgr", "gray"]
+Triple = tuple[float, float, float]
+
+RESIZE_HELP = (
+    "Pixels that the shorter side of an image gets before the centre is cut out, or squash for the "
+    "whole image without its proportions; left out: 256 for an input of 224, and squash below 128."
+)
+CROP_RATIO_HELP = (
+    "Side of the input as a share of the resized image's, as 0.875 for 224 of 256, in place of the "
+    "number of pixels."
+)
+INTERPOLATION_HELP = "How pixels are interpolated."
+MEAN_HELP = (
+    "Mean of each channel, in the network's own order, on values in 0 to 1: as 0.485,0.456,0.406, "
+    "one number for all, or fractions as 104/255."
+)
+STD_HELP = (
+    "Standard deviation of each channel, likewise; 1/255 for a network that takes values in 0 to "
+    "255."
+)
+CHANNELS_HELP = "Order of the network's channels; gray is the luminance, three times."
+
+
+def _read_resize(value: Any) -> Any:
+    """A number may come as text, as a command line has it."""
+    if not isinstance(value, str) or value == SQUASH:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise fault(
+            f"resize {value} is not known",
+            "give the pixels of the shorter side, or squash.",
+        ) from None
+
+
+def _read_triple(value: Any, info: ValidationInfo) -> Any:
+    """Three numbers, or one for all; as text too, where each may be a fraction."""
+    if value is None:
+        return None
+    given = value.split(",") if isinstance(value, str) else value
+    if isinstance(given, (int, float)):
+        given = [given]
+    try:
+        numbers = [float(Fraction(part) if isinstance(part, str) else part) for part in given]
+    except (TypeError, ValueError, ZeroDivisionError):
+        numbers = []
+    numbers = numbers * 3 if len(numbers) == 1 else numbers
+    if len(numbers) != 3 or (info.field_name == "std" and min(numbers) <= 0):
+        raise fault(
+            f"{info.field_name} {value} does not normalize an RGB image",
+            "give three means and three positive deviations.",
+        )
+    return tuple(numbers)
 
 
 @settings
@@ -21,30 +81,121 @@ class InputSpec:
     image_size: int = Field(
         default=224, ge=SMALLEST_IMAGE, description="Height and width of the input in pixels."
     )
-    mean: tuple[float, float, float] = Field(
-        default=IMAGENET_MEAN, description="Mean of each RGB channel, on values scaled to [0, 1]."
+    mean: Annotated[Triple, BeforeValidator(_read_triple)] = Field(
+        default=IMAGENET_MEAN, description=MEAN_HELP
     )
-    std: tuple[float, float, float] = Field(
-        default=IMAGENET_STD,
-        description="Standard deviation of each RGB channel, on values scaled to [0, 1].",
+    std: Annotated[Triple, BeforeValidator(_read_triple)] = Field(
+        default=IMAGENET_STD, description=STD_HELP
     )
+    resize: Annotated[Resize | None, BeforeValidator(_read_resize)] = Field(
+        default=None, description=RESIZE_HELP
+    )
+    crop_ratio: float | None = Field(default=None, gt=0, le=1, description=CROP_RATIO_HELP)
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION_HELP)
+    channels: Channels = Field(default="rgb", description=CHANNELS_HELP)
 
-    @field_validator("mean", "std", mode="before")
-    @classmethod
-    def _normalizes_rgb(cls, value: Any, info: ValidationInfo) -> Any:
-        numbers = list(value) if isinstance(value, (tuple, list)) else []
-        if len(numbers) != 3 or (info.field_name == "std" and min(numbers) <= 0):
-            raise fault(
-                f"{info.field_name} {value} does not normalize an RGB image",
-                "give three means and three positive deviations.",
-            )
-        return value
+    @model_validator(mode="after")
+    def _cuts_from_what_is_there(self) -> InputSpec:
+        if isinstance(self.resize, int):
+            if self.crop_ratio is not None:
+                raise fault(
+                    f"resize {self.resize} and crop_ratio {self.crop_ratio} both say how large the "
+                    "image is before it is cut",
+                    "give one of them.",
+                )
+            if self.resize < self.image_size:
+                raise fault(
+                    f"resize {self.resize} leaves less than the {self.image_size} px of the input",
+                    f"give resize {self.image_size} or more, or another image size.",
+                )
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether all is said by size, mean and std, as in files of older versions."""
+        return not any(self._beyond_older())
+
+    def of_size(self, image_size: int) -> InputSpec:
+        """The same share of an image, as an input of another size."""
+        resize = self.resize
+        if isinstance(resize, int):
+            resize = round(resize * image_size / self.image_size)
+        return replace(self, image_size=image_size, resize=resize)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML and JSON."""
-        return {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
+        """Plain values, for YAML and JSON; what older versions did not have, only where needed.
+
+        A checkpoint's keys are hashes of it, so that those of a plain one stay what they were.
+        """
+        values = {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
+        return {**values, **dict(self._beyond_older())}
+
+    def _beyond_older(self) -> Iterator[tuple[str, Any]]:
+        for field in fields(self)[3:]:
+            value = getattr(self, field.name)
+            if value != DEFAULTS[field.name]:
+                yield field.name, value
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InputSpec:
         """The inverse of `to_dict`; what else is in the dict is left alone."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        known = [field.name for field in fields(cls)]
+        wanted = {name: values[name] for name in known[:3]}
+        return cls(**wanted, **{name: values[name] for name in known[3:] if name in values})
+
+
+DEFAULTS = vars(InputSpec())
+
+
+@settings
+class InputChanges:
+    """What a user tells of a network's input, over what its file says; None changes nothing."""
+
+    resize: Annotated[Resize | None, BeforeValidator(_read_resize)] = Field(
+        default=None, description=RESIZE_HELP
+    )
+    crop_ratio: float | None = Field(default=None, gt=0, le=1, description=CROP_RATIO_HELP)
+    interpolation: Interpolation | None = Field(default=None, description=INTERPOLATION_HELP)
+    mean: Annotated[Triple | None, BeforeValidator(_read_triple)] = Field(
+        default=None, description=MEAN_HELP
+    )
+    std: Annotated[Triple | None, BeforeValidator(_read_triple)] = Field(
+        default=None, description=STD_HELP
+    )
+    channels: Channels | None = Field(default=None, description=CHANNELS_HELP)
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _is_of_values_to_1(cls, value: Triple | None, info: ValidationInfo) -> Triple | None:
+        if value is not None and max(value) > 1:
+            raise fault(
+                f"{info.field_name} {','.join(f'{v:g}' for v in value)} is not of values in 0 to 1",
+                "divide it by 255, as --mean 104/255,117/255,123/255.",
+            )
+        return value
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is told, by the names of `InputSpec`."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @property
+    def options(self) -> str:
+        """What is told, as a message names it."""
+        return ", ".join(f"--{name.replace('_', '-')}" for name in self.given)
+
+    def over(self, spec: InputSpec) -> InputSpec:
+        """The spec with what is told put over it.
+
+        Raises:
+            SettingsError: the two do not go together.
+        """
+        given = self.given
+        if isinstance(self.resize, int):
+            given.setdefault("crop_ratio", None)
+        elif self.crop_ratio is not None and isinstance(spec.resize, int):
+            given.setdefault("resize", None)
+        return replace(spec, **given) if given else spec
+
+
+NO_CHANGES = InputChanges()

@@ -9,7 +9,8 @@ from typing import Any
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
 
-FORMAT_VERSION = 1
+# 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ class Manifest:
     widths: dict[str, Any]
     layers: tuple[dict[str, Any], ...]
     files: dict[str, str] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     logit_bound: float | None = None
     data_fingerprint: str | None = None
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
         values = {"format_version": self.format_version, **vars(self)}
+        if not self.input_spec.plain:
+            values["format_version"] = max(self.format_version, 2)
         values["input_spec"] = self.input_spec.to_dict()
         values["batch"] = vars(self.batch)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

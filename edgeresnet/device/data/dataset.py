@@ -67,6 +67,15 @@ class Dataset(Protocol):
         ...
 
 
+def pixels_of(dataset: Dataset, index: int, spec: InputSpec) -> NDArray[np.uint8]:
+    """One image as `edgeresnet.device.data.preprocess.to_pixels` makes it; InputError names it."""
+    image = dataset.image(index)
+    try:
+        return to_pixels(image, spec)
+    except InputError as error:
+        raise InputError(f"{dataset.file_name(index)}: {error.cause}", error.fix) from error
+
+
 def batches(
     dataset: Dataset,
     spec: InputSpec,
@@ -94,7 +103,7 @@ def batches(
         upcoming = iter(range(len(dataset)))
 
         def decode(index: int) -> NDArray[np.uint8]:
-            return to_pixels(dataset.image(index), spec)
+            return pixels_of(dataset, index, spec)
 
         try:
             for start in range(0, len(dataset), batch_size):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import floor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.errors import InputError
+from edgeresnet.settings.inputs import SQUASH, InputSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,22 +18,35 @@ if TYPE_CHECKING:
 # From this size up images are photographs whose border may go; below, every pixel counts.
 CROP_FROM = 128
 
-
 CROP_RATIO = 256 / 224
+# A resized image of more pixels is not made whole: of a strip of 20000 x 3 only the centre counts.
+MOST_RESIZED = 1 << 26
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any image upright and in 8-bit RGB.
 
-    EXIF orientation is applied, 16-bit values keep their high byte, palettes are looked up, and
-    transparent pixels stand on black.
+    EXIF orientation is applied, 16-bit values keep their high byte, floats are taken as 0 to 1 or
+    0 to 255, palettes are looked up, and transparent pixels stand on black.
+
+    Raises:
+        InputError: numbers that are no brightness.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
+        _check_range(values, 0xFFFF)
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     if image.mode == "F":
-        image = Image.fromarray(np.clip(np.asarray(image), 0, 255).astype(np.uint8))
+        floats = np.asarray(image)
+        _check_range(floats, 255)
+        image = Image.fromarray(np.rint(floats * (255 if floats.max() <= 1 else 1)).astype("u1"))
     if image.mode == "P" and "transparency" not in image.info:
         return image.convert("RGB")
     if image.mode in ("LA", "PA", "RGBA", "P", "La", "RGBa"):
@@ -41,27 +56,73 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
-    """Resize and crop one image to the network's size.
+def _check_range(values: NDArray[Any], largest: int) -> None:
+    """Refuse numbers that only whoever wrote them knows how to show; NaN is one."""
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= largest):
+        raise InputError(
+            f"an image has values from {low:g} to {high:g}, which are no brightness",
+            "convert it to 8 bits a channel.",
+        )
 
-    From 128 px up: shorter side to ``round(N * 256 / 224)``, then the centre N x N; below: the
-    whole image resized to N x N. Bilinear with antialiasing.
+
+def to_colours(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """An image as `to_rgb` has it; where the network sees luminance only, in grey."""
+    image = to_rgb(image)
+    return image.convert("L").convert("RGB") if spec.channels == "gray" else image
+
+
+def in_order(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """(…, 3) RGB in the order of the network's channels."""
+    return np.ascontiguousarray(pixels[..., ::-1]) if spec.channels == "bgr" else pixels
+
+
+def resized_to(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
+    """Width and height that an image gets before the centre is cut out of it.
+
+    Args:
+        spec: says how. Where it does not: from 128 px up shorter side to ``round(N * 256 / 224)``;
+            below, the whole image to N x N.
+        width: of the image.
+        height: of the image.
+    """
+    side, resize = spec.image_size, spec.resize
+    if spec.crop_ratio is not None:
+        # Rounded as timm rounds, whose networks come with such a number.
+        side = floor(side / spec.crop_ratio)
+    elif resize is None and side >= CROP_FROM:
+        side = round(side * CROP_RATIO)
+    elif resize is None:
+        resize = SQUASH
+    if resize == SQUASH:
+        return side, side
+    shorter = side if resize is None else resize
+    # Rounded as torchvision rounds, whose weights were measured so.
+    return shorter * width // min(width, height), shorter * height // min(width, height)
+
+
+def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Resize and crop one image to the network's size, with antialiasing.
 
     Returns:
-        (N, N, 3) uint8, RGB.
+        (N, N, 3) uint8, in the order of the network's channels.
+
+    Raises:
+        InputError: the image has numbers that are no brightness.
     """
-    size = spec.image_size
-    image = to_rgb(image)
-    if size < CROP_FROM:
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.array(image, dtype=np.uint8)
-    shorter = round(size * CROP_RATIO)
-    # Rounded as torchvision rounds, whose weights were measured so.
-    width, height = (shorter * side // min(image.size) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    size, filtered = spec.image_size, INTERPOLATIONS[spec.interpolation]
+    image = to_colours(image, spec)
+    width, height = resized_to(spec, *image.size)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    return np.array(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    if width * height > MOST_RESIZED:
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        image = image.resize((size, size), filtered, box=box)
+    else:
+        image = image.resize((width, height), filtered)
+        if image.size != (size, size):
+            image = image.crop((left, top, left + size, top + size))
+    return in_order(np.array(image, dtype=np.uint8), spec)
 
 
 def affine(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -75,7 +136,7 @@ def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]
     """Pixels to the network's input, float32 ``pixel * scale + offset``.
 
     Args:
-        pixels: (n, H, W, 3) uint8.
+        pixels: (n, H, W, 3) uint8, in the order of the network's channels.
         spec: gives mean and std.
 
     Returns:

@@ -15,12 +15,18 @@ from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, from_home
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.state_dict import identify
-from edgeresnet.host.models.foreign.torchvision import default_image_size, fetch_torchvision
+from edgeresnet.host.models.foreign.torchvision import (
+    default_image_size,
+    fetch_torchvision,
+    published_inputs,
+)
 from edgeresnet.host.models.foreign.wrappers import strip_wrappers
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.settings.inputs import InputSpec
 
-FORMAT, VERSION = "edgeresnet-checkpoint", 1
+FORMAT = "edgeresnet-checkpoint"
+# 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
+VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the file whole or not at all; ``torch.load(weights_only=True)`` reads it."""
     content = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSIONS[0] if checkpoint.input_spec.plain else VERSIONS[1],
         "arch": checkpoint.arch,
         "stem": checkpoint.stem,
         "widths": checkpoint.widths.to_dict(),
@@ -115,11 +121,13 @@ def load_checkpoint(
     if text.startswith("torchvision:"):
         content, names = fetch_torchvision(text, arch)
         classes = classes or names
+        spec = published_inputs(text, arch)
     else:
+        spec = None
         content = read_tensors(from_home(text))
     if content.get("format") == FORMAT:
         return _read_own(content, text, image_size)
-    return _read_foreign(content, text, image_size, classes)
+    return _read_foreign(content, text, image_size, classes, spec)
 
 
 def _read_foreign(
@@ -127,6 +135,7 @@ def _read_foreign(
     source: str,
     image_size: int | None,
     classes: Sequence[str] | None,
+    spec: InputSpec | None,
 ) -> Checkpoint:
     tensors = strip_wrappers(content, source)
     identity = identify(tensors, source)
@@ -137,28 +146,29 @@ def _read_foreign(
             f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
+    spec = spec or InputSpec(default_image_size(identity.stem))
     return Checkpoint(
         identity.arch,
         identity.stem,
         identity.widths,
         tuple(names),
-        InputSpec(image_size or default_image_size(identity.stem)),
+        spec.of_size(image_size) if image_size else spec,
         tensors,
         provenance={"source": source},
     )
 
 
 def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> Checkpoint:
-    if content.get("version") != VERSION:
+    if content.get("version") not in VERSIONS:
         raise InputError(
             f"{source} has checkpoint version {content.get('version')}; this edgeresnet reads "
-            f"version {VERSION}",
+            f"versions up to {VERSIONS[-1]}",
             "use the edgeresnet that wrote it, or a newer one.",
         )
     try:
         spec = InputSpec.from_dict(content["input_spec"])
         if image_size is not None:
-            spec = InputSpec(image_size, spec.mean, spec.std)
+            spec = spec.of_size(image_size)
         return Checkpoint(
             content["arch"],
             content["stem"],

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from edgeresnet.device.data.dataset import Dataset
-from edgeresnet.device.data.preprocess import CROP_FROM, to_pixels, to_rgb
+from edgeresnet.device.data.dataset import Dataset, pixels_of
+from edgeresnet.device.data.preprocess import CROP_FROM, to_colours
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.pixels import Normalizer, fits_in_memory, load_pixels
-from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.inputs import InputSpec, Interpolation
 from edgeresnet.settings.training import Augment, TrainOptions
 
 MOST_WORKERS = 8
@@ -102,23 +102,31 @@ def shift_flip(pixels: Tensor, policy: Policy, generator: torch.Generator) -> Te
 
 
 @functools.cache
-def _photo_view(image_size: int) -> v2.Compose:
-    crop = v2.RandomResizedCrop(image_size, scale=CROP_SCALE, antialias=True)
-    return v2.Compose([crop, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)])
+def _photo_view(image_size: int, interpolation: Interpolation) -> tuple[v2.Transform, v2.Transform]:
+    """What cuts a piece out of a photograph, and what shakes its colours."""
+    mode = v2.InterpolationMode(interpolation)
+    crop = v2.RandomResizedCrop(image_size, CROP_SCALE, interpolation=mode, antialias=True)
+    return crop, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
 
 
-def photo_view(dataset: Dataset, index: int, image_size: int, seed: int) -> Tensor:
+def photo_view(dataset: Dataset, index: int, spec: InputSpec, seed: int) -> Tensor:
     """A random crop of one photograph, resized, with its colours shaken a little.
 
     Returns:
-        (N, N, 3) uint8.
+        (N, N, 3) uint8, in the order of the network's channels.
     """
-    whole = v2.functional.pil_to_tensor(to_rgb(dataset.image(index)))
+    whole: Any = to_colours(dataset.image(index), spec)
+    crop, shake = _photo_view(spec.image_size, spec.interpolation)
     # torchvision's transforms draw from the global generator; leave it as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        view = cast(Tensor, _photo_view(image_size)(whole))
-    return view.permute(1, 2, 0).contiguous()
+        # Of tensors torchvision has no Lanczos.
+        if spec.interpolation == "lanczos":
+            whole = v2.functional.pil_to_tensor(crop(whole))
+        else:
+            whole = crop(v2.functional.pil_to_tensor(whole))
+        view = cast(Tensor, shake(whole)).permute(1, 2, 0)
+    return view.flip(-1).contiguous() if spec.channels == "bgr" else view.contiguous()
 
 
 class TrainBatches:
@@ -201,8 +209,8 @@ class _Views(torch.utils.data.Dataset[Any]):
         index, seed = item
         try:
             if self._photo:
-                return photo_view(self._dataset, index, self._spec.image_size, seed)
-            return torch.from_numpy(to_pixels(self._dataset.image(index), self._spec))
+                return photo_view(self._dataset, index, self._spec, seed)
+            return torch.from_numpy(pixels_of(self._dataset, index, self._spec))
         except InputError as error:
             return error.cause, error.fix
 

@@ -24,6 +24,7 @@ from edgeresnet.host.training.batches import (
 )
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.training import Augment, TrainOptions
+from tests.fakes import FakeDataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,9 +238,27 @@ def test_photo_view_depends_on_its_seed_alone_when_called_twice() -> None:
     dataset = noise(2, size=40)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    views = [photo_view(dataset, 0, 32, seed) for seed in (1, 1, 2)]
+    views = [photo_view(dataset, 0, InputSpec(32), seed) for seed in (1, 1, 2)]
     assert views[0].shape == (32, 32, 3)
     assert views[0].dtype == torch.uint8
     assert torch.equal(views[0], views[1])
     assert not torch.equal(views[0], views[2])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_photo_view_is_in_the_networks_channels_and_interpolation() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+
+    class Photographs(FakeDataset):
+        def image(self, index: int) -> Image.Image:
+            return Image.fromarray(pixels)
+
+    dataset = Photographs([0])
+    rgb, bgr, grey, lanczos = (
+        photo_view(dataset, 0, InputSpec(160, **told), 1)  # type: ignore[arg-type]
+        for told in ({}, {"channels": "bgr"}, {"channels": "gray"}, {"interpolation": "lanczos"})
+    )
+    assert torch.equal(bgr, rgb.flip(-1))
+    assert torch.equal(grey[..., 0], grey[..., 2])
+    assert lanczos.shape == rgb.shape
+    assert not torch.equal(lanczos, rgb)

@@ -140,8 +140,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits: the high byte
         values = np.asarray(image).astype(np.int64)
         image = Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
-    if image.mode == "F":
-        image = Image.fromarray(np.clip(np.asarray(image), 0, 255).astype(np.uint8))
+    if image.mode == "F":  # 0 to 1, or 0 to 255
+        floats = np.asarray(image)
+        floats = np.rint(floats * (255 if floats.max() <= 1 else 1))
+        image = Image.fromarray(np.clip(floats, 0, 255).astype(np.uint8))
     transparent = image.mode == "P" and "transparency" in image.info
     if transparent or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         image = image.convert("RGBA")
@@ -152,18 +154,27 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
     """An image as the network saw its training images: (size, size, 3) uint8."""
-    size = MANIFEST["input_spec"]["image_size"]
+    spec = MANIFEST["input_spec"]
+    side = size = spec["image_size"]
+    resize, crop_ratio = spec.get("resize"), spec.get("crop_ratio")
+    filtered = Image.Resampling[spec.get("interpolation", "bilinear").upper()]
     image = to_rgb(image)
-    if size < 128:
-        # Small images have no border to lose.
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.array(image)
-    shorter = round(size * 256 / 224)
-    width, height = (shorter * side // min(image.size) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if spec.get("channels") == "gray":
+        image = image.convert("L").convert("RGB")
+    if crop_ratio is not None:
+        side = int(size / crop_ratio)
+    elif resize is None and size >= 128:
+        side = round(size * 256 / 224)
+    elif resize is None:
+        resize = "squash"  # Small images have no border to lose.
+    width = height = side
+    if resize != "squash":
+        shorter = side if resize is None else resize
+        width, height = (shorter * side // min(image.size) for side in image.size)
+    image = image.resize((width, height), filtered)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    return np.array(image.crop((left, top, left + size, top + size)))
+    pixels = np.array(image.crop((left, top, left + size, top + size)))
+    return np.ascontiguousarray(pixels[..., ::-1]) if spec.get("channels") == "bgr" else pixels
 
 
 def to_input(pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -88,12 +88,13 @@ class ProfileResults(ProfileRow):
 
 
 class EvaluateResults(TypedDict):
-    """``evaluate``."""
+    """``evaluate``. ``answers`` are logits, or probabilities of a model that ends in them."""
 
     schema: int
     target: str
     device: str
     precision: str
+    answers: str
     n: int
     top1: float
     top5: float
@@ -114,6 +115,7 @@ class CompareRow(TypedDict):
     target: str
     device: str
     precision: str
+    answers: str
     n: int
     top1: float
     top5: float

@@ -71,6 +71,11 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredDat
         context.on_step(line)
     for model, binding in zip(models, bindings, strict=True):
         model.check_data(binding.dataset)
+        if model.answers == "probabilities":
+            context.on_step(
+                f"{model.name} gives probabilities and no logits: those that round to the same "
+                "number count as wrong, in top-5 above all"
+            )
     return MeasuredData(dataset, bindings)
 
 

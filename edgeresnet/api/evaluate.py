@@ -56,6 +56,7 @@ def evaluate(
         "target": opened.target,
         "device": opened.device,
         "precision": opened.precision,
+        "answers": opened.answers,
         **figures.to_dict(),
         "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
         "data": dataset.name,

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.device.bundle.bundle import MANIFEST
+from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
-from edgeresnet.device.targets.model_files import is_model_file
+from edgeresnet.device.targets.model_files import check_size, is_model_file
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -27,20 +28,29 @@ def open_model(
     device: str | None = None,
     options: RunOptions | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
 ) -> Iterator[Opened]:
     """Open a bundle, a bare ``.onnx``, ``.xml`` or ``.engine``, or a checkpoint; closed on leaving.
 
     A bundle's hashes are checked, and on first use on a device its golden logits. A bare file
     gets ImageNet's normalization.
 
+    Args:
+        path: of the model.
+        device: where it runs; None: where its target usually does.
+        options: how it runs.
+        image_size: of a checkpoint, or of a bare file that leaves it open.
+        inputs: what is told of the preprocessing of a checkpoint or a bare file.
+
     Raises:
-        InputError: nothing to open there.
+        InputError: nothing to open there, or something is told that has no effect on it.
         MissingError: its runtime or device is not here.
         CheckError: the golden logits differ.
     """
     path = Path(path)
-    source = ModelSource(path, device, options or RunOptions(), image_size, open_model)
-    opened = _open(path, device, source.options, image_size)
+    device = None if device is None else device.lower()
+    source = ModelSource(path, device, options or RunOptions(), image_size, inputs, open_model)
+    opened = _open(source)
     with opened.session:
         yield replace(opened, source=source)
 
@@ -50,14 +60,16 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     classes: Sequence[str] | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of any origin.
 
     Args:
         source: file of ours or of a foreign training, or ``torchvision:ARCH:WEIGHTS``.
-        arch: of a foreign one whose tensors do not tell.
+        arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign one; of our own it overrides.
+        inputs: what is told of its preprocessing, over what it says itself.
         classes: names of a foreign one's classes; None: "0", "1", ….
 
     Raises:
@@ -65,12 +77,20 @@ def load_checkpoint(
     """
     from edgeresnet.host.models.checkpoint import load_checkpoint as load
 
-    return load(source, arch=arch, image_size=image_size, classes=classes)
+    loaded = load(source, arch=arch, image_size=image_size, classes=classes)
+    if arch is not None and loaded.arch != arch:
+        raise InputError(
+            f"{source} is {loaded.arch}, so --arch {arch} has no effect",
+            f"leave it out, or give --arch {loaded.arch}.",
+        )
+    return replace(loaded, input_spec=inputs.over(loaded.input_spec))
 
 
-def _open(path: Path, device: str | None, options: RunOptions, image_size: int | None) -> Opened:
+def _open(source: ModelSource) -> Opened:
+    path, device, options = source.path, source.device, source.options
     check_devices([path], device)
-    if (path / MANIFEST).is_file() or path.is_dir():
+    if is_bundle(path):
+        check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
     text = str(path)
     if not path.exists() and not text.startswith("torchvision:"):
@@ -79,7 +99,7 @@ def _open(path: Path, device: str | None, options: RunOptions, image_size: int |
             "give a bundle, an .onnx, .xml or .engine file, or a checkpoint.",
         )
     if is_model_file(path):
-        return open_bare(path, device, options)
+        return open_bare(path, device, options, source.image_size, source.inputs)
     if is_checkpoint(path):
         try:
             from edgeresnet.host.models.torch_session import open_checkpoint
@@ -88,13 +108,32 @@ def _open(path: Path, device: str | None, options: RunOptions, image_size: int |
                 f"checkpoint {path} needs PyTorch: {error}",
                 "pip install 'edgeresnet[host]', or export a bundle where PyTorch is.",
             ) from error
-        return open_checkpoint(path, device or "cpu", options, image_size)
+        return open_checkpoint(path, device or "cpu", options, source.image_size, source.inputs)
     raise InputError(
         f"{path} is nothing that can be measured",
         "give a bundle folder, an .onnx, .xml or .engine file, or a checkpoint.",
     )
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is that of a bundle, or of a folder that should be one."""
+    return (path / MANIFEST).is_file() or path.is_dir()
+
+
+def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -> None:
+    """Refuse what would change the input of a bundle, which has its own.
+
+    Raises:
+        InputError: another image size, or anything of its preprocessing; or it is no bundle.
+    """
+    if inputs.given:
+        raise InputError(
+            f"{inputs.options} would have no effect: bundle {path} has its own preprocessing",
+            "leave it out, or export the checkpoint with it.",
+        )
+    check_size(f"bundle {path}", read_manifest(path).input_spec.image_size, image_size)
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether the name is that of a checkpoint, of which PyTorch makes the session."""
-    return path.suffix in CHECKPOINT_SUFFIXES or str(path).startswith("torchvision:")
+    return path.suffix.lower() in CHECKPOINT_SUFFIXES or str(path).startswith("torchvision:")

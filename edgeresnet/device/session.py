@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import check_golden
 from edgeresnet.device.machine.environment import fingerprint
-from edgeresnet.device.targets.classifier import PIXELS
-from edgeresnet.device.targets.model_files import reader_of, target_of_file
+from edgeresnet.device.targets.answers import Answers, answers_of, two_classes
+from edgeresnet.device.targets.classifier import PIXELS, channels_last
+from edgeresnet.device.targets.model_files import check_size, reader_of, target_of_file
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.placement import check_fallback, shares
 from edgeresnet.device.targets.precision import float_precision
 from edgeresnet.device.targets.registry import check_device_name, target_of
 from edgeresnet.errors import InputError
-from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.inputs import NO_CHANGES, SMALLEST_IMAGE, InputChanges, InputSpec
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Opener(Protocol):
         device: str | None = None,
         options: RunOptions | None = None,
         image_size: int | None = None,
+        inputs: InputChanges = NO_CHANGES,
     ) -> AbstractContextManager[Opened]:
         """A session and what is known of its model; closed on leaving."""
         ...
@@ -50,7 +52,8 @@ class ModelSource:
         path: what the opener takes.
         device: where it runs; None: where its target usually does.
         options: how it runs.
-        image_size: of a foreign checkpoint.
+        image_size: of what leaves it open.
+        inputs: told of the preprocessing of what does not say it.
         opener: by which it was opened; a function of a module, so that another process finds it.
         target: without an opener: open ``path`` as a plain model file of this target, without
             bundle or golden check.
@@ -60,6 +63,7 @@ class ModelSource:
     device: str | None = None
     options: RunOptions = field(default_factory=RunOptions)
     image_size: int | None = None
+    inputs: InputChanges = NO_CHANGES
     opener: Opener | None = None
     target: str | None = None
 
@@ -76,6 +80,8 @@ class Opened:
         source: how to open it again; None for what no file stands for.
         data_fingerprint: by what the folder that it remembers is known again; None: by nothing.
         layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
+        outputs: how many a first run has shown; None where none was needed.
+        answers: ``logits``, or ``probabilities`` of a model that ends in them.
     """
 
     name: str
@@ -92,6 +98,8 @@ class Opened:
     layers: tuple[dict[str, Any], ...] = ()
     source: ModelSource | None = None
     data_fingerprint: str | None = None
+    outputs: int | None = None
+    answers: Answers = "logits"
 
     @property
     def emulated(self) -> bool:
@@ -109,13 +117,13 @@ class Opened:
                 not one that images can be made for.
         """
         shape, size = self.session.input_shape, self.input_spec.image_size
-        if shape != ((size, size, 3) if self.embed_preprocess else (3, size, size)):
+        if shape not in ((size, size, 3), (3, size, size)):
             raise InputError(
                 f"{self.name} takes images of shape {shape} {self.session.input_dtype}, and images "
-                "are made as (3, N, N) float or (N, N, 3) uint8",
+                "are made as (3, N, N) or (N, N, 3)",
                 "give a model with such an input; profile takes any.",
             )
-        check_outputs(self.name, self.session.classes, dataset)
+        check_outputs(self.name, self.outputs or self.session.classes, dataset)
 
     def placement(self, *, allow_fallback: bool = False) -> list[dict[str, Any]]:
         """Which unit runs which share of the layers and of the multiply-accumulates.
@@ -187,22 +195,58 @@ def _check_batch(batch: int, session: Session, what: str) -> None:
         )
 
 
-def open_bare(path: Path, device: str | None, options: RunOptions) -> Opened:
+def open_bare(
+    path: Path,
+    device: str | None,
+    options: RunOptions,
+    image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
+) -> Opened:
+    """Open a model file; what it does not say of its preprocessing is ImageNet's, or told.
+
+    Raises:
+        InputError: nothing that images could be given to, or what is told would have no effect.
+        MissingError: its runtime or device is not here.
+    """
     target, files = reader_of(path)
     device = device or target.spec.default_device
     start = time.perf_counter()
-    session = target.load(path, device, options)
+    session = target.load(path, device, replace(options, image_size=image_size))
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
         if options.batch is not None:
             _check_batch(options.batch, session, str(path))
-        shape, embedded = session.input_shape, session.input_dtype == PIXELS
-        precision = files.precision(path)
-        first_ms = time_first_run(session, options.batch, pixels=embedded)
+        spec = _bare_inputs(path, session, image_size, inputs)
+        precision, pixels = files.precision(path), session.input_dtype == PIXELS
+        images = noise(session, options.batch or session.batch_sizes[0], pixels=pixels)
+        start = time.perf_counter()
+        answered = session.run(images)
+        first_ms = None if session.emulated else (time.perf_counter() - start) * 1e3
+        endings = files.endings(path)
+        answers = answers_of(answered, endings)
+        outputs = answered.shape[1]
+        if outputs == 1:
+            session, outputs = two_classes(path, session, answers, endings), 2
     return Opened(
-        path.name, target.spec.name, device, precision, session, InputSpec(shape[1]), embedded,
-        None, None, load_ms, first_ms,
+        path.name, target.spec.name, device, precision, session, spec, pixels, None, None,
+        load_ms, first_ms, outputs=outputs, answers=answers,
     )  # fmt: skip
+
+
+def _bare_inputs(
+    path: Path, session: Session, image_size: int | None, inputs: InputChanges
+) -> InputSpec:
+    """How images become the input of a bare model."""
+    first, height, last = session.input_shape
+    sides = (first, height) if channels_last(session.input_shape) else (height, last)
+    check_size(path, height if sides[0] == sides[1] else None, image_size)
+    if session.input_dtype == PIXELS and (inputs.mean or inputs.std):
+        raise InputError(
+            f"{path} takes pixels and normalizes them itself, so --mean and --std have no effect",
+            "leave them out.",
+        )
+    # What has an unusual shape is timed, and `Opened.check_data` refuses to make images for it.
+    return inputs.over(InputSpec(max(*sides, SMALLEST_IMAGE)))
 
 
 def check_outputs(name: str, outputs: int | None, dataset: Dataset) -> None:

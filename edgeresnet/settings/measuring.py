@@ -111,3 +111,6 @@ class RunOptions:
     allow_fallback: bool = Field(
         default=False, description="The CPU may run what the device cannot."
     )
+    image_size: int | None = Field(
+        default=None, ge=1, description="Height and width of an input that leaves them open."
+    )

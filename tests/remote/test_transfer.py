@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.open import open_dataset
-from edgeresnet.device.targets.onnx.external_data import external_files
+from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import MissingError
 from edgeresnet.files import sha256_bytes
@@ -45,7 +46,7 @@ def test_onnx_travels_with_its_weights_whatever_their_file_is_called(
 ) -> None:
     (tmp_path / "here").mkdir()
     model = keep_weights_apart(write_onnx(tmp_path / "here" / "m.onnx"), location)
-    assert external_files(model.read_bytes()) == [location]
+    assert files_beside(model) == [location]
     with open_model(unpacked(model, tmp_path / "there")) as opened:
         assert opened.session.classes == 10
 
@@ -55,14 +56,6 @@ def test_openvinos_model_travels_with_its_weights(tmp_path: Path) -> None:
     model = write_openvino(write_onnx(tmp_path / "here" / "m.onnx"))
     with open_model(unpacked(model, tmp_path / "there")) as opened:
         assert opened.session.classes == 10
-
-
-def test_external_files_stay_in_the_models_folder() -> None:
-    def entry(name: bytes) -> bytes:
-        return b"\x0a\x08location\x12" + bytes([len(name)]) + name
-
-    content = entry(b"../x") + entry(b"/etc/x") + entry(b"sub/w.bin") + entry(b"w") + entry(b"w")
-    assert external_files(content) == ["sub/w.bin", "w"]
 
 
 def test_images_travel_with_all_classes_when_a_limit_leaves_some_without(tmp_path: Path) -> None:
@@ -78,3 +71,12 @@ def test_images_travel_with_all_classes_when_a_limit_leaves_some_without(tmp_pat
     there = open_dataset(str(tmp_path / "there" / str(name)), "val", limit=2)
     assert there.classes == here.classes == ("a", "b", "c")
     assert sorted(there.labels) == sorted(here.labels)
+
+
+def test_external_files_stay_in_the_models_folder(tmp_path: Path) -> None:
+    model = onnx.load(write_onnx(tmp_path / "m.onnx"))
+    for name in ("../x", "/etc/x", "sub/w.bin", "w", "w"):
+        tensor = model.graph.initializer.add(name=name)
+        tensor.external_data.add(key="location", value=name)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert files_beside(tmp_path / "m.onnx") == ["sub/w.bin", "w"]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from edgeresnet.device.data.preprocess import normalize, to_pixels
 from edgeresnet.device.machine.cpu import default_threads
+from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputSpec
 
 if TYPE_CHECKING:

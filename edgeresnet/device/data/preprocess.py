@@ -132,21 +132,45 @@ def affine(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return scale, (-np.array(spec.mean, np.float64) / std).astype(np.float32)
 
 
-def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
+def normalize(
+    pixels: NDArray[np.uint8], spec: InputSpec, *, channels_last: bool = False
+) -> NDArray[np.float32]:
     """Pixels to the network's input, float32 ``pixel * scale + offset``.
 
     Args:
         pixels: (n, H, W, 3) uint8, in the order of the network's channels.
         spec: gives mean and std.
+        channels_last: the layout stays as it is.
 
     Returns:
-        (n, 3, H, W) float32, contiguous.
+        (n, 3, H, W) float32, contiguous; (n, H, W, 3) for ``channels_last``.
     """
     scale, offset = affine(spec)
     # 256 values a channel: looking them up is faster than computing, and exactly as precise.
     table = np.arange(256, dtype=np.float32)[:, None] * scale + offset
     n, height, width, _ = pixels.shape
+    if channels_last:
+        kept = np.empty((n, height, width, 3), np.float32)
+        for channel in range(3):
+            kept[..., channel] = table[:, channel][pixels[..., channel]]
+        return kept
     result = np.empty((n, 3, height, width), np.float32)
     for channel in range(3):
         np.take(table[:, channel], pixels[..., channel], out=result[:, channel])
     return result
+
+
+def to_input(
+    pixels: NDArray[np.uint8], spec: InputSpec, *, raw: bool, channels_last: bool
+) -> NDArray[Any]:
+    """Pixels as a model takes them.
+
+    Args:
+        pixels: (n, H, W, 3) uint8, in the order of the network's channels.
+        spec: gives mean and std.
+        raw: the model normalizes by itself, and takes uint8.
+        channels_last: it takes (n, H, W, 3), and else (n, 3, H, W).
+    """
+    if not raw:
+        return normalize(pixels, spec, channels_last=channels_last)
+    return pixels if channels_last else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -11,9 +11,10 @@ import numpy as np
 
 from edgeresnet.device.data.class_names import match_names
 from edgeresnet.device.data.dataset import Dataset, batches
-from edgeresnet.device.data.preprocess import normalize
+from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.device.session import check_outputs
+from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.errors import CheckError
 from edgeresnet.settings.inputs import InputSpec
@@ -88,7 +89,7 @@ def predict(
         session: takes any batch; the last one is padded.
         dataset: labelled images.
         spec: how an image becomes an input.
-        embed_preprocess: the session takes uint8 NHWC pixels.
+        embed_preprocess: the session takes uint8 pixels.
         on_images: called with the number of images done, for progress.
 
     Raises:
@@ -98,11 +99,12 @@ def predict(
     check_outputs("the model", session.classes, dataset)
     smallest, largest = session.batch_sizes
     size = min(max(smallest, EVALUATION_BATCH), largest)
+    last = channels_last(session.input_shape)
     logits: list[NDArray[np.float32]] = []
     preprocess_s = run_s = 0.0
     for pixels, _ in batches(dataset, spec, size, raw=True):
         start = time.perf_counter()
-        inputs = pixels if embed_preprocess else normalize(pixels, spec)
+        inputs = to_input(pixels, spec, raw=embed_preprocess, channels_last=last)
         prepared = time.perf_counter()
         logits.append(run_padded(session, inputs))
         check_outputs("the model", logits[-1].shape[1], dataset)

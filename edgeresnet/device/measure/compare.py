@@ -217,6 +217,7 @@ def _accuracy(model: Opened, own: Predictions, baseline: Predictions) -> dict[st
         "target": model.target,
         "device": model.device,
         "precision": model.precision,
+        "answers": model.answers,
         **accuracy(own).to_dict(),
         "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
         "agreement": agreement(baseline, own),

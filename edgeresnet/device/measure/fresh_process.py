@@ -168,6 +168,7 @@ class _Worker(Here):
                     device=source.device,
                     options=source.options,
                     image_size=source.image_size,
+                    inputs=source.inputs,
                 )
             )
             self._session, self._device = model.session, model.device

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 FLOATS = ("float32", "float16")
 PIXELS = "uint8"
-FIX = "give a model with one input of images, float (N, C, H, W) or uint8 (N, H, W, 3), and logits."
+FIX = (
+    "give a model with one input of images, float or uint8, (N, 3, H, W) or (N, H, W, 3), and one "
+    "output of logits (N, classes)."
+)
 
 
 @dataclass(frozen=True)
@@ -44,52 +47,118 @@ class TensorInfo:
         return {"name": self.name, "shape": shape, "dtype": self.dtype}
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """How a model takes images and answers.
+
+    Attributes:
+        images: its input, with the image size that was open filled in.
+        output: which of its outputs the logits are.
+        classes: how many logits an image gets; None where the model leaves that open.
+    """
+
+    images: TensorInfo
+    output: int
+    classes: int | None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One input's shape."""
+        assert self.images.shape is not None
+        _, a, b, c = (side or 0 for side in self.images.shape)
+        return a, b, c
+
+
+def channels_last(shape: Sequence[int | None]) -> bool:
+    """Whether the three sides of an image end with its channels; those that have none do not."""
+    return shape[-1] == 3 and shape[-3] != 3
+
+
 def check_classifier(
-    what: object, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
-) -> tuple[TensorInfo, int | None]:
+    what: object,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    image_size: int | None = None,
+) -> Classifier:
     """Refuse a model that no session could give images to, or read logits from.
 
     Args:
         what: the model, for the message.
         inputs: all of them.
-        outputs: all of them.
-
-    Returns:
-        The input of images, and the number of classes; None where the model leaves that open.
+        outputs: all of them; one of them may be logits.
+        image_size: for a model that leaves it open.
 
     Raises:
-        InputError: several inputs or outputs, another rank or type, or an open image size.
+        InputError: several inputs or logits, another rank or type, or an open image size.
     """
-    if len(inputs) != 1 or len(outputs) != 1:
-        listed = "; ".join(map(str, [*inputs, *outputs]))
-        raise InputError(
-            f"{what} is not an image classifier: it has {len(inputs)} inputs and {len(outputs)} "
-            f"outputs ({listed})",
-            FIX,
-        )
-    (images,), (logits,) = inputs, outputs
+    if len(inputs) != 1:
+        raise _no_classifier(what, inputs, outputs)
+    (images,) = inputs
     if images.shape is None or len(images.shape) != 4:
         raise InputError(f"{what} is not an image classifier: its input is {images}", FIX)
-    if None in images.shape[1:]:
-        raise InputError(
-            f"{what} leaves its image size open: {images}", "export it with a fixed image size."
-        )
-    pixels = images.dtype == PIXELS and images.shape[3] == 3
-    if images.dtype not in FLOATS and not pixels:
+    images = _sized(what, images, image_size)
+    if images.dtype not in FLOATS and not (images.dtype == PIXELS and 3 in images.shape[1::2]):  # type: ignore[index]
         raise InputError(f"{what} takes images of a kind that is not known: {images}", FIX)
-    if logits.dtype not in FLOATS:
-        raise InputError(f"{what} gives no logits: its output is {logits}", FIX)
-    return images, _classes(what, logits)
+    logits = [at for at, output in enumerate(outputs) if _are_logits(output)]
+    if len(outputs) == 1 and not logits:
+        raise InputError(f"{what} gives no logits: its output is {outputs[0]}", FIX)
+    if len(logits) != 1:
+        raise _no_classifier(what, inputs, outputs)
+    shape = outputs[logits[0]].shape
+    return Classifier(images, logits[0], None if shape is None else shape[1])
 
 
-def _classes(what: object, logits: TensorInfo) -> int | None:
-    """The second side, if what follows it are sides of 1."""
-    if logits.shape is None:
-        return None
-    rest = logits.shape[2:]
-    if len(logits.shape) < 2 or any(side not in (1, None) for side in rest):
-        raise InputError(f"{what} gives no logits: its output is {logits}", FIX)
-    return logits.shape[1]
+def _no_classifier(
+    what: object, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+) -> InputError:
+    listed = "; ".join(map(str, [*inputs, *outputs]))
+    return InputError(
+        f"{what} does not tell where images go in and logits come out: it has {len(inputs)} inputs "
+        f"and {len(outputs)} outputs ({listed})",
+        FIX,
+    )
+
+
+def _sized(what: object, images: TensorInfo, image_size: int | None) -> TensorInfo:
+    """The input with the sides filled in that are open."""
+    assert images.shape is not None
+    sides = images.shape[1:]
+    if sides[0] == sides[2] == 3:
+        raise InputError(
+            f"{what} may have its channels first or last: {images}",
+            "export it with an image size that is not 3.",
+        )
+    if None not in sides:
+        return images
+    if 3 not in (sides[0], sides[2]):
+        raise InputError(
+            f"{what} does not tell where its channels are: {images}",
+            "export it with 3 as the number of channels.",
+        )
+    if image_size is None:
+        raise InputError(
+            f"{what} leaves its image size open: {images}",
+            "give --image-size, or export it with a fixed image size.",
+        )
+    return filled(images, image_size)
+
+
+def filled(images: TensorInfo, image_size: int | None) -> TensorInfo:
+    """An input whose open sides, but for the batch, are the image size."""
+    if images.shape is None:
+        return images
+    batch, *sides = images.shape
+    known = (image_size if side is None else side for side in sides)
+    return TensorInfo(images.name, (batch, *known), images.dtype)
+
+
+def _are_logits(output: TensorInfo) -> bool:
+    """Whether its second side may be classes: what follows it are sides of 1."""
+    if output.dtype not in FLOATS:
+        return False
+    if output.shape is None:
+        return True
+    return len(output.shape) >= 2 and all(side in (1, None) for side in output.shape[2:])
 
 
 def as_logits(output: NDArray[Any], batch: int) -> NDArray[np.float32]:

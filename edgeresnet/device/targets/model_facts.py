@@ -22,6 +22,7 @@ class ModelFacts:
         layers: see `layer_facts`; of the operations that multiply by weights.
         opset: version of the operators; None for what has none.
         weights_path: a file beside it that holds the weights, and counts as its size.
+        parameters: elements of all weights and biases, shared ones once; None: those of the layers.
     """
 
     inputs: list[TensorInfo] | None
@@ -30,6 +31,7 @@ class ModelFacts:
     layers: list[dict[str, Any]]
     opset: str | None
     weights_path: Path | None = None
+    parameters: int | None = None
 
 
 def layer_facts(
@@ -61,13 +63,3 @@ def layer_facts(
         "parameters": prod(weights) + bias,
         "precision": precision,
     }
-
-
-# What a quantized graph is recognised by, in a file that may be read without its runtime.
-INTEGER_MARKS = (b"QuantizeLinear", b"FakeQuantize", b'element_type="i8"', b'element_type="u8"')
-
-
-def marked_precision(path: Path) -> str:
-    """What a graph on disk computes in, as far as its bytes say: ``int8`` or ``fp32``."""
-    content = path.read_bytes()
-    return "int8" if any(mark in content for mark in INTEGER_MARKS) else "fp32"

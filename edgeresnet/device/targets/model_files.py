@@ -20,7 +20,11 @@ UNKNOWN = ("arch", "stem", "classes", "widths", "pruning", "data")
 def target_of_file(path: Path) -> Target | None:
     """The target whose bare model files have this suffix; None if there is none."""
     return next(
-        (t for t in TARGETS.values() if (own := t.spec.bare_files) and path.suffix in own.suffixes),
+        (
+            t
+            for t in TARGETS.values()
+            if (own := t.spec.bare_files) and path.suffix.lower() in own.suffixes
+        ),
         None,
     )
 
@@ -40,22 +44,27 @@ def is_model_file(path: Path) -> bool:
     return target_of_file(path) is not None and not path.is_dir()
 
 
-def describe_model(path: Path) -> dict[str, Any]:
+def describe_model(path: Path, image_size: int | None = None) -> dict[str, Any]:
     """The JSON contract of ``inspect``, with null for what a bare model does not tell.
 
+    Args:
+        path: the file.
+        image_size: for a model that leaves it open.
+
     Raises:
-        InputError: not there, or nothing that its runtime reads.
+        InputError: not there, nothing that its runtime reads, or of another image size.
         MissingError: its runtime is not installed.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist", "check the path.")
     target, files = reader_of(path)
-    facts = files.describe(path)
-    layers = facts.layers
+    facts = files.describe(path, image_size)
+    layers, size = facts.layers, _image_size(facts.inputs)
+    check_size(path, size, image_size)
     return {
         **dict.fromkeys(UNKNOWN),
-        "image_size": _image_size(facts.inputs),
-        "parameters": _sum(layers, "parameters"),
+        "image_size": size,
+        "parameters": facts.parameters or _sum(layers, "parameters"),
         "macs": _sum(layers, "macs"),
         "target": target.spec.name,
         "precision": files.precision(path),
@@ -66,6 +75,24 @@ def describe_model(path: Path) -> dict[str, Any]:
         "operators": dict(Counter(facts.operators).most_common()),
         "layers": layers,
     }
+
+
+def check_size(what: object, own: int | None, image_size: int | None) -> None:
+    """Refuse an image size that a model has not.
+
+    Raises:
+        SizeIsFixedError: it has another.
+    """
+    if image_size is not None and own != image_size:
+        raise SizeIsFixedError(
+            f"{what} takes images of {own or 'no one size'}, so --image-size {image_size} has no "
+            "effect",
+            "leave it out, or export the model for that size.",
+        )
+
+
+class SizeIsFixedError(InputError):
+    """An image size was given for a model that has its own."""
 
 
 def _listed(tensors: list[TensorInfo] | None) -> list[dict[str, Any]] | None:

@@ -92,6 +92,21 @@ def open_session(model_path: Path, device: str, settings: Any) -> Any:
         ) from error
 
 
+def run_once(session: Any, feeds: dict[str, Any], path: Path, output: str | None = None) -> Any:
+    """An output of one run, by its name or the first, with our errors."""
+    try:
+        return session.run(None if output is None else [output], feeds)[0]
+    # onnxruntime's exceptions share no base but this one.
+    except Exception as error:
+        if not is_runtimes(error):
+            raise
+        shapes = " and ".join(str(array.shape) for array in feeds.values())
+        raise InputError(
+            f"ONNX Runtime cannot run {path} on a batch of shape {shapes}: {error}",
+            "give another --batch, or export the model again.",
+        ) from error
+
+
 def is_runtimes(error: Exception) -> bool:
     """Whether an exception is onnxruntime's own."""
     return type(error).__module__.split(".")[0] == "onnxruntime"
@@ -135,10 +150,12 @@ class OnnxSession(Closing):
             self._session = opener(model_path, device, settings)
             inputs = [tensor_info(tensor) for tensor in self._session.get_inputs()]
             outputs = [tensor_info(tensor) for tensor in self._session.get_outputs()]
-            self._images, self.classes = check_classifier(model_path, inputs, outputs)
+            self._form = check_classifier(model_path, inputs, outputs, options.image_size)
         except BaseException:
             self.close()
             raise
+        self._images, self.classes = self._form.images, self._form.classes
+        self._output = outputs[self._form.output].name
         self._half = self._images.dtype == "float16"
         self._path, self._device, self._options = model_path, device, options
 
@@ -152,9 +169,7 @@ class OnnxSession(Closing):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        assert self._images.shape is not None
-        _, a, b, c = (side or 0 for side in self._images.shape)
-        return a, b, c
+        return self._form.input_shape
 
     @property
     def input_dtype(self) -> str:
@@ -164,16 +179,8 @@ class OnnxSession(Closing):
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
         given = batch.astype(np.float16) if self._half else batch
-        try:
-            output = self._session.run(None, {self._images.name: given})[0]
-        except Exception as error:
-            if not is_runtimes(error):
-                raise
-            raise InputError(
-                f"ONNX Runtime cannot run {self._path} on a batch of shape {batch.shape}: {error}",
-                "give another --batch, or export the model again.",
-            ) from error
-        return as_logits(output, len(batch))
+        feeds = {self._images.name: given}
+        return as_logits(run_once(self._session, feeds, self._path, self._output), len(batch))
 
     def layers(self, runs: int) -> list[LayerProfile]:
         """Median time of each kernel in the last runs; ends the profiling."""

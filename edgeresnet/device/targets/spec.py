@@ -16,6 +16,11 @@ def never(device: str) -> bool:
     return False
 
 
+def untold(path: Path) -> tuple[str, ...]:
+    """What a kind of model says that tells no operators."""
+    return ()
+
+
 def nothing_beside(path: Path) -> list[str]:
     """What a kind of model says whose file is all of it."""
     return []
@@ -27,14 +32,18 @@ class BareFiles:
 
     Attributes:
         suffixes: by which such a file is known; no other target's.
-        describe: what the runtime reads from the file; InputError or MissingError if it cannot.
+        describe: what the runtime reads from the file, its open image size filled with a given
+            one; InputError or MissingError if it cannot.
         precision: what the file computes in, told without the runtime.
+        endings: the operator that makes each output, told without the runtime; none where the file
+            does not tell.
         beside: names of the files in its folder, without which it does not load.
     """
 
     suffixes: tuple[str, ...]
-    describe: Callable[[Path], ModelFacts]
+    describe: Callable[[Path, int | None], ModelFacts]
     precision: Callable[[Path], str]
+    endings: Callable[[Path], tuple[str, ...]] = untold
     beside: Callable[[Path], list[str]] = nothing_beside
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.torch_threads import allowed_threads
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -67,14 +69,21 @@ class TorchSession(Closing):
         torch.set_num_threads(self._threads_before)
 
 
-def open_checkpoint(path: Path, device: str, options: RunOptions, image_size: int | None) -> Opened:
+def open_checkpoint(
+    path: Path,
+    device: str,
+    options: RunOptions,
+    image_size: int | None,
+    inputs: InputChanges = NO_CHANGES,
+) -> Opened:
     """Open a checkpoint of ours or a foreign one.
 
     Args:
         path: what `edgeresnet.host.models.checkpoint.load_checkpoint` takes.
         device: ``cpu``.
         options: threads, and the batch of the first run.
-        image_size: of a foreign checkpoint.
+        image_size: of a foreign checkpoint; of our own it overrides.
+        inputs: what is told of its preprocessing.
 
     Raises:
         InputError: there is no such checkpoint.
@@ -84,6 +93,7 @@ def open_checkpoint(path: Path, device: str, options: RunOptions, image_size: in
         raise MissingError(f"a checkpoint does not run on {device} here", "give --device cpu.")
     start = time.perf_counter()
     checkpoint = load_checkpoint(str(path), image_size=image_size)
+    checkpoint = replace(checkpoint, input_spec=inputs.over(checkpoint.input_spec))
     session = TorchSession(checkpoint, options.threads)
     load_ms = (time.perf_counter() - start) * 1e3
     return Opened(

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeresnet.closing import Closing
 from edgeresnet.device.targets.engine_record import write_engine
-from edgeresnet.device.targets.model_facts import ModelFacts, marked_precision
+from edgeresnet.device.targets.model_facts import ModelFacts
 from edgeresnet.device.targets.protocol import (
     LARGEST_BATCH,
     Availability,
@@ -33,7 +33,7 @@ SLATE, SUFFIX = "slate", ".slate"
 LINE = 'TARGETS["reference"] = ReferenceTarget()'
 
 
-def describe(path: Path) -> ModelFacts:
+def describe(path: Path, image_size: int | None = None) -> ModelFacts:
     import onnx
 
     operators = [node.op_type for node in onnx.load(path).graph.node]
@@ -81,7 +81,7 @@ class ReferenceTarget:
         writer="onnx_file",
         provers=("reference",),
         saturates=False,
-        bare_files=BareFiles((SUFFIX,), describe, marked_precision),
+        bare_files=BareFiles((SUFFIX,), describe, lambda path: "fp32"),
         build_options=frozenset(("workspace_mib",)),
         builds_ahead=True,
         is_built_for=lambda device: True,

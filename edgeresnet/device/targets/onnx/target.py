@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edgeresnet.device.machine.environment import cpu_name
 from edgeresnet.device.machine.native_output import quiet_import
-from edgeresnet.device.targets.model_facts import marked_precision
 from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.onnx.facts import read_onnx
+from edgeresnet.device.targets.onnx.graph_file import endings_of_file, precision_of_file
 from edgeresnet.device.targets.onnxruntime_session import (
     FIX,
     PROVIDERS,
@@ -36,7 +36,9 @@ class OnnxTarget:
         writer="onnx_file",
         provers=("onnx",),
         saturates=True,
-        bare_files=BareFiles((".onnx",), read_onnx, marked_precision, files_beside),
+        bare_files=BareFiles(
+            (".onnx",), read_onnx, precision_of_file, endings_of_file, files_beside
+        ),
         nvidia_gpu=True,
     )
 

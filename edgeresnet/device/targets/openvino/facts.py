@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.targets.model_facts import ModelFacts, layer_facts
+from edgeresnet.device.targets.openvino.graph_file import WEIGHTED
 from edgeresnet.device.targets.openvino.session import (
     CPU,
     OpenVinoSession,
@@ -17,14 +18,17 @@ from edgeresnet.device.targets.openvino.session import (
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
-WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
 WEIGHTS = ".bin"
 # Ends and weights of the graph, which compute nothing.
 PASSIVE = ("Parameter", "Constant", "Result")
 
 
-def read_openvino(path: Path) -> ModelFacts:
+def read_openvino(path: Path, image_size: int | None = None) -> ModelFacts:
     """Read a file, and compile it for the CPU to see what its layers compute in.
+
+    Args:
+        path: the file.
+        image_size: for an input that leaves it open.
 
     Raises:
         InputError: OpenVINO cannot read it.
@@ -37,14 +41,28 @@ def read_openvino(path: Path) -> ModelFacts:
             f"OpenVINO cannot read {path}: {error}",
             "export the model again; a newer OpenVINO may also read it.",
         ) from error
+    if image_size is not None:
+        for port in model.inputs:
+            _fill(model, port, image_size)
     operations = model.get_ordered_ops()
-    computed = _precisions(path)
+    computed = _precisions(path, image_size)
     layers = [layer for operation in operations if (layer := _layer(operation, computed))]
     operators = [str(o.get_type_name()) for o in operations if o.get_type_name() not in PASSIVE]
     return ModelFacts(
         tensors(model.inputs), tensors(model.outputs), operators, layers, _opset(operations),
-        path.with_suffix(WEIGHTS),
+        path.with_suffix(WEIGHTS), _parameters(operations),
     )  # fmt: skip
+
+
+def _fill(model: Any, port: Any, image_size: int) -> None:
+    """Fix the open sides of an input, but for the batch."""
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        return
+    for at in range(1, len(shape)):
+        if shape[at].is_dynamic:
+            shape[at] = image_size
+    model.reshape({port: shape})
 
 
 def weights_beside(path: Path) -> list[str]:
@@ -59,10 +77,10 @@ def _opset(operations: Any) -> str | None:
     return f"opset{max(numbers)}" if numbers else None
 
 
-def _precisions(path: Path) -> dict[str, str]:
+def _precisions(path: Path, image_size: int | None) -> dict[str, str]:
     """What each layer computes in on the CPU; empty for a model that a session does not open."""
     try:
-        with OpenVinoSession(path, CPU, RunOptions()) as session:
+        with OpenVinoSession(path, CPU, RunOptions(image_size=image_size)) as session:
             kernels = session.kernels()
     except InputError:
         return {}
@@ -90,18 +108,46 @@ def _layer(operation: Any, computed: dict[str, str]) -> dict[str, Any] | None:
     )  # fmt: skip
 
 
+def _parameters(operations: Any) -> int | None:
+    """Elements of all weights and biases, shared ones once; None where operations make some."""
+    found: dict[str, int] = {}
+    for operation in operations:
+        if operation.get_type_name() in WEIGHTED:
+            weights = operation.input_value(1)
+            if not _is_constant(weights.get_node()):
+                return None
+            for value in (weights, *_added(operation)):
+                found[_constant_of(value.get_node())] = _elements(value)
+    return sum(found.values()) or None
+
+
 def _bias(operation: Any) -> int:
     """Elements of the constant that is added to the output and to nothing else; 0 if none is."""
+    return sum(map(_elements, _added(operation)))
+
+
+def _added(operation: Any) -> list[Any]:
+    """The constants that are added to an output that goes nowhere else."""
     users = list(operation.output(0).get_target_inputs())
     if len(users) != 1 or users[0].get_node().get_type_name() != "Add":
-        return 0
+        return []
     own = operation.get_friendly_name()
-    added = [
+    return [
         source
         for source in users[0].get_node().input_values()
         if source.get_node().get_friendly_name() != own and _is_constant(source.get_node())
     ]
-    return sum(prod(side or 1 for side in sides(source) or ()) for source in added)
+
+
+def _elements(value: Any) -> int:
+    return prod(side or 1 for side in sides(value) or ())
+
+
+def _constant_of(node: Any) -> str:
+    """The name of the constant that a value is made of."""
+    while node.get_input_size():
+        node = node.input_value(0).get_node()
+    return str(node.get_friendly_name())
 
 
 def _is_constant(node: Any, depth: int = 6) -> bool:

@@ -104,11 +104,16 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
         if plain and engine_fits(engine_path, model_path, engine_facts(core, device)) is None:
             return core.import_model(engine_path.read_bytes(), names[device])
         model = core.read_model(str(model_path))
-        check_classifier(model_path, tensors(model.inputs), tensors(model.outputs))
+        form = check_classifier(
+            model_path, tensors(model.inputs), tensors(model.outputs), options.image_size
+        )
+        shape = model.inputs[0].partial_shape
         batch = _static_batch(model, device, options)
         if batch is not None:
-            shape = model.inputs[0].partial_shape
             shape[0] = batch
+        for at, side in enumerate(form.input_shape, 1):
+            shape[at] = side
+        if shape != model.inputs[0].partial_shape:
             model.reshape(shape)
         return core.compile_model(model, names[device], settings)
     except RuntimeError as error:
@@ -164,9 +169,10 @@ class OpenVinoSession(Closing):
 
     def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
         self._compiled = compile_model(model_path, device, options)
-        self._images, self.classes = check_classifier(
+        self._form = check_classifier(
             model_path, tensors(self._compiled.inputs), tensors(self._compiled.outputs)
         )
+        self._images, self.classes = self._form.images, self._form.classes
         self._shape = self._compiled.inputs[0].partial_shape
         self._half = self._images.dtype == "float16"
         self._path = model_path
@@ -187,9 +193,7 @@ class OpenVinoSession(Closing):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        assert self._images.shape is not None
-        _, a, b, c = (side or 0 for side in self._images.shape)
-        return a, b, c
+        return self._form.input_shape
 
     @property
     def input_dtype(self) -> str:
@@ -207,7 +211,7 @@ class OpenVinoSession(Closing):
                 f"OpenVINO cannot run {self._path} on a batch of shape {batch.shape}: {error}",
                 "give another --batch, or export the model again.",
             ) from error
-        output = np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        output = np.array(self._request.get_output_tensor(self._form.output).data, dtype=np.float32)
         if self._profiled:
             for info in self._request.profiling_info:
                 if str(info.status).endswith("EXECUTED"):

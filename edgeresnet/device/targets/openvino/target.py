@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 
 from edgeresnet.device.targets.engine_record import write_engine
-from edgeresnet.device.targets.model_facts import marked_precision
 from edgeresnet.device.targets.openvino.facts import read_openvino, weights_beside
+from edgeresnet.device.targets.openvino.graph_file import endings_of_file, precision_of_file
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
 from edgeresnet.device.targets.openvino.session import (
     BLOB,
@@ -38,7 +38,9 @@ class OpenVinoTarget:
         writer="openvino_ir",
         provers=("openvino",),
         saturates=True,
-        bare_files=BareFiles((".xml",), read_openvino, marked_precision, weights_beside),
+        bare_files=BareFiles(
+            (".xml",), read_openvino, precision_of_file, endings_of_file, weights_beside
+        ),
         # For its processor it compiles in a moment, when it loads.
         is_built_for=lambda device: device != CPU,
         floats_by_device=True,

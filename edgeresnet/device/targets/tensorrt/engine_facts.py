@@ -7,10 +7,15 @@ from pathlib import Path
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.model_facts import ModelFacts
 from edgeresnet.device.targets.tensorrt.engine import read_engine, read_record
+from edgeresnet.errors import InputError
 
 
-def describe_engine(path: Path) -> ModelFacts:
+def describe_engine(path: Path, image_size: int | None) -> ModelFacts:
     """From the engine's record; InputError if there is none, or the engine is another."""
+    if image_size is not None:
+        raise InputError(
+            f"{path} does not tell its image size, so --image-size has no effect", "leave it out."
+        )
     record = read_record(path)
     read_engine(path, record)
     layers = [

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeresnet.closing import Closing
-from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
+from edgeresnet.device.targets.classifier import (
+    Classifier,
+    TensorInfo,
+    as_logits,
+    check_classifier,
+)
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
 from edgeresnet.device.targets.tensorrt.bindings import Bindings, tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import Buffer, Events, check, out_of_memory, runtime
@@ -43,7 +48,9 @@ class TensorRtSession(Closing):
     ) -> None:
         self._bindings, self._engine, self._options, self._unit = bindings, engine, options, unit
         self._cuda = runtime()
-        self._images, self._logits, self.classes = self._tensors()
+        self._form, outputs = self._tensors()
+        self._images, self._logits = self._form.images, outputs[self._form.output]
+        self.classes = self._form.classes
         self._input, self._output = self._images.name, self._logits.name
         self._buffers: dict[str, Buffer] = {}
         self._batch = 0
@@ -58,8 +65,8 @@ class TensorRtSession(Closing):
             self._profiler = self._make_profiler() if options.profile_layers else None
             stack.pop_all()
 
-    def _tensors(self) -> tuple[TensorInfo, TensorInfo, int | None]:
-        """Images, logits, and the number of classes."""
+    def _tensors(self) -> tuple[Classifier, list[TensorInfo]]:
+        """How it takes images and answers, and all of its outputs."""
         engine, trt = self._engine, self._bindings.trt
         inputs: list[TensorInfo] = []
         outputs: list[TensorInfo] = []
@@ -69,8 +76,11 @@ class TensorRtSession(Closing):
             tensor = TensorInfo(name, shape, _dtype(trt, engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             (inputs if is_input else outputs).append(tensor)
-        images, classes = check_classifier("the engine", inputs, outputs)
-        return images, outputs[0], classes
+        # Each output needs memory of its own, and only that of the logits has some.
+        if len(outputs) > 1:
+            raise InputError(f"the engine has {len(outputs)} outputs", "build it with one.")
+        form = check_classifier("the engine", inputs, outputs, self._options.image_size)
+        return form, outputs
 
     @property
     def _captures(self) -> bool:
@@ -127,9 +137,7 @@ class TensorRtSession(Closing):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """One input's shape."""
-        assert self._images.shape is not None
-        _, a, b, c = (side or 0 for side in self._images.shape)
-        return a, b, c
+        return self._form.input_shape
 
     @property
     def input_dtype(self) -> str:

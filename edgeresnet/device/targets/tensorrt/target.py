@@ -62,7 +62,7 @@ class TensorRtTarget:
         writer="onnx_file",
         provers=("onnx",),
         saturates=False,
-        bare_files=BareFiles((ENGINE,), describe_engine, engine_precision, record_beside),
+        bare_files=BareFiles((ENGINE,), describe_engine, engine_precision, beside=record_beside),
         build_options=frozenset(
             ("workspace_mib", "version_compatible", "hardware_compatible", "gpu_fallback")
         ),

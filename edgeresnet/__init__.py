@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgeresnet.progress import TaskContext
     from edgeresnet.run.runner import run_recipe
     from edgeresnet.settings.export import BatchRange, ExportOptions
+    from edgeresnet.settings.inputs import InputChanges
     from edgeresnet.settings.measuring import Budgets, RunOptions
     from edgeresnet.settings.pruning import PruneOptions
     from edgeresnet.settings.quantization import QuantizeOptions
@@ -36,6 +37,7 @@ __all__ = [
     "CheckError",
     "EdgeResNetError",
     "ExportOptions",
+    "InputChanges",
     "InputError",
     "MissingError",
     "ModelSettings",
@@ -68,6 +70,7 @@ _MODULES = {
     "edgeresnet.progress": ("TaskContext",),
     "edgeresnet.run.runner": ("run_recipe",),
     "edgeresnet.settings.export": ("BatchRange", "ExportOptions"),
+    "edgeresnet.settings.inputs": ("InputChanges",),
     "edgeresnet.settings.measuring": ("Budgets", "RunOptions"),
     "edgeresnet.settings.pruning": ("PruneOptions",),
     "edgeresnet.settings.quantization": ("QuantizeOptions",),

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from edgeresnet.api.data import measured_data
-from edgeresnet.api.opening import is_checkpoint, open_model
+from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable
 from edgeresnet.device.measure.compare import compare as compare_models
-from edgeresnet.device.session import check_devices
+from edgeresnet.device.session import ModelSource, check_devices
+from edgeresnet.device.targets.model_files import SizeIsFixedError
 from edgeresnet.errors import MissingError
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import CompareResults
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import Budgets, RunOptions
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def compare(
     rounds: int = 200,
     seed: int = 0,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     references: Sequence[int] | None = None,
     skip_missing: bool = False,
     context: TaskContext | None = None,
@@ -46,7 +49,9 @@ def compare(
         options: how they run.
         rounds: timed runs of each model, at least.
         seed: of the order of the runs and of the bootstrap.
-        image_size: of foreign checkpoints.
+        image_size: of the models that leave it open; refused where none does.
+        inputs: what is told of the preprocessing of checkpoints and bare files; refused where all
+            models are bundles.
         references: for each model the index of the one that its speed-up is against; None: the
             baseline's.
         skip_missing: leave out candidates that cannot run here.
@@ -58,9 +63,13 @@ def compare(
     """
     paths = [Path(path) for path in models]
     options, context = options or RunOptions(), context or TaskContext()
-    check_devices(paths, device)
+    device = None if device is None else device.lower()
+    for path in paths:
+        with readable(path):
+            check_devices([path], device)
     with ExitStack() as stack:
-        opened = _open(stack, paths, device, options, image_size, skip_missing, context)
+        told = ModelSource(paths[0], device, options, image_size, inputs)
+        opened = _open(stack, paths, told, skip_missing, context)
         measured = measured_data(opened, context)
         total = len(opened) * len(measured.dataset)
         progress = images_progress("evaluating", total, enabled=context.progress)
@@ -82,22 +91,45 @@ def compare(
 def _open(
     stack: ExitStack,
     paths: Sequence[Path],
-    device: str | None,
-    options: RunOptions,
-    image_size: int | None,
+    told: ModelSource,
     skip_missing: bool,
     context: TaskContext,
 ) -> list[Opened]:
-    """All models, those left out that may be."""
-    opened = []
-    for path in paths:
-        # A checkpoint runs on the CPU, whatever device its bundles are for.
-        own = None if is_checkpoint(path) else device
+    """All models, those left out that may be.
+
+    Args:
+        stack: closes them.
+        paths: the baseline first.
+        told: for all of them; what of the input a model has itself is left out for it.
+        skip_missing: leave out candidates that cannot run here.
+        context: how the work reports.
+    """
+    opened: list[Opened] = []
+    fixed: list[SizeIsFixedError] = []
+    changeable = [path for path in paths if not is_bundle(path)]
+
+    def add(path: Path, image_size: int | None) -> None:
+        own = not changeable or path in changeable
+        model = open_model(
+            path,
+            # A checkpoint runs on the CPU, whatever device its bundles are for.
+            device=None if is_checkpoint(path) else told.device,
+            options=told.options,
+            image_size=image_size if own else None,
+            inputs=told.inputs if own else NO_CHANGES,
+        )
         try:
-            model = open_model(path, device=own, options=options, image_size=image_size)
             opened.append(stack.enter_context(model))
+        except SizeIsFixedError as error:
+            fixed.append(error)
+            add(path, None)
         except MissingError as error:
             if not skip_missing or path == paths[0]:
                 raise
             context.on_step(f"{path} is left out: {error.cause}")
+
+    for path in paths:
+        add(path, told.image_size)
+    if fixed and len(fixed) == len(changeable or paths):
+        raise fixed[0]
     return opened

@@ -11,6 +11,7 @@ from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import EvaluateResults
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 
@@ -20,6 +21,7 @@ def evaluate(
     device: str | None = None,
     options: RunOptions | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext | None = None,
 ) -> EvaluateResults:
     """Measure top-1 and top-5 of a model on validation images, for each class too.
@@ -28,7 +30,8 @@ def evaluate(
         model: bundle, ``.onnx``, ``.xml``, ``.engine`` or checkpoint.
         device: where it runs; None: where its target usually does.
         options: how it runs.
-        image_size: of a foreign checkpoint.
+        image_size: of a checkpoint, or of a bare file that leaves it open.
+        inputs: what is told of the preprocessing of a checkpoint or a bare file.
         context: data (else what the model remembers) and how the work reports.
 
     Raises:
@@ -37,7 +40,9 @@ def evaluate(
         CheckError: the CPU runs a part that was meant for another device.
     """
     options, context = options or RunOptions(), context or TaskContext()
-    with open_model(Path(model), device=device, options=options, image_size=image_size) as opened:
+    with open_model(
+        model, device=device, options=options, image_size=image_size, inputs=inputs
+    ) as opened:
         (binding,) = measured_data([opened], context).bindings
         dataset = binding.dataset
         with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:

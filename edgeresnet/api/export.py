@@ -13,8 +13,10 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
+from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ExportOptions
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.quantization import QuantizeOptions
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def export(
     calibration_images: int | None = None,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext | None = None,
 ) -> Bundle:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
@@ -44,8 +47,9 @@ def export(
         precision: of the whole model, one that the target has.
         options: batch sizes, embedded preprocessing, golden images.
         calibration_images: images that a float checkpoint is calibrated on; None: the usual number.
-        arch: of a foreign checkpoint whose tensors do not tell.
-        image_size: of a foreign checkpoint.
+        arch: of ``torchvision:WEIGHTS``; refused where the source says it.
+        image_size: of a foreign checkpoint; of our own it overrides.
+        inputs: what is told of its preprocessing, over what it says itself.
         context: data of calibration and proof (else what the checkpoint remembers); reporting.
 
     Raises:
@@ -61,10 +65,17 @@ def export(
     from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.training.splits import with_class_names
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
     checkpoint = with_class_names(checkpoint, context)
     context = replace(context, class_order=None, classes_path=None)
-    if is_quantized(precision) and checkpoint.precision == "fp32":
+    calibrates = is_quantized(precision) and checkpoint.precision == "fp32"
+    if calibration_images is not None and not calibrates:
+        raise InputError(
+            f"--calibration-images {calibration_images} would have no effect: {source} is "
+            f"{checkpoint.precision} and exported in {precision}",
+            "leave it out; a float checkpoint is calibrated for --int8.",
+        )
+    if calibrates:
         known = with_data(context, checkpoint, str(source))
         checkpoint = _calibrated(checkpoint, target, calibration_images, known)
     return export_bundle(

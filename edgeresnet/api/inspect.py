@@ -5,30 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+from edgeresnet.api.opening import check_own_inputs, is_bundle, readable
+from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.engine_record import describe_engines
 from edgeresnet.device.targets.model_files import describe_model, is_model_file
 from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.settings.inputs import NO_CHANGES
 
 
-def inspect(model: str | Path) -> dict[str, Any]:
+def inspect(model: str | Path, *, image_size: int | None = None) -> dict[str, Any]:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
 
     Args:
         model: checkpoint or bundle; or a bare model file, of which its own runtime tells.
+        image_size: that the layers are counted at, of a checkpoint or of a bare file that leaves it
+            open.
 
     Raises:
         InputError: nothing to read there.
         MissingError: the runtime that reads it is not installed.
     """
     path = Path(model)
-    if (path / MANIFEST).is_file() or path.is_dir():
-        described = load_bundle(path).manifest.description()
-        described["engines"] = describe_engines(path / ENGINES)
-    elif is_model_file(path):
-        described = describe_model(path)
-    else:
-        from edgeresnet.host.models.describe import describe_checkpoint
+    with readable(path):
+        return {"schema": 1, **_described(path, image_size)}
 
-        described = describe_checkpoint(str(model))
-    return {"schema": 1, **described}
+
+def _described(path: Path, image_size: int | None) -> dict[str, Any]:
+    if is_bundle(path):
+        check_own_inputs(path, image_size, NO_CHANGES)
+        return {
+            **load_bundle(path).manifest.description(),
+            "engines": describe_engines(path / ENGINES),
+        }
+    if is_model_file(path):
+        return describe_model(path, image_size)
+    from edgeresnet.host.models.describe import describe_checkpoint
+
+    return describe_checkpoint(str(path), image_size)

@@ -18,6 +18,7 @@ from edgeresnet.settings.measuring import RunOptions
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
 
+MOST_SHOWN = 120
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
 
 
@@ -50,7 +51,8 @@ def open_model(
     path = Path(path)
     device = None if device is None else device.lower()
     source = ModelSource(path, device, options or RunOptions(), image_size, inputs, open_model)
-    opened = _open(source)
+    with readable(path):
+        opened = _open(source)
     with opened.session:
         yield replace(opened, source=source)
 
@@ -77,7 +79,8 @@ def load_checkpoint(
     """
     from edgeresnet.host.models.checkpoint import load_checkpoint as load
 
-    loaded = load(source, arch=arch, image_size=image_size, classes=classes)
+    with readable(source):
+        loaded = load(source, arch=arch, image_size=image_size, classes=classes)
     if arch is not None and loaded.arch != arch:
         raise InputError(
             f"{source} is {loaded.arch}, so --arch {arch} has no effect",
@@ -115,9 +118,27 @@ def _open(source: ModelSource) -> Opened:
     )
 
 
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Say what a file system has against a path, as an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{_shortened(path)} cannot be read: {error.strerror or error}",
+            "check the path, and whether you may read it.",
+        ) from error
+
+
+def _shortened(path: str | Path) -> str:
+    text = str(path)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
 def is_bundle(path: Path) -> bool:
     """Whether a path is that of a bundle, or of a folder that should be one."""
-    return (path / MANIFEST).is_file() or path.is_dir()
+    with readable(path):
+        return (path / MANIFEST).is_file() or path.is_dir()
 
 
 def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.opening import open_model
+from edgeresnet.api.opening import check_own_inputs, is_bundle, open_model, readable
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.results import ProfileResults
+from edgeresnet.settings.inputs import NO_CHANGES
 from edgeresnet.settings.measuring import RunOptions
 
 
@@ -28,7 +29,7 @@ def profile(
         device: where it runs; None: where its target usually does.
         batches: sizes, each measured in a session of its own; None: the model's smallest.
         options: how it runs.
-        image_size: of a foreign checkpoint.
+        image_size: of a checkpoint, or of a bare file that leaves it open.
         layers: measure each layer too, from the runtime's own profiler.
 
     Returns:
@@ -39,10 +40,13 @@ def profile(
         MissingError: runtime or device are not here, or only emulated.
         CheckError: the CPU runs a part that was meant for another device.
     """
+    with readable(model):
+        if is_bundle(Path(model)):
+            check_own_inputs(Path(model), image_size, NO_CHANGES)
     rows, profiles = profile_model(
         Path(model),
         open_model,
-        device=device,
+        device=None if device is None else device.lower(),
         batches=batches,
         options=options,
         image_size=image_size,

@@ -9,6 +9,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import PruneResults
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.pruning import PruneOptions
 
 
@@ -19,6 +20,7 @@ def prune(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext | None = None,
 ) -> PruneResults:
     """Write a narrower (or 2:4 sparse) float checkpoint, recovered by training.
@@ -29,8 +31,9 @@ def prune(
         source: float checkpoint of any origin.
         output: checkpoint file to write.
         options: the budget and all settings.
-        arch: of a foreign checkpoint whose tensors do not tell.
-        image_size: of a foreign checkpoint.
+        arch: of ``torchvision:WEIGHTS``; refused where the source says it.
+        image_size: of a foreign checkpoint; of our own it overrides.
+        inputs: what is told of its preprocessing, over what it says itself.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -43,7 +46,7 @@ def prune(
     check_output(path)
     from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
     context = with_data(context or TaskContext(), checkpoint, str(source))
     context = resumable(context, path, "work")
     pruned, figures = prune_checkpoint(checkpoint, options, context=context)

@@ -9,6 +9,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import QuantizeResults
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.quantization import QuantizeOptions
 
 
@@ -20,6 +21,7 @@ def quantize(
     strict: bool = False,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext | None = None,
 ) -> QuantizeResults:
     """Write a fake-quantized INT8 checkpoint of a float one.
@@ -32,8 +34,9 @@ def quantize(
         output: checkpoint file to write.
         options: method, budget and all settings; None: the defaults.
         strict: a budget that its interval leaves undecided counts as missed.
-        arch: of a foreign checkpoint whose tensors do not tell.
-        image_size: of a foreign checkpoint.
+        arch: of ``torchvision:WEIGHTS``; refused where the source says it.
+        image_size: of a foreign checkpoint; of our own it overrides.
+        inputs: what is told of its preprocessing, over what it says itself.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -44,7 +47,7 @@ def quantize(
     check_output(path)
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size)
+    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
     context = with_data(context or TaskContext(), checkpoint, str(source))
     context = resumable(context, path, "resume")
     quantized, figures = quantize_checkpoint(

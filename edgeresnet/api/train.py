@@ -8,6 +8,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import TrainResults
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 
@@ -17,6 +18,7 @@ def train(
     options: TrainOptions | None = None,
     *,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext,
 ) -> TrainResults:
     """Train a ResNet from scratch, or fine-tune ``model.weights``, and write its checkpoint.
@@ -28,6 +30,7 @@ def train(
         model: architecture, stem, and the weights to begin with.
         options: of the training; None: the defaults.
         image_size: height and width in pixels; None: that of the weights, else what suits the data.
+        inputs: what is told of the preprocessing, over what ``model.weights`` say.
         context: data and how it is read; how the work reports and goes on.
 
     Raises:
@@ -41,7 +44,7 @@ def train(
 
     context = resumable(context, path, "resume")
     checkpoint, result = train_checkpoint(
-        model, options or TrainOptions(), image_size=image_size, context=context
+        model, options or TrainOptions(), image_size=image_size, inputs=inputs, context=context
     )
     save_result(checkpoint, path, context)
     return {"top1": result.top1, "epochs_run": result.epochs_run, "threads": result.threads}
@@ -60,7 +63,7 @@ def take_checkpoint(
     Args:
         output: checkpoint file to write.
         source: checkpoint file, or ``torchvision:ARCH:WEIGHTS``.
-        arch: of a foreign checkpoint whose tensors do not tell.
+        arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint.
         context: how its classes are called, where it does not say itself.
 
@@ -70,5 +73,7 @@ def take_checkpoint(
     from edgeresnet.host.training.splits import with_class_names
 
     context = context or TaskContext()
-    loaded = load_checkpoint(source, arch=arch, image_size=image_size)
+    # A recipe has an architecture also where its weights say theirs.
+    wanted = arch if source.count(":") == 1 else None
+    loaded = load_checkpoint(source, arch=wanted, image_size=image_size)
     save_result(with_class_names(loaded, context), Path(output), TaskContext())

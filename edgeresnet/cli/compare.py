@@ -11,6 +11,7 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
+    INPUTS,
     ClassNames,
     ClassOrder,
     DeviceName,
@@ -25,6 +26,7 @@ from edgeresnet.cli.options import (
 )
 from edgeresnet.cli.output import enforce, expanded, say, show_comparison, task_context
 from edgeresnet.cli.settings_options import Fields, option_of, with_settings
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
 
 EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
@@ -48,6 +50,7 @@ def compare(
     ],
     limits: Annotated[Budgets, LIMITS],
     options: Annotated[RunOptions, Fields("threads", "batch", "allow_fallback")],
+    inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,
     rounds: Annotated[int, option_of(CompareSettings, "rounds")] = 200,
@@ -85,7 +88,8 @@ def compare(
         )
         result = compare_models(
             paths, limits, device=device, rounds=rounds, seed=seed, image_size=image_size,
-            options=options, skip_missing=skip_missing, context=replace(task, on_step=say),
+            inputs=inputs, options=options, skip_missing=skip_missing,
+            context=replace(task, on_step=say),
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise)
     enforce(result)

@@ -10,6 +10,7 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
+    INPUTS,
     ClassNames,
     ClassOrder,
     DeviceName,
@@ -24,6 +25,7 @@ from edgeresnet.cli.options import (
 )
 from edgeresnet.cli.output import give, say, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet evaluate bundle --data photos"
@@ -34,6 +36,7 @@ def evaluate(
     context: typer.Context,
     model: Model,
     options: Annotated[RunOptions, Fields("threads", "allow_fallback")],
+    inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,
     limit: Limit = None,
@@ -63,7 +66,7 @@ def evaluate(
             classes=classes,
         )
         result = evaluate_model(
-            model, device=device, options=options, image_size=image_size,
+            model, device=device, options=options, image_size=image_size, inputs=inputs,
             context=replace(task, on_step=say),
         )  # fmt: skip
     give(result, json)

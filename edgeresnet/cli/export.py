@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from edgeresnet.cli.options import (
+    INPUTS,
     Arch,
     ClassNames,
     ClassOrder,
@@ -19,9 +20,10 @@ from edgeresnet.cli.options import (
     SkipBroken,
 )
 from edgeresnet.cli.output import expanded, show, task_context
-from edgeresnet.cli.settings_options import option_of, target_option
+from edgeresnet.cli.settings_options import option_of, target_option, with_settings
 from edgeresnet.run.folder import newest_checkpoint
 from edgeresnet.settings.export import DEFAULT_TARGET, BatchRange, ExportOptions, ExportSettings
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.quantization import QuantizeOptions
 
 PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
@@ -29,7 +31,9 @@ PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise"
 EXAMPLE = "edgeresnet export photos-int8.pt --target openvino --int8 -o bundle"
 
 
+@with_settings
 def export(
+    inputs: Annotated[InputChanges, INPUTS],
     checkpoint: Annotated[
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
@@ -55,8 +59,9 @@ def export(
     embed_preprocess: Annotated[bool, option_of(ExportSettings, "embed_preprocess")] = False,
     data: MaybeData = None,
     calibration_images: Annotated[
-        int, option_of(QuantizeOptions, "calibration_images", phase="calibrating a float CKPT")
-    ] = 512,
+        Optional[int],
+        option_of(QuantizeOptions, "calibration_images", phase="calibrating a float CKPT"),
+    ] = None,
     arch: Arch = None,
     image_size: ImageSize = None,
     limit: Limit = None,
@@ -78,7 +83,7 @@ def export(
     out_dir = output or Path(f"{Path(source).stem.replace(':', '-')}-{target}-{precision}")
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
-        calibration_images=calibration_images, arch=arch, image_size=image_size,
+        calibration_images=calibration_images, arch=arch, image_size=image_size, inputs=inputs,
         context=task_context(
             data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
             class_order=class_order, classes=classes,

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from edgeresnet.cli.output import expanded
-from edgeresnet.cli.settings_options import option_of
+from edgeresnet.cli.settings_options import Fields, option_of
 from edgeresnet.run.recipe import Recipe
 from edgeresnet.settings.measuring import Budgets, ClassOrderName, RunOptions
 from edgeresnet.settings.pruning import PruneOptions
@@ -41,6 +41,7 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Checkpoint to write.", callback=expanded)
 ]
 Arch = Annotated[Optional[ArchName], option_of(ModelSettings, "arch")]
+INPUTS = Fields("resize", "crop_ratio", "interpolation", "mean", "std", "channels")
 ImageSize = Annotated[Optional[int], option_of(Recipe, "image_size")]
 Limit = Annotated[Optional[int], option_of(Recipe, "limit")]
 Seed = Annotated[int, option_of(Recipe, "seed")]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from edgeresnet.cli.options import (
+    INPUTS,
     Arch,
     ClassNames,
     ClassOrder,
@@ -20,6 +21,7 @@ from edgeresnet.cli.options import (
 )
 from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.pruning import PruneOptions
 
 EXAMPLE = "edgeresnet prune photos.pt --data photos --macs 0.5 -o photos-half.pt"
@@ -36,6 +38,7 @@ def prune(
     checkpoint: Source,
     output: Output,
     options: Annotated[PruneOptions, OPTIONS],
+    inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     arch: Arch = None,
     image_size: ImageSize = None,
@@ -64,7 +67,13 @@ def prune(
         classes=classes,
     )
     result = prune_model(
-        checkpoint, output, options, arch=arch, image_size=image_size, context=context
+        checkpoint,
+        output,
+        options,
+        arch=arch,
+        image_size=image_size,
+        inputs=inputs,
+        context=context,
     )
     give(result, json)
     share = result["macs_after"] / result["macs_before"]

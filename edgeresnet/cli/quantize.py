@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from edgeresnet.cli.options import (
+    INPUTS,
     Arch,
     ClassNames,
     ClassOrder,
@@ -21,7 +23,10 @@ from edgeresnet.cli.options import (
 from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.budgets import enforce_quantized
+from edgeresnet.errors import InputError
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.training import QAT_DEFAULTS
 
 EXAMPLE = "edgeresnet quantize photos.pt --data photos -o photos-int8.pt"
 OPTIONS = Fields(
@@ -36,6 +41,7 @@ def quantize(
     checkpoint: Source,
     output: Output,
     options: Annotated[QuantizeOptions, OPTIONS],
+    inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     strict: Strict = False,
     arch: Arch = None,
@@ -48,6 +54,7 @@ def quantize(
     quiet: Quiet = False,
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
+    _check_training(options)
     from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.tables import budget_lines
 
@@ -60,7 +67,7 @@ def quantize(
         classes=classes,
     )
     result = quantize_model(
-        checkpoint, output, options, strict=strict, arch=arch, image_size=image_size,
+        checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
         context=context,
     )  # fmt: skip
     give(result, json)
@@ -71,3 +78,16 @@ def quantize(
     ])  # fmt: skip
     show(line, quiet=quiet, json=json)
     enforce_quantized(result, output)
+
+
+def _check_training(options: QuantizeOptions) -> None:
+    """Refuse options of a training where none is made."""
+    usual = asdict(QAT_DEFAULTS)
+    # The seed is that of calibration too.
+    changed = [k for k, v in asdict(options.train).items() if k != "seed" and v != usual[k]]
+    if options.method == "ptq" and changed:
+        named = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
+        raise InputError(
+            f"{named} would have no effect: --method ptq trains nothing",
+            "leave it out, or give --method qat.",
+        )

@@ -14,7 +14,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Optional, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -98,8 +99,15 @@ def option_of(kind: type[Any], key: str, *, phase: str | None = None) -> Any:
     largest = next((b.le for b in limits if whole and hasattr(b, "le")), None)
     if name == "target":
         return target_option(text.rstrip("."))
-    complete = complete_devices if name == "device" else None
-    return typer.Option(flag, help=text, min=smallest, max=largest, autocompletion=complete)
+    complete, read = (complete_devices, lowered) if name == "device" else (None, None)
+    return typer.Option(
+        flag, help=text, min=smallest, max=largest, autocompletion=complete, callback=read
+    )
+
+
+def lowered(name: Optional[str]) -> str | None:
+    """A device's name as everything here has it, however it was typed."""
+    return None if name is None else name.lower()
 
 
 def target_option(text: str) -> Any:
@@ -129,9 +137,21 @@ def _parameter(kind: type[Any], key: str, chosen: Fields) -> inspect.Parameter:
     owner, name = _owner(kind, key)
     phase = chosen.phases.get(key.partition(".")[0])
     annotated: Any = Annotated
-    hint = annotated[get_type_hints(owner)[name], option_of(kind, key, phase=phase)]
+    hint = annotated[_typed(get_type_hints(owner)[name]), option_of(kind, key, phase=phase)]
     default = inspect.Parameter.empty if key in chosen.required else _default(kind, key)
     return inspect.Parameter(name, KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _typed(hint: Any) -> Any:
+    """What a command line takes for a field.
+
+    Of several types, or of several numbers, it is text, which the setting reads itself.
+    """
+    kinds = [k for k in get_args(hint) if k is not type(None)]
+    several = get_origin(hint) in (Union, UnionType) and len(kinds) > 1
+    if several or any(get_origin(kind) is tuple for kind in kinds):
+        return Optional[str]
+    return hint
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:

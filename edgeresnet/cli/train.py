@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edgeresnet.cli.options import Data, ImageSize, Limit, Output, Quiet, SkipBroken
+from edgeresnet.cli.options import INPUTS, Data, ImageSize, Limit, Output, Quiet, SkipBroken
 from edgeresnet.cli.output import show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 EXAMPLE = (
@@ -25,6 +26,7 @@ def train(
     data: Data,
     output: Output,
     options: Annotated[TrainOptions, OPTIONS],
+    inputs: Annotated[InputChanges, INPUTS],
     image_size: ImageSize = None,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
@@ -34,6 +36,8 @@ def train(
     from edgeresnet.api.train import train as train_model
 
     context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
-    result = train_model(output, model, options, image_size=image_size, context=context)
+    result = train_model(
+        output, model, options, image_size=image_size, inputs=inputs, context=context
+    )
     line = f"top-1 {result['top1']:.4f} on the validation images; {output}"
     show(line, quiet=quiet, json=None)

@@ -8,9 +8,9 @@ from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.host.models.resnet import count_layers
 
 
-def describe_checkpoint(source: str) -> dict[str, Any]:
+def describe_checkpoint(source: str, image_size: int | None = None) -> dict[str, Any]:
     """The JSON contract of ``inspect``, for a checkpoint of any origin."""
-    checkpoint = load_checkpoint(source)
+    checkpoint = load_checkpoint(source, image_size=image_size)
     size = checkpoint.input_spec.image_size
     layers = count_layers(checkpoint.build(), size)
     return {

@@ -23,7 +23,7 @@ from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
 from edgeresnet.host.training.step import seed_everything
 from edgeresnet.progress import TaskContext
-from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 # What the data's own images suggest; photographs get ImageNet's size.
@@ -48,6 +48,7 @@ def train_checkpoint(
     options: TrainOptions,
     *,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     context: TaskContext,
 ) -> tuple[Checkpoint, TrainResult]:
     """Train from scratch, or fine-tune from weights.
@@ -59,6 +60,7 @@ def train_checkpoint(
             same.
         options: of the training.
         image_size: in pixels; None: that of ``weights``, else what suits the data.
+        inputs: what is told of the preprocessing, over what ``weights`` say.
         context: the data, which no checkpoint remembers yet; what else every task needs.
 
     Raises:
@@ -69,7 +71,7 @@ def train_checkpoint(
     if context.data is None:
         raise InputError("there is no data to train on", "give --data, e.g. --data photos.")
     train_set, val_set = _open(context)
-    start = _start(settings, options, image_size, context.data, len(train_set.classes))
+    start = _start(settings, options, image_size, inputs, context.data, len(train_set.classes))
     result = fit(
         start.model,
         train_set,
@@ -132,6 +134,7 @@ def _start(
     settings: ModelSettings,
     options: TrainOptions,
     image_size: int | None,
+    inputs: InputChanges,
     data: str,
     classes: int,
 ) -> _Start:
@@ -145,6 +148,7 @@ def _start(
         if start
         else InputSpec(image_size=image_size or IMAGE_SIZES.get(data, PHOTO_SIZE))
     )
+    spec = inputs.over(spec)
     stem = settings.stem or (start.stem if start else _default_stem(spec.image_size))
     widths = start.widths if start else Widths.dense(arch)
     model = build_resnet(arch, classes, stem, widths)

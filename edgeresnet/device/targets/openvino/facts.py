@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.targets.model_facts import ModelFacts, layer_facts
-from edgeresnet.device.targets.openvino.graph_file import WEIGHTED
+from edgeresnet.device.targets.openvino.graph_file import WEIGHTED, weights_of
 from edgeresnet.device.targets.openvino.session import (
     CPU,
     OpenVinoSession,
@@ -18,7 +18,6 @@ from edgeresnet.device.targets.openvino.session import (
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
-WEIGHTS = ".bin"
 # Ends and weights of the graph, which compute nothing.
 PASSIVE = ("Parameter", "Constant", "Result")
 
@@ -35,7 +34,7 @@ def read_openvino(path: Path, image_size: int | None = None) -> ModelFacts:
         MissingError: OpenVINO is not installed.
     """
     try:
-        model = make_core().read_model(str(path))
+        model = make_core().read_model(str(path), weights_of(path) or "")
     except RuntimeError as error:
         raise InputError(
             f"OpenVINO cannot read {path}: {error}",
@@ -50,7 +49,7 @@ def read_openvino(path: Path, image_size: int | None = None) -> ModelFacts:
     operators = [str(o.get_type_name()) for o in operations if o.get_type_name() not in PASSIVE]
     return ModelFacts(
         tensors(model.inputs), tensors(model.outputs), operators, layers, _opset(operations),
-        path.with_suffix(WEIGHTS), _parameters(operations),
+        weights_of(path), _parameters(operations),
     )  # fmt: skip
 
 
@@ -63,11 +62,6 @@ def _fill(model: Any, port: Any, image_size: int) -> None:
         if shape[at].is_dynamic:
             shape[at] = image_size
     model.reshape({port: shape})
-
-
-def weights_beside(path: Path) -> list[str]:
-    """The file of weights, without which an ``.xml`` does not load."""
-    return [path.with_suffix(WEIGHTS).name]
 
 
 def _opset(operations: Any) -> str | None:

@@ -7,10 +7,34 @@ from xml.etree import ElementTree
 
 from edgeresnet.errors import InputError
 
+SUFFIX, WEIGHTS = ".xml", ".bin"
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
 PRECISIONS = {"FP32": "fp32", "FP16": "fp16", "BF16": "bf16", "FP64": "fp64"}
 # What hands its first input on, in another type or shape.
 HANDED_ON = ("Result", "Convert", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
+
+
+def weights_of(path: Path) -> Path | None:
+    """The file of weights beside an ``.xml``, in its letters' case; None for another kind of file.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if path.suffix.lower() != SUFFIX:
+        return None
+    names = [path.with_suffix(suffix) for suffix in (WEIGHTS, WEIGHTS.upper())]
+    found = next((name for name in names if name.is_file()), None)
+    if found is None and path.is_file():
+        raise InputError(
+            f"{path} has no weights beside it: there is no {names[0].name}", "copy that file too."
+        )
+    return found
+
+
+def weights_beside(path: Path) -> list[str]:
+    """The file of weights, without which an ``.xml`` does not load."""
+    found = weights_of(path)
+    return [] if found is None else [found.name]
 
 
 def precision_of_file(path: Path) -> str:

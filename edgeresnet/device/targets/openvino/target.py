@@ -6,8 +6,12 @@ from io import BytesIO
 from pathlib import Path
 
 from edgeresnet.device.targets.engine_record import write_engine
-from edgeresnet.device.targets.openvino.facts import read_openvino, weights_beside
-from edgeresnet.device.targets.openvino.graph_file import endings_of_file, precision_of_file
+from edgeresnet.device.targets.openvino.facts import read_openvino
+from edgeresnet.device.targets.openvino.graph_file import (
+    endings_of_file,
+    precision_of_file,
+    weights_beside,
+)
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
 from edgeresnet.device.targets.openvino.session import (
     BLOB,

@@ -19,7 +19,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path} does not exist", "check the path.")
     if path.is_dir():
         raise InputError(f"checkpoint {path} is a folder", "give the file in it.")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     try:
         with warnings.catch_warnings():

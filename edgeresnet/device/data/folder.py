@@ -200,7 +200,8 @@ def _read_folder(
                 f"class folder {class_dir} has no images",
                 f"add images ({', '.join(IMAGE_SUFFIXES[:4])} …) or remove the folder.",
             )
-        paths += [class_dir / member for member in members]
+        start = f"{class_dir}/"
+        paths += [Path(start + member) for member in members]
         labels += [label] * len(members)
     if len(folders) == 1:
         raise InputError(

@@ -45,8 +45,8 @@ class LeftOut:
 
 def suffix_of(name: str) -> str:
     """With its dot, in lower case; empty if there is none."""
-    stem, dot, suffix = name.rpartition(".")
-    return f"{dot}{suffix}".lower() if stem else ""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def is_junk(name: str) -> bool:
@@ -98,22 +98,25 @@ def images_in(folder: Path, around: frozenset[Place], left_out: LeftOut) -> list
 def _collect(
     folder: str, prefix: str, around: frozenset[Place], found: list[str], left_out: LeftOut
 ) -> None:
-    with os.scandir(folder) as entries:
-        listed = [entry for entry in entries if not is_junk(entry.name)]
     inside: list[os.DirEntry[str]] = []
-    for entry in listed:
-        suffix = suffix_of(entry.name)
-        if suffix in IMAGE_SUFFIXES and _is_file(entry):
-            found.append(prefix + entry.name)
-        elif _is_dir(entry):
-            if suffix in IMAGE_SUFFIXES:
-                left_out.add("folders with an image's name", prefix + entry.name)
-            else:
-                inside.append(entry)
-        elif suffix in IMAGE_SUFFIXES:
-            left_out.add("links that lead nowhere", prefix + entry.name)
-        elif suffix in OTHER_PICTURES:
-            left_out.add(f"files of a format that is not read ({suffix})", prefix + entry.name)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                continue
+            suffix = suffix_of(name)
+            # Asked first, and with little ado: there may be millions.
+            if suffix in IMAGE_SUFFIXES and _is_file(entry):
+                found.append(prefix + name)
+            elif _is_dir(entry):
+                if suffix in IMAGE_SUFFIXES:
+                    left_out.add("folders with an image's name", prefix + name)
+                elif not is_junk(name):
+                    inside.append(entry)
+            elif suffix in IMAGE_SUFFIXES:
+                left_out.add("links that lead nowhere", prefix + name)
+            elif suffix in OTHER_PICTURES:
+                left_out.add(f"files of a format that is not read ({suffix})", prefix + name)
     if not inside:
         return
     here = around | {_place(folder)}

@@ -9,6 +9,7 @@ from edgeresnet.api.data import measured_data
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
+from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import EvaluateResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -45,16 +46,8 @@ def evaluate(
     ) as opened:
         (binding,) = measured_data([opened], context).bindings
         dataset = binding.dataset
-        with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
-            predictions = predict(
-                opened.session,
-                dataset,
-                opened.input_spec,
-                embed_preprocess=opened.embed_preprocess,
-                on_images=advance,
-            )
+        predictions = _predict(opened, binding, context)
         figures = accuracy(predictions)
-        _say_doubt(predictions, binding, context)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,
@@ -72,6 +65,21 @@ def evaluate(
         "placement": placement,
     }
     return cast(EvaluateResults, result)
+
+
+def _predict(opened: Opened, binding: Binding, context: TaskContext) -> Predictions:
+    """What the model answers; a line where that is hardly better than guessing."""
+    dataset = binding.dataset
+    with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
+        predictions = predict(
+            opened.session,
+            dataset,
+            opened.input_spec,
+            embed_preprocess=opened.embed_preprocess,
+            on_images=advance,
+        )
+    _say_doubt(predictions, binding, context)
+    return predictions
 
 
 def _say_doubt(predictions: Predictions, binding: Binding, context: TaskContext) -> None:

@@ -68,16 +68,15 @@ def export(
     checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
     checkpoint = with_class_names(checkpoint, context)
     context = replace(context, class_order=None, classes_path=None)
-    calibrates = is_quantized(precision) and checkpoint.precision == "fp32"
-    if calibration_images is not None and not calibrates:
+    if is_quantized(precision) and checkpoint.precision == "fp32":
+        known = with_data(context, checkpoint, str(source))
+        checkpoint = _calibrated(checkpoint, target, calibration_images, known)
+    elif calibration_images is not None:
         raise InputError(
             f"--calibration-images {calibration_images} would have no effect: {source} is "
             f"{checkpoint.precision} and exported in {precision}",
             "leave it out; a float checkpoint is calibrated for --int8.",
         )
-    if calibrates:
-        known = with_data(context, checkpoint, str(source))
-        checkpoint = _calibrated(checkpoint, target, calibration_images, known)
     return export_bundle(
         checkpoint,
         target=target,

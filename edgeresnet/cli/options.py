@@ -15,7 +15,7 @@ from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import Arch as ArchName
 from edgeresnet.settings.training import ModelSettings
 
-SPEC_HELP = "Images: digits, fashion-mnist, cifar10, or an image folder"
+SPEC_HELP = "Images: digits, fashion-mnist, cifar10, an image folder, or a CSV of path,label"
 
 Data = Annotated[str, typer.Option("--data", help=f"{SPEC_HELP}.", metavar="SPEC")]
 MaybeData = Annotated[

@@ -116,11 +116,18 @@ def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
     # Laid out by class whatever it is here; class folders of a training part, without images, say
     # which classes there are, for those that the limit has left without.
     files = {
-        f"{name}/val/{dataset.classes[label]}/{dataset.file_name(index)}": dataset.paths[index]
+        f"{name}/val/{dataset.classes[label]}/{_inside(dataset, index)}": dataset.paths[index]
         for index, label in enumerate(dataset.labels)
     }
     folders = tuple(f"{name}/train/{c}" for c in dataset.classes)
     return Parcel(f"data/{_key(root)}", files, folders), name
+
+
+def _inside(dataset: FolderDataset, index: int) -> str:
+    """Path in the folder of its class; of a file of labels what lies elsewhere by number."""
+    name = dataset.file_name(index)
+    outside = name.startswith("/") or ".." in name.split("/")
+    return f"{index}{dataset.paths[index].suffix}" if outside else name
 
 
 def send(

@@ -41,8 +41,9 @@ class Recipe:
 
     name: str = Field(min_length=1, description="Name of the run's folder.")
     data: str = Field(
-        description="Images: digits, fashion-mnist, cifar10, or an image folder, which is "
-        "DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg."
+        description="Images: digits, fashion-mnist, cifar10, an image folder, which is "
+        "DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg; or a CSV or JSON file "
+        "of path and label."
     )
     image_size: int | None = Field(
         default=None,

@@ -204,7 +204,7 @@ def _by_order(dataset: Dataset, model: ClassesOf) -> Binding:
         return Binding(_placed(dataset, ordered), by_name=True, lines=(line,))
     if made_up(classes):
         return Binding(dataset, by_name=True)
-    if made_up(by_number):
+    if made_up(by_number) and classes == by_text:
         raise InputError(
             f"{model.title} has no class names, and the folders of data {dataset.name} are numbers "
             f"whose order is not known: {', '.join(by_text[:4])} … as text, or "
@@ -212,9 +212,9 @@ def _by_order(dataset: Dataset, model: ClassesOf) -> Binding:
             "say how the training sorted them: --class-order sorted (torchvision's ImageFolder "
             "does) or --class-order natural.",
         )
-    if classes != by_text:
-        return Binding(dataset, by_name=False)
-    line = f"{model.title} has no class names: classes by sorted folder name ({listed(classes)})"
+    # A standard data set has an order of its own, and a file of labels that are indices too.
+    how = "by sorted folder name" if classes == by_text else f"in the order of {dataset.name}"
+    line = f"{model.title} has no class names: classes {how} ({listed(classes)})"
     return Binding(dataset, by_name=False, lines=(line,))
 
 

@@ -70,7 +70,10 @@ class FolderDataset:
 
     def file_name(self, index: int) -> str:
         """Path under the data folder; a byte that is no UTF-8 is a surrogate, as Python has it."""
-        return self.paths[index].relative_to(self.root).as_posix()
+        path = self.paths[index]
+        # A file of labels may name what lies elsewhere.
+        inside = path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if inside else path).as_posix()
 
     def subset(self, indices: Sequence[int]) -> FolderDataset:
         """Only these files."""
@@ -113,7 +116,7 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
         folders = sub_folders(root)
         parts = {part: _candidates(folders, names) for part, names in PARTS.items()}
         if not any(parts.values()):
-            return _split_by_name(_read_folder(spec, root, split, folders), seed)
+            return split_by_name(_read_folder(spec, root, split, folders), seed)
         if not parts[split]:
             raise _no_part(root, split, parts)
         return _read_part(spec, root, split, parts)
@@ -214,7 +217,7 @@ def _read_folder(
     )  # fmt: skip
 
 
-def _split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
+def split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
     """Share files out by a hash of their name, so that new files do not move old ones."""
     wanted: list[int] = []
     for index in range(len(dataset)):

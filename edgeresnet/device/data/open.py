@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset, drawn_by_name
 from edgeresnet.device.data.folder import FolderDataset, open_folder
+from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
@@ -27,10 +28,14 @@ def open_source(spec: str, split: Split, seed: int) -> Dataset:
     path = from_home(spec)
     if path.is_dir():
         return open_folder(spec, path, split, seed)
-    known = ", ".join(SOURCES)
-    if path.exists():
-        raise InputError(f"data {spec} is a file", f"give a folder of class folders, or {known}.")
-    raise InputError(f"data {spec} does not exist", f"give a folder of class folders, or {known}.")
+    fix = (
+        f"give a folder of class folders, a CSV or JSON of path and label, or {', '.join(SOURCES)}."
+    )
+    if not path.exists():
+        raise InputError(f"data {spec} does not exist", fix)
+    if path.suffix.lower() in SUFFIXES:
+        return open_labels(spec, path, split, seed)
+    raise InputError(f"data {spec} is a file of another kind", fix)
 
 
 def without_broken(dataset: Dataset) -> Dataset:
@@ -64,7 +69,8 @@ def open_dataset(
     """Open a DATA SPEC.
 
     Args:
-        spec: ``digits``, ``fashion-mnist``, ``cifar10`` or an image folder.
+        spec: ``digits``, ``fashion-mnist``, ``cifar10``, an image folder, or a CSV or JSON file of
+            path and label.
         split: training or validation part.
         limit: take only so many images: for validation drawn by a hash of name and ``seed``, each
             as likely as any other; for training drawn with ``seed``, even over the classes, so

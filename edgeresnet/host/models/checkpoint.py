@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, from_home
+from edgeresnet.host.models.foreign.network import read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
-from edgeresnet.host.models.foreign.state_dict import identify
 from edgeresnet.host.models.foreign.torchvision import (
     default_image_size,
     fetch_torchvision,
     published_inputs,
 )
-from edgeresnet.host.models.foreign.wrappers import strip_wrappers
 from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import InputSpec
 
 FORMAT = "edgeresnet-checkpoint"
@@ -45,7 +45,9 @@ class Checkpoint:
         quantization: how it was quantized.
         data: the DATA SPEC it was trained on, with a path from the root.
         data_fingerprint: by what that folder is known again; None: by nothing.
-        provenance: versions, seeds, settings, results.
+        provenance: versions, seeds, settings, results; of a foreign checkpoint ``source``,
+            ``assumed`` (one line) and ``notes`` (what was left out, folded or found).
+        classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
     """
 
     arch: str
@@ -59,6 +61,7 @@ class Checkpoint:
     data: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
+    classes_known: bool = True
 
     def build(self) -> nn.Module:
         """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
@@ -81,6 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "stem": checkpoint.stem,
         "widths": checkpoint.widths.to_dict(),
         "classes": list(checkpoint.classes),
+        "classes_known": checkpoint.classes_known,
         "input_spec": checkpoint.input_spec.to_dict(),
         "precision": checkpoint.precision,
         "quantization": checkpoint.quantization,
@@ -105,14 +109,19 @@ def load_checkpoint(
     arch: str | None = None,
     image_size: int | None = None,
     classes: Sequence[str] | None = None,
+    raw: bool = False,
+    on_step: OnStep = silent,
 ) -> Checkpoint:
     """Read a checkpoint of any known origin.
 
     Args:
         source: a path, or ``torchvision:WEIGHTS`` / ``torchvision:ARCH:WEIGHTS``.
         arch: says which ``torchvision:WEIGHTS`` are meant.
-        image_size: for foreign files, which do not say; for our own it overrides.
-        classes: names for a foreign file's classes; otherwise "0", "1", ….
+        image_size: for foreign files, which need not say; for our own it overrides.
+        classes: names for a foreign file's classes; otherwise those that it gives itself, else
+            "0", "1", ….
+        raw: take the weights themselves where a foreign file has their moving average too.
+        on_step: told what was assumed of a foreign file, and what was left out of it.
 
     Raises:
         InputError: not there, damaged, carries code, or not one of our architectures.
@@ -120,41 +129,61 @@ def load_checkpoint(
     text = str(source)
     if text.startswith("torchvision:"):
         content, names = fetch_torchvision(text, arch)
-        classes = classes or names
-        spec = published_inputs(text, arch)
-    else:
-        spec = None
-        content = read_tensors(from_home(text))
-    if content.get("format") == FORMAT:
-        return _read_own(content, text, image_size)
-    return _read_foreign(content, text, image_size, classes, spec)
+        published = published_inputs(text, arch)
+        return _read_foreign(
+            content, text, None, image_size, classes or names, raw, on_step, published
+        )
+    path = from_home(text)
+    content = read_tensors(path)
+    if content.get("format") != FORMAT:
+        return _read_foreign(content, text, path, image_size, classes, raw, on_step)
+    if raw:
+        raise InputError(
+            f"{text} is a checkpoint of edgeresnet, which holds one set of weights",
+            "leave out --raw.",
+        )
+    return _read_own(content, text, image_size)
 
 
 def _read_foreign(
     content: Mapping[str, Any],
     source: str,
+    path: Path | None,
     image_size: int | None,
     classes: Sequence[str] | None,
-    spec: InputSpec | None,
+    raw: bool,
+    on_step: OnStep,
+    published: InputSpec | None = None,
 ) -> Checkpoint:
-    tensors = strip_wrappers(content, source)
-    identity = identify(tensors, source)
-    count = int(tensors["fc.weight"].shape[0])
-    names = [str(i) for i in range(count)] if classes is None else list(classes)
-    if len(names) != count:
+    network = read_network(content, source, path, raw=raw, image_size=image_size)
+    identity, facts = network.identity, network.facts
+    count = int(identity.tensors["fc.weight"].shape[0])
+    names = facts.classes if classes is None else tuple(classes)
+    if names is not None and len(names) != count:
         raise InputError(
             f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
-    spec = spec or InputSpec(default_image_size(identity.stem))
+    usual = InputSpec()
+    spec = published or InputSpec(
+        facts.image_size or default_image_size(identity.stem),
+        facts.mean or usual.mean,
+        facts.std or usual.std,
+    )
+    spec = spec.of_size(image_size) if image_size else spec
+    assumed = network.assumed(spec, classes_known=names is not None)
+    notes = [f"{source}: {note}" for note in (*identity.notes, *facts.notes)]
+    for line in (f"{source}: {assumed}", *notes):
+        on_step(line)
     return Checkpoint(
         identity.arch,
         identity.stem,
         identity.widths,
-        tuple(names),
-        spec.of_size(image_size) if image_size else spec,
-        tensors,
-        provenance={"source": source},
+        names or tuple(map(str, range(count))),
+        spec,
+        identity.tensors,
+        provenance={"source": source, "assumed": assumed, "notes": notes},
+        classes_known=names is not None,
     )
 
 
@@ -181,11 +210,18 @@ def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> C
             content["data"],
             content["provenance"],
             content.get("data_fingerprint"),
+            content.get("classes_known", not _made_up(content)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is not a complete checkpoint: {error!r}", "make it again."
         ) from error
+
+
+def _made_up(content: Mapping[str, Any]) -> bool:
+    """Whether the names of an older file are numbers that stood in for a foreign file's."""
+    numbers = [str(i) for i in range(len(content["classes"]))]
+    return list(content["classes"]) == numbers and "source" in content["provenance"]
 
 
 def load_backbone(model: nn.Module, source: Checkpoint) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads the tensors of a checkpoint file, and nothing else that it holds."""
+"""Reads the tensors and plain values of a checkpoint file, and runs nothing that it holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.file_kinds import check_kind
+from edgeresnet.host.models.foreign.inert import inert_types
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -19,18 +21,21 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path} does not exist", "check the path.")
     if path.is_dir():
         raise InputError(f"checkpoint {path} is a folder", "give the file in it.")
-    if path.suffix.lower() == ".safetensors":
-        return _read_safetensors(path)
     try:
-        with warnings.catch_warnings():
+        check_kind(path)
+        if path.suffix.lower() == ".safetensors":
+            return _read_safetensors(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(inert_types()):  # type: ignore[arg-type]
             # A pickle of another protocol is refused or read, whatever torch says about it.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise refused(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError,
+            TypeError, AssertionError) as error:  # fmt: skip
+        # Of a file of any content torch's reader raises any of these.
         raise InputError(
-            f"{path} is damaged or is no checkpoint: {str(error).splitlines()[0]}",
+            f"{path} is damaged or is no checkpoint: {first_line(error)}",
             "copy or download the file again.",
         ) from error
     if not isinstance(content, dict):
@@ -41,15 +46,25 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text; of one without text, its name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def refused(path: Path, error: pickle.UnpicklingError) -> InputError:
-    named = re.search(r"(?:GLOBAL |global:? )`?([\w.]+)", str(error))
+    named = re.search(r"GLOBAL `?([\w.]+)", str(error))
     if named is None:
+        said = str(error).partition("WeightsUnpickler error:")[2].strip() or str(error)
+        if "operand" in said:
+            said = "it has instructions of a newer pickle protocol, which may run code"
         return InputError(
-            f"{path} is damaged or is no checkpoint: {str(error).splitlines()[0]}",
-            "copy or download the file again.",
+            f"{path} is damaged, or no checkpoint that torch.load(weights_only=True) reads: "
+            f"{said.splitlines()[0]}",
+            "copy or download the file again; if it is whole, where you trust it, load it "
+            "yourself and save only the weights: torch.save(model.state_dict(), 'weights.pth').",
         )
     return InputError(
-        f"{path} is a pickle that runs code ({named[1]}) when it is loaded, which is refused",
+        f"{path} is a pickle that runs code (of {named[1]}) when it is loaded, which is refused",
         "where you trust the file, load it yourself and save only the weights: "
         "torch.save(model.state_dict(), 'weights.pth').",
     )

@@ -1,0 +1,93 @@
+"""Types that checkpoints carry beside their tensors and that run nothing when they are read.
+
+``torch.load(weights_only=True)`` refuses each class that it does not know. These hold plain values:
+arguments of a training script, numbers of numpy, paths, times, and dictionaries with attributes. Of
+packages that need not be here, a plain dictionary or nothing stands in.
+"""
+
+from __future__ import annotations
+
+import _codecs
+import argparse
+import collections
+import datetime
+import pathlib
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class PlainDict:
+    """Stands in for a dictionary class: torch fills only exactly a dict or an OrderedDict."""
+
+    def __new__(cls, *arguments: object) -> Any:
+        """An empty dictionary; entries and attributes follow."""
+        return collections.OrderedDict()
+
+
+class Ignored:
+    """Stands in for an object of which nothing is needed."""
+
+    def __init__(self, *arguments: object) -> None:
+        """Takes and drops whatever it was made of."""
+
+    def __setstate__(self, state: object) -> None:
+        """Drops its attributes."""
+
+
+_DICTIONARIES = (
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "lightning.pytorch.utilities.parsing.AttributeDict",
+    "mmengine.config.config.ConfigDict",
+    "mmcv.utils.config.ConfigDict",
+    "addict.addict.Dict",
+    "easydict.EasyDict",
+    "munch.Munch",
+    "yacs.config.CfgNode",
+    "fvcore.common.config.CfgNode",
+)
+_IGNORED = ("mmengine.logging.history_buffer.HistoryBuffer",)
+
+
+def inert_types() -> list[tuple[Callable[..., Any], str]]:
+    """Each with the name under which a pickle asks for it."""
+    # A path of the other system cannot be made here, a pure one can.
+    paths = {
+        "PosixPath": pathlib.PurePosixPath,
+        "PurePosixPath": pathlib.PurePosixPath,
+        "WindowsPath": pathlib.PureWindowsPath,
+        "PureWindowsPath": pathlib.PureWindowsPath,
+    }
+    named: dict[str, Any] = {
+        f"{module}.{name}": kind
+        for module in ("pathlib", "pathlib._local")  # Python 3.13 says _local
+        for name, kind in paths.items()
+    }
+    for core in ("numpy._core", "numpy.core"):
+        # Where these two live depends on numpy's version; what they make does not.
+        named[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]
+        named[f"{core}.multiarray._reconstruct"] = np.zeros(1).__reduce__()[0]
+    named |= {f"numpy.{kind.__name__}": kind for kind in (np.ndarray, np.dtype)}
+    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
+    named |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
+    named |= {
+        f"datetime.{name}": getattr(datetime, name)
+        for name in ("datetime", "date", "time", "timedelta", "timezone")
+    }
+    for kind in (int, float, bool, str, list, dict, set, frozenset, tuple, range, slice):
+        named[f"builtins.{kind.__name__}"] = named[f"__builtin__.{kind.__name__}"] = kind
+    named |= {
+        "argparse.Namespace": argparse.Namespace,
+        "types.SimpleNamespace": types.SimpleNamespace,
+        "collections.defaultdict": PlainDict,
+        "_codecs.encode": _codecs.encode,  # by which old pickles write bytes
+        "torch.torch_version.TorchVersion": torch.torch_version.TorchVersion,
+    }
+    named |= dict.fromkeys(_DICTIONARIES, PlainDict)
+    named |= dict.fromkeys(_IGNORED, Ignored)
+    return [(kind, name) for name, kind in named.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,7 @@ from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readabl
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
-from edgeresnet.errors import MissingError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import CompareResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -67,6 +68,7 @@ def compare(
     for path in paths:
         with readable(path):
             check_devices([path], device)
+    _check_raw(paths, raw=options.raw)
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
         opened = _open(stack, paths, told, skip_missing, context)
@@ -86,6 +88,11 @@ def compare(
             on_images=advance,
         )
     return cast(CompareResults, result)
+
+
+def _check_raw(paths: Sequence[Path], *, raw: bool) -> None:
+    if raw and not any(map(is_checkpoint, paths)):
+        raise InputError("--raw is of checkpoints, and none is compared", "leave it out.")
 
 
 def _open(
@@ -110,16 +117,19 @@ def _open(
 
     def add(path: Path, image_size: int | None) -> None:
         own = not changeable or path in changeable
+        foreign = is_checkpoint(path)
         model = open_model(
             path,
             # A checkpoint runs on the CPU, whatever device its bundles are for.
-            device=None if is_checkpoint(path) else told.device,
-            options=told.options,
+            device=None if foreign else told.device,
+            options=replace(told.options, raw=told.options.raw and foreign),
             image_size=image_size if own else None,
             inputs=told.inputs if own else NO_CHANGES,
         )
         try:
             opened.append(stack.enter_context(model))
+            for note in opened[-1].notes:
+                context.on_step(note)
         except SizeIsFixedError as error:
             fixed.append(error)
             add(path, None)

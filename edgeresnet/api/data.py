@@ -64,7 +64,7 @@ def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredDat
         context.on_step(note)
     if dataset.skipped:
         context.on_step(f"left out {len(dataset.skipped)} unreadable images")
-    told = [ClassesOf.of(m.name, m.classes, data=m.data) for m in models]
+    told = [ClassesOf.of(m.name, m.classes) for m in models]
     told = with_options(told, context.class_order, context.classes_path)
     bindings = tuple(bind_classes(dataset, classes) for classes in told)
     for line in dict.fromkeys(line for binding in bindings for line in binding.lines):

@@ -44,6 +44,8 @@ def evaluate(
     with open_model(
         model, device=device, options=options, image_size=image_size, inputs=inputs
     ) as opened:
+        for note in opened.notes:
+            context.on_step(note)
         (binding,) = measured_data([opened], context).bindings
         dataset = binding.dataset
         predictions = _predict(opened, binding, context)

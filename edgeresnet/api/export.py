@@ -35,6 +35,7 @@ def export(
     arch: str | None = None,
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
+    raw: bool = False,
     context: TaskContext | None = None,
 ) -> Bundle:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
@@ -50,6 +51,7 @@ def export(
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
+        raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         context: data of calibration and proof (else what the checkpoint remembers); reporting.
 
     Raises:
@@ -65,18 +67,16 @@ def export(
     from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.training.splits import with_class_names
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
+    checkpoint = load_checkpoint(
+        source, arch=arch, image_size=image_size, inputs=inputs, raw=raw, on_step=context.on_step
+    )
     checkpoint = with_class_names(checkpoint, context)
     context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
         known = with_data(context, checkpoint, str(source))
         checkpoint = _calibrated(checkpoint, target, calibration_images, known)
     elif calibration_images is not None:
-        raise InputError(
-            f"--calibration-images {calibration_images} would have no effect: {source} is "
-            f"{checkpoint.precision} and exported in {precision}",
-            "leave it out; a float checkpoint is calibrated for --int8.",
-        )
+        raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
         checkpoint,
         target=target,
@@ -84,6 +84,14 @@ def export(
         out_dir=Path(output),
         options=options,
         context=context,
+    )
+
+
+def _without_calibration(images: int, source: str | Path, has: str, precision: str) -> InputError:
+    return InputError(
+        f"--calibration-images {images} would have no effect: {source} is {has} and exported in "
+        f"{precision}",
+        "leave it out; a float checkpoint is calibrated for --int8.",
     )
 
 

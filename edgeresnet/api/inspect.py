@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.api.opening import check_own_inputs, is_bundle, readable
+from edgeresnet.api.opening import check_own_inputs, check_raw, is_bundle, readable
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.engine_record import describe_engines
 from edgeresnet.device.targets.model_files import describe_model, is_model_file
@@ -13,13 +13,16 @@ from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.settings.inputs import NO_CHANGES
 
 
-def inspect(model: str | Path, *, image_size: int | None = None) -> dict[str, Any]:
+def inspect(
+    model: str | Path, *, image_size: int | None = None, raw: bool = False
+) -> dict[str, Any]:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
 
     Args:
         model: checkpoint or bundle; or a bare model file, of which its own runtime tells.
         image_size: that the layers are counted at, of a checkpoint or of a bare file that leaves it
             open.
+        raw: of a foreign checkpoint's weights themselves, not their moving average beside them.
 
     Raises:
         InputError: nothing to read there.
@@ -27,10 +30,11 @@ def inspect(model: str | Path, *, image_size: int | None = None) -> dict[str, An
     """
     path = Path(model)
     with readable(path):
-        return {"schema": 1, **_described(path, image_size)}
+        return {"schema": 1, **_described(path, image_size, raw=raw)}
 
 
-def _described(path: Path, image_size: int | None) -> dict[str, Any]:
+def _described(path: Path, image_size: int | None, *, raw: bool) -> dict[str, Any]:
+    check_raw(path, raw=raw)
     if is_bundle(path):
         check_own_inputs(path, image_size, NO_CHANGES)
         return {
@@ -41,4 +45,4 @@ def _described(path: Path, image_size: int | None) -> dict[str, Any]:
         return describe_model(path, image_size)
     from edgeresnet.host.models.describe import describe_checkpoint
 
-    return describe_checkpoint(str(path), image_size)
+    return describe_checkpoint(str(path), image_size, raw=raw)

@@ -12,6 +12,7 @@ from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
 from edgeresnet.device.targets.model_files import check_size, is_model_file
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
@@ -64,6 +65,8 @@ def load_checkpoint(
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
     classes: Sequence[str] | None = None,
+    raw: bool = False,
+    on_step: OnStep = silent,
 ) -> Checkpoint:
     """Read a checkpoint of any origin.
 
@@ -72,7 +75,9 @@ def load_checkpoint(
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign one; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
-        classes: names of a foreign one's classes; None: "0", "1", ….
+        classes: names of a foreign one's classes; None: those that it gives, else "0", "1", ….
+        raw: take a foreign one's weights themselves, not their moving average beside them.
+        on_step: told what was assumed of a foreign one, and what was left out.
 
     Raises:
         InputError: there is no such checkpoint, or it is none of a ResNet.
@@ -80,18 +85,27 @@ def load_checkpoint(
     from edgeresnet.host.models.checkpoint import load_checkpoint as load
 
     with readable(source):
-        loaded = load(source, arch=arch, image_size=image_size, classes=classes)
+        loaded = load(
+            source,
+            arch=arch,
+            image_size=image_size,
+            inputs=inputs,
+            classes=classes,
+            raw=raw,
+            on_step=on_step,
+        )
     if arch is not None and loaded.arch != arch:
         raise InputError(
             f"{source} is {loaded.arch}, so --arch {arch} has no effect",
             f"leave it out, or give --arch {loaded.arch}.",
         )
-    return replace(loaded, input_spec=inputs.over(loaded.input_spec))
+    return loaded
 
 
 def _open(source: ModelSource) -> Opened:
     path, device, options = source.path, source.device, source.options
     check_devices([path], device)
+    check_raw(path, raw=options.raw)
     if is_bundle(path):
         check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
@@ -153,6 +167,16 @@ def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -
             "leave it out, or export the checkpoint with it.",
         )
     check_size(f"bundle {path}", read_manifest(path).input_spec.image_size, image_size)
+
+
+def check_raw(path: Path, *, raw: bool) -> None:
+    """Refuse a choice of a checkpoint's weights where there is no checkpoint.
+
+    Raises:
+        InputError: what the path names is of another kind.
+    """
+    if raw and not is_checkpoint(path):
+        raise InputError(f"--raw says nothing of {path}, which is no checkpoint", "leave it out.")
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -21,6 +21,7 @@ def prune(
     arch: str | None = None,
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
+    raw: bool = False,
     context: TaskContext | None = None,
 ) -> PruneResults:
     """Write a narrower (or 2:4 sparse) float checkpoint, recovered by training.
@@ -34,6 +35,7 @@ def prune(
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
+        raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -46,8 +48,16 @@ def prune(
     check_output(path)
     from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
-    context = with_data(context or TaskContext(), checkpoint, str(source))
+    context = context or TaskContext()
+    checkpoint = load_checkpoint(
+        source,
+        arch=arch,
+        image_size=image_size,
+        inputs=inputs,
+        raw=raw,
+        on_step=context.on_step,
+    )
+    context = with_data(context, checkpoint, str(source))
     context = resumable(context, path, "work")
     pruned, figures = prune_checkpoint(checkpoint, options, context=context)
     save_result(pruned, path, context)

@@ -22,6 +22,7 @@ def quantize(
     arch: str | None = None,
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
+    raw: bool = False,
     context: TaskContext | None = None,
 ) -> QuantizeResults:
     """Write a fake-quantized INT8 checkpoint of a float one.
@@ -37,6 +38,7 @@ def quantize(
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
+        raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -47,8 +49,16 @@ def quantize(
     check_output(path)
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
-    checkpoint = load_checkpoint(source, arch=arch, image_size=image_size, inputs=inputs)
-    context = with_data(context or TaskContext(), checkpoint, str(source))
+    context = context or TaskContext()
+    checkpoint = load_checkpoint(
+        source,
+        arch=arch,
+        image_size=image_size,
+        inputs=inputs,
+        raw=raw,
+        on_step=context.on_step,
+    )
+    context = with_data(context, checkpoint, str(source))
     context = resumable(context, path, "resume")
     quantized, figures = quantize_checkpoint(
         checkpoint, options or QuantizeOptions(), strict=strict, context=context

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
-from edgeresnet.progress import TaskContext
+from edgeresnet.progress import OnStep, TaskContext, silent
 from edgeresnet.results import TrainResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.training import ModelSettings, TrainOptions
@@ -56,7 +56,9 @@ def take_checkpoint(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    raw: bool = False,
     context: TaskContext | None = None,
+    on_step: OnStep = silent,
 ) -> None:
     """Write a checkpoint of any origin as one of ours, untrained.
 
@@ -65,7 +67,9 @@ def take_checkpoint(
         source: checkpoint file, or ``torchvision:ARCH:WEIGHTS``.
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint.
+        raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         context: how its classes are called, where it does not say itself.
+        on_step: told what was assumed of a foreign checkpoint.
 
     Raises:
         InputError: there is no such checkpoint, or it is none of a ResNet.
@@ -75,5 +79,5 @@ def take_checkpoint(
     context = context or TaskContext()
     # A recipe has an architecture also where its weights say theirs.
     wanted = arch if source.count(":") == 1 else None
-    loaded = load_checkpoint(source, arch=wanted, image_size=image_size)
+    loaded = load_checkpoint(source, arch=wanted, image_size=image_size, raw=raw, on_step=on_step)
     save_result(with_class_names(loaded, context), Path(output), TaskContext())

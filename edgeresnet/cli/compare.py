@@ -49,7 +49,7 @@ def compare(
         ),
     ],
     limits: Annotated[Budgets, LIMITS],
-    options: Annotated[RunOptions, Fields("threads", "batch", "allow_fallback")],
+    options: Annotated[RunOptions, Fields("threads", "batch", "allow_fallback", "raw")],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

@@ -35,7 +35,7 @@ EXAMPLE = "edgeresnet evaluate bundle --data photos"
 def evaluate(
     context: typer.Context,
     model: Model,
-    options: Annotated[RunOptions, Fields("threads", "allow_fallback")],
+    options: Annotated[RunOptions, Fields("threads", "allow_fallback", "raw")],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

@@ -17,6 +17,7 @@ from edgeresnet.cli.options import (
     Limit,
     MaybeData,
     Quiet,
+    Raw,
     SkipBroken,
 )
 from edgeresnet.cli.output import expanded, show, task_context
@@ -64,6 +65,7 @@ def export(
     ] = None,
     arch: Arch = None,
     image_size: ImageSize = None,
+    raw: Raw = False,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
@@ -84,6 +86,7 @@ def export(
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
         calibration_images=calibration_images, arch=arch, image_size=image_size, inputs=inputs,
+        raw=raw,
         context=task_context(
             data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
             class_order=class_order, classes=classes,

@@ -43,6 +43,7 @@ Output = Annotated[
 Arch = Annotated[Optional[ArchName], option_of(ModelSettings, "arch")]
 INPUTS = Fields("resize", "crop_ratio", "interpolation", "mean", "std", "channels")
 ImageSize = Annotated[Optional[int], option_of(Recipe, "image_size")]
+Raw = Annotated[bool, option_of(ModelSettings, "raw")]
 Limit = Annotated[Optional[int], option_of(Recipe, "limit")]
 Seed = Annotated[int, option_of(Recipe, "seed")]
 SkipBroken = Annotated[bool, option_of(Recipe, "skip_broken")]

@@ -22,7 +22,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
-OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback")
+OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback", "raw")
 
 
 @with_settings

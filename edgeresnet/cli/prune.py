@@ -16,6 +16,7 @@ from edgeresnet.cli.options import (
     MaybeData,
     Output,
     Quiet,
+    Raw,
     SkipBroken,
     Source,
 )
@@ -42,6 +43,7 @@ def prune(
     data: MaybeData = None,
     arch: Arch = None,
     image_size: ImageSize = None,
+    raw: Raw = False,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
@@ -73,6 +75,7 @@ def prune(
         arch=arch,
         image_size=image_size,
         inputs=inputs,
+        raw=raw,
         context=context,
     )
     give(result, json)

@@ -16,6 +16,7 @@ from edgeresnet.cli.options import (
     MaybeData,
     Output,
     Quiet,
+    Raw,
     SkipBroken,
     Source,
     Strict,
@@ -46,6 +47,7 @@ def quantize(
     strict: Strict = False,
     arch: Arch = None,
     image_size: ImageSize = None,
+    raw: Raw = False,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
@@ -68,7 +70,7 @@ def quantize(
     )
     result = quantize_model(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
-        context=context,
+        raw=raw, context=context,
     )  # fmt: skip
     give(result, json)
     line = "\n".join([

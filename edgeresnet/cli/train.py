@@ -22,7 +22,7 @@ OPTIONS = Fields(
 
 @with_settings
 def train(
-    model: Annotated[ModelSettings, Fields("arch", "weights", "stem", required=("arch",))],
+    model: Annotated[ModelSettings, Fields("arch", "weights", "stem", "raw", required=("arch",))],
     data: Data,
     output: Output,
     options: Annotated[TrainOptions, OPTIONS],

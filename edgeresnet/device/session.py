@@ -74,7 +74,7 @@ class Opened:
 
     Attributes:
         name: for tables; unique among what is compared only if the paths differ.
-        classes: None for a bare model file, which has no names.
+        classes: None where nobody gave names: of a bare model file, of many a foreign checkpoint.
         load_ms: reading and compiling.
         first_ms: the first run after that; None on an emulator, whose times say nothing.
         source: how to open it again; None for what no file stands for.
@@ -82,6 +82,7 @@ class Opened:
         layers: the manifest's {name, op, macs, …}; empty for what has no manifest.
         outputs: how many a first run has shown; None where none was needed.
         answers: ``logits``, or ``probabilities`` of a model that ends in them.
+        notes: lines on what was assumed of a foreign checkpoint.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Opened:
     data_fingerprint: str | None = None
     outputs: int | None = None
     answers: Answers = "logits"
+    notes: tuple[str, ...] = ()
 
     @property
     def emulated(self) -> bool:
@@ -160,7 +162,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         session,
         manifest.input_spec,
         manifest.embed_preprocess,
-        manifest.classes,
+        manifest.classes if manifest.classes_known else None,
         manifest.data,
         load_ms,
         first_ms,

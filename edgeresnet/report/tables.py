@@ -222,6 +222,12 @@ def model_lines(result: Mapping[str, Any]) -> list[str]:
     return [*lines, f"{result['size_bytes'] / 2**20:.1f} MiB{opset}"]
 
 
+def origin_lines(result: Mapping[str, Any]) -> list[str]:
+    """What was assumed of a foreign checkpoint, and what was left out of it."""
+    assumed = result.get("assumed")
+    return [*([f"taken as {assumed}"] if assumed else []), *result.get("notes", ())]
+
+
 def _shape_text(shape: Sequence[int | None] | None) -> str:
     if shape is None:
         return "of any shape"

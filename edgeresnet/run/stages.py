@@ -117,7 +117,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
     path = run.path / "01-train" / "checkpoint.pt"
     weights = recipe.model.weights
     settings: dict[str, Any] = {
-        "model": {**asdict(recipe.model), "weights": weights and _weights_key(weights)},
+        "model": {**recipe.model.to_dict(), "weights": weights and _weights_key(weights)},
         "train": recipe.train and recipe.train.to_dict(),
         "image_size": recipe.image_size,
         "limit": recipe.limit,
@@ -137,7 +137,9 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
                 str(weights),
                 arch=recipe.model.arch,
                 image_size=recipe.image_size,
+                raw=recipe.model.raw,
                 context=named,
+                on_step=run.on_step,
             )
         else:
             train(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgeresnet.settings.base import settings
+from edgeresnet.settings.foreign import RawWeights
 
 DeviceName = Annotated[
     str | None,
@@ -114,3 +115,4 @@ class RunOptions:
     image_size: int | None = Field(
         default=None, ge=1, description="Height and width of an input that leaves them open."
     )
+    raw: RawWeights = False

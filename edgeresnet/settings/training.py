@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from edgeresnet.settings.base import settings
+from edgeresnet.settings.foreign import RawWeights
 
 Arch = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Stem = Literal["imagenet", "small"]
@@ -159,3 +160,11 @@ class ModelSettings:
         description="Checkpoint to begin with, or torchvision:ARCH:WEIGHTS; a recipe that trains "
         "nothing quantizes it as it is.",
     )
+    raw: RawWeights = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the keys of stages: those from before ``raw`` stay as they are."""
+        values = asdict(self)
+        if not self.raw:
+            del values["raw"]
+        return values

@@ -62,7 +62,7 @@ def test_evaluate_takes_the_data_sets_order_when_the_model_has_no_names(
 ) -> None:
     context = val(tmp_path, [("a", 0), ("b", 1), ("c", 2)])
     lines: list[str] = []
-    opens(monkeypatch, reader_of(("0", "1", "2"), outputs=3))
+    opens(monkeypatch, reader_of(None, outputs=3))
     context = TaskContext(data=context.data, on_step=lines.append)
     assert evaluate("m", context=context)["top1"] == 1.0
     assert "m has no class names: classes by sorted folder name (a, b, c)" in lines
@@ -75,15 +75,14 @@ def test_evaluate_asks_for_the_order_when_folders_are_numbers_and_the_model_has_
     names = [str(i) for i in range(12)]
     shown = names if order == "natural" else sorted(names)
     context = val(tmp_path, [(name, i) for i, name in enumerate(shown)], 1)
-    opens(monkeypatch, *[reader_of(names, outputs=12) for _ in range(3)])
+    opens(monkeypatch, *[reader_of(None, outputs=12) for _ in range(3)])
     with pytest.raises(InputError, match="order is not known") as refused:
         evaluate("m", context=context)
     assert "--class-order" in refused.value.fix
     told = TaskContext(data=context.data, class_order=order)
     assert evaluate("m", context=told)["top1"] == 1.0
-    # What it remembers being trained on gave it these names.
-    model = reader_of(names, outputs=12, data="elsewhere")
-    opens(monkeypatch, model)
+    # Names that somebody gave are names, also where they are numbers.
+    opens(monkeypatch, reader_of(names, outputs=12))
     right = 1.0 if order == "natural" else 2 / 12
     assert evaluate("m", context=context)["top1"] == pytest.approx(right)
 

@@ -131,8 +131,9 @@ def test_plain_values_are_those_of_which_stage_keys_were_made() -> None:
     recipe = load_recipe("quickstart")
     found = {
         name: digest(json.dumps(asdict(getattr(recipe, name)), sort_keys=True))
-        for name in ("model", "train", "quantize", "export")
+        for name in ("train", "quantize", "export")
     }
+    found["model"] = digest(json.dumps(recipe.model.to_dict(), sort_keys=True))
     assert found == {
         "model": "6f03ed5375675600", "train": "c424ebd6311c03d2",
         "quantize": "3e0464f18b36bcf6", "export": "b2085815c23259d5",

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from edgeresnet.device.data.class_names import made_up
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
 
@@ -25,6 +26,7 @@ class Manifest:
         files: sha256 of every other file.
         logit_bound: how far, in logits, rounding may move a logit on any device; None in bundles
             that were written before there was one.
+        classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
     """
 
     target: str
@@ -48,6 +50,7 @@ class Manifest:
     format_version: int = 1
     logit_bound: float | None = None
     data_fingerprint: str | None = None
+    classes_known: bool = True
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -67,6 +70,8 @@ class Manifest:
             "image_size": self.input_spec.image_size,
             "widths": self.widths,
             "pruning": self.provenance.get("pruning"),
+            "assumed": self.provenance.get("assumed"),
+            "notes": self.provenance.get("notes", []),
             "layers": list(self.layers),
         }
 
@@ -82,4 +87,7 @@ class Manifest:
         )
         values.setdefault("logit_bound", None)
         values.setdefault("data_fingerprint", None)
+        # A bundle of before there was this mark: numbers are names where data has given them.
+        given = values["data"] is not None or not made_up(values["classes"])
+        values.setdefault("classes_known", given)
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})

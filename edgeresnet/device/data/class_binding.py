@@ -45,16 +45,15 @@ class ClassesOf:
     order: str | None = None
 
     @classmethod
-    def of(cls, title: str, names: Sequence[str] | None, *, data: str | None) -> ClassesOf:
+    def of(cls, title: str, names: Sequence[str] | None, *, known: bool = True) -> ClassesOf:
         """What a model says of itself.
 
         Args:
             title: what to call the model in a message.
             names: that it carries.
-            data: that it remembers being trained on: its names are that data's, digits included.
+            known: whether somebody gave them; False where numbers stand in for them.
         """
-        known = names is not None and (not made_up(names) or data is not None)
-        return cls(title, None if names is None else tuple(names), known)
+        return cls(title, None if names is None else tuple(names), known and names is not None)
 
     def named(self, names: tuple[str, ...], source: Path) -> ClassesOf:
         """With the names of a file.

@@ -233,6 +233,7 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         widths=checkpoint.widths.to_dict(),
         layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
         logit_bound=proof["logit_bound"],
+        classes_known=checkpoint.classes_known,
     )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, from_home
-from edgeresnet.host.models.foreign.network import read_network
+from edgeresnet.host.models.foreign.facts import Facts
+from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import (
     default_image_size,
@@ -22,7 +24,7 @@ from edgeresnet.host.models.foreign.torchvision import (
 )
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.progress import OnStep, silent
-from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 
 FORMAT = "edgeresnet-checkpoint"
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
@@ -108,6 +110,7 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     classes: Sequence[str] | None = None,
     raw: bool = False,
     on_step: OnStep = silent,
@@ -118,6 +121,7 @@ def load_checkpoint(
         source: a path, or ``torchvision:WEIGHTS`` / ``torchvision:ARCH:WEIGHTS``.
         arch: says which ``torchvision:WEIGHTS`` are meant.
         image_size: for foreign files, which need not say; for our own it overrides.
+        inputs: what is told of the preprocessing, over what the file says.
         classes: names for a foreign file's classes; otherwise those that it gives itself, else
             "0", "1", ….
         raw: take the weights themselves where a foreign file has their moving average too.
@@ -131,18 +135,18 @@ def load_checkpoint(
         content, names = fetch_torchvision(text, arch)
         published = published_inputs(text, arch)
         return _read_foreign(
-            content, text, None, image_size, classes or names, raw, on_step, published
+            content, text, None, image_size, inputs, classes or names, raw, on_step, published
         )
     path = from_home(text)
     content = read_tensors(path)
     if content.get("format") != FORMAT:
-        return _read_foreign(content, text, path, image_size, classes, raw, on_step)
+        return _read_foreign(content, text, path, image_size, inputs, classes, raw, on_step)
     if raw:
         raise InputError(
             f"{text} is a checkpoint of edgeresnet, which holds one set of weights",
             "leave out --raw.",
         )
-    return _read_own(content, text, image_size)
+    return _told(_read_own(content, text), image_size, inputs)
 
 
 def _read_foreign(
@@ -150,6 +154,7 @@ def _read_foreign(
     source: str,
     path: Path | None,
     image_size: int | None,
+    inputs: InputChanges,
     classes: Sequence[str] | None,
     raw: bool,
     on_step: OnStep,
@@ -164,13 +169,8 @@ def _read_foreign(
             f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
-    usual = InputSpec()
-    spec = published or InputSpec(
-        facts.image_size or default_image_size(identity.stem),
-        facts.mean or usual.mean,
-        facts.std or usual.std,
-    )
-    spec = spec.of_size(image_size) if image_size else spec
+    spec = published or _spec_of(facts, identity.stem)
+    spec = inputs.over(spec.of_size(image_size) if image_size else spec)
     assumed = network.assumed(spec, classes_known=names is not None)
     notes = [f"{source}: {note}" for note in (*identity.notes, *facts.notes)]
     for line in (f"{source}: {assumed}", *notes):
@@ -187,7 +187,16 @@ def _read_foreign(
     )
 
 
-def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> Checkpoint:
+def _spec_of(facts: Facts, stem: str) -> InputSpec:
+    usual = InputSpec()
+    return InputSpec(
+        facts.image_size or default_image_size(stem),
+        facts.mean or usual.mean,
+        facts.std or usual.std,
+    )
+
+
+def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
     if content.get("version") not in VERSIONS:
         raise InputError(
             f"{source} has checkpoint version {content.get('version')}; this edgeresnet reads "
@@ -196,8 +205,6 @@ def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> C
         )
     try:
         spec = InputSpec.from_dict(content["input_spec"])
-        if image_size is not None:
-            spec = spec.of_size(image_size)
         return Checkpoint(
             content["arch"],
             content["stem"],
@@ -218,10 +225,21 @@ def _read_own(content: dict[str, Any], source: str, image_size: int | None) -> C
         ) from error
 
 
+def _told(checkpoint: Checkpoint, image_size: int | None, inputs: InputChanges) -> Checkpoint:
+    """One of our own with what is told of its input, in the line on what was assumed too."""
+    before = checkpoint.input_spec
+    spec = inputs.over(before if image_size is None else before.of_size(image_size))
+    provenance = checkpoint.provenance
+    if assumed := provenance.get("assumed"):
+        said = assumed.replace(input_words(before), input_words(spec))
+        provenance = {**provenance, "assumed": said}
+    return replace(checkpoint, input_spec=spec, provenance=provenance)
+
+
 def _made_up(content: Mapping[str, Any]) -> bool:
-    """Whether the names of an older file are numbers that stood in for a foreign file's."""
-    numbers = [str(i) for i in range(len(content["classes"]))]
-    return list(content["classes"]) == numbers and "source" in content["provenance"]
+    """Whether an older file's names are numbers that stand for a foreign one's; data gives own."""
+    foreign = "source" in content["provenance"] and content["data"] is None
+    return foreign and made_up(content["classes"])
 
 
 def load_backbone(model: nn.Module, source: Checkpoint) -> list[str]:

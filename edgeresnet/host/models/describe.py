@@ -8,9 +8,11 @@ from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.host.models.resnet import count_layers
 
 
-def describe_checkpoint(source: str, image_size: int | None = None) -> dict[str, Any]:
+def describe_checkpoint(
+    source: str, image_size: int | None = None, *, raw: bool = False
+) -> dict[str, Any]:
     """The JSON contract of ``inspect``, for a checkpoint of any origin."""
-    checkpoint = load_checkpoint(source, image_size=image_size)
+    checkpoint = load_checkpoint(source, image_size=image_size, raw=raw)
     size = checkpoint.input_spec.image_size
     layers = count_layers(checkpoint.build(), size)
     return {
@@ -24,5 +26,7 @@ def describe_checkpoint(source: str, image_size: int | None = None) -> dict[str,
         "data": checkpoint.data,
         "widths": checkpoint.widths.to_dict(),
         "pruning": checkpoint.provenance.get("pruning"),
+        "assumed": checkpoint.provenance.get("assumed"),
+        "notes": checkpoint.provenance.get("notes", []),
         "layers": [{**vars(layer), "precision": checkpoint.precision} for layer in layers],
     }

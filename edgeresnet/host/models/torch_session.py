@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ def open_checkpoint(
     Args:
         path: what `edgeresnet.host.models.checkpoint.load_checkpoint` takes.
         device: ``cpu``.
-        options: threads, and the batch of the first run.
+        options: threads, the batch of the first run, which weights of a foreign checkpoint.
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing.
 
@@ -92,8 +91,10 @@ def open_checkpoint(
     if device != "cpu":
         raise MissingError(f"a checkpoint does not run on {device} here", "give --device cpu.")
     start = time.perf_counter()
-    checkpoint = load_checkpoint(str(path), image_size=image_size)
-    checkpoint = replace(checkpoint, input_spec=inputs.over(checkpoint.input_spec))
+    notes: list[str] = []
+    checkpoint = load_checkpoint(
+        str(path), image_size=image_size, inputs=inputs, raw=options.raw, on_step=notes.append
+    )
     session = TorchSession(checkpoint, options.threads)
     load_ms = (time.perf_counter() - start) * 1e3
     return Opened(
@@ -104,9 +105,10 @@ def open_checkpoint(
         session,
         checkpoint.input_spec,
         False,
-        checkpoint.classes,
+        checkpoint.classes if checkpoint.classes_known else None,
         checkpoint.data,
         load_ms,
         time_first_run(session, options.batch, pixels=False),
         data_fingerprint=checkpoint.data_fingerprint,
+        notes=tuple(notes),
     )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
-from edgeresnet.device.data.class_binding import ClassesOf
 from edgeresnet.device.data.dataset import Dataset, balanced_subset, batches, fingerprint
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
@@ -99,7 +98,7 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
-    named = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data).known
+    named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
     context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = _reference(checkpoint, val_set)

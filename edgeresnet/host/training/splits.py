@@ -44,25 +44,28 @@ def open_splits_for(
     """Both splits of the context's data, else of the checkpoint's own, and the checkpoint.
 
     The labels are in the order of the checkpoint's classes, each of which must be in the data: a
-    class without images would be forgotten in training, and missed in calibration. One that
-    remembers no data (a foreign one) takes its class names from this data, and remembers it.
+    class without images would be forgotten in training, and missed in calibration. One that has
+    no class names takes them from this data; one that remembers no data (a foreign one) spells
+    them as this does, and remembers it.
 
     Raises:
         InputError: the data is not usable, or its classes are not the checkpoint's.
         MissingError: a package that reads it is not installed.
     """
     context = replace(context, data=context.data or checkpoint.data)
-    own = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data)
+    own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
     (model,) = with_options([own], context.class_order, context.classes_path)
     train_set, val_set = (
         bind_classes(dataset, model, whole=True) for dataset in open_splits(context)
     )
     for line in train_set.lines:
         context.on_step(line)
-    if checkpoint.data is None:
+    if not checkpoint.classes_known or context.classes_path is not None or checkpoint.data is None:
         classes = tuple(train_set.dataset.classes)
+        checkpoint = replace(checkpoint, classes=classes, classes_known=True)
+    if checkpoint.data is None:
         data, fingerprint = placed(context.data), known_by(context.data)
-        checkpoint = replace(checkpoint, classes=classes, data=data, data_fingerprint=fingerprint)
+        checkpoint = replace(checkpoint, data=data, data_fingerprint=fingerprint)
     return checkpoint, train_set.dataset, val_set.dataset
 
 
@@ -77,9 +80,10 @@ def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint
         InputError: an option has no effect, the file does not fit, or there is no data.
     """
     if context.classes_path is not None:
-        own = ClassesOf.of("the model", checkpoint.classes, data=checkpoint.data)
+        own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
         (named,) = with_options([own], context.class_order, context.classes_path)
-        return replace(checkpoint, classes=named.names or checkpoint.classes)
+        classes = named.names or checkpoint.classes
+        return replace(checkpoint, classes=classes, classes_known=True)
     if context.class_order is not None:
         return open_splits_for(checkpoint, context)[0]
     return checkpoint

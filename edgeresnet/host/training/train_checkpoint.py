@@ -22,7 +22,7 @@ from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
 from edgeresnet.host.training.step import seed_everything
-from edgeresnet.progress import TaskContext
+from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
@@ -41,6 +41,7 @@ class _Start:
     widths: Widths
     input_spec: InputSpec
     resume_key: str
+    assumed: str | None
 
 
 def train_checkpoint(
@@ -71,7 +72,7 @@ def train_checkpoint(
     if context.data is None:
         raise InputError("there is no data to train on", "give --data, e.g. --data photos.")
     train_set, val_set = _open(context)
-    start = _start(settings, options, image_size, inputs, context.data, len(train_set.classes))
+    start = _start(settings, options, image_size, inputs, context, len(train_set.classes))
     result = fit(
         start.model,
         train_set,
@@ -91,7 +92,10 @@ def train_checkpoint(
         result.state_dict,
         data=placed(context.data),
         data_fingerprint=known_by(context.data),
-        provenance=_provenance(settings, options, train_set, val_set, result),
+        provenance={
+            **_provenance(settings, options, train_set, val_set, result),
+            **({"weights_assumed": start.assumed} if start.assumed else {}),
+        },
     )
     return checkpoint, result
 
@@ -135,31 +139,43 @@ def _start(
     options: TrainOptions,
     image_size: int | None,
     inputs: InputChanges,
-    data: str,
+    context: TaskContext,
     classes: int,
 ) -> _Start:
     """The network with its first weights."""
     # Before the network is made: its first weights are random too.
     seed_everything(options.seed)
     arch, weights = settings.arch, settings.weights
-    start = None if weights is None else _starting_point(weights, arch, image_size)
-    spec = (
-        start.input_spec
-        if start
-        else InputSpec(image_size=image_size or IMAGE_SIZES.get(data, PHOTO_SIZE))
+    if weights is None and settings.raw:
+        raise InputError("--raw is of weights to begin with, and none are given", "leave it out.")
+    start = (
+        None
+        if weights is None
+        else _starting_point(settings, weights, image_size, inputs, context.on_step)
     )
-    spec = inputs.over(spec)
+    size = image_size or IMAGE_SIZES.get(context.data or "", PHOTO_SIZE)
+    spec = start.input_spec if start else inputs.over(InputSpec(image_size=size))
     stem = settings.stem or (start.stem if start else _default_stem(spec.image_size))
     widths = start.widths if start else Widths.dense(arch)
     model = build_resnet(arch, classes, stem, widths)
     if start is not None:
         load_backbone(model, start)
     key = f"{arch} {stem} {weights_digest(start.state_dict if start else {})}"
-    return _Start(model, stem, widths, spec, key)
+    assumed = None if start is None else start.provenance.get("assumed")
+    return _Start(model, stem, widths, spec, key, assumed)
 
 
-def _starting_point(weights: str, arch: str, image_size: int | None) -> Checkpoint:
-    start = load_checkpoint(weights, arch=arch, image_size=image_size)
+def _starting_point(
+    settings: ModelSettings,
+    weights: str,
+    image_size: int | None,
+    inputs: InputChanges,
+    on_step: OnStep,
+) -> Checkpoint:
+    arch = settings.arch
+    start = load_checkpoint(
+        weights, arch=arch, image_size=image_size, inputs=inputs, raw=settings.raw, on_step=on_step
+    )
     if start.arch != arch:
         raise InputError(
             f"weights {weights} are of {start.arch}, not {arch}",

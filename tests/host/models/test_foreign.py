@@ -12,6 +12,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models import checkpoint as checkpoints
+from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from tests.host.models.foreign_networks import (
     Tensors,
     answers,
@@ -220,7 +223,8 @@ def test_load_checkpoint_says_what_no_tensor_shows_when_it_is_foreign(tmp_path: 
     checkpoint = loaded(tmp_path, tensors_of(narrow("resnet50", "imagenet")))
     assert checkpoint.provenance["assumed"] == (
         "resnet50, 7x7 stem of stride 2 with max-pool, stride in the 3x3 convolutions, ReLU, raw "
-        "weights, RGB, 224 px, ImageNet's mean and std, classes by sorted folder name"
+        "weights, RGB, 224 px cut out of a shorter side of 256 px (bilinear), ImageNet's mean and "
+        "std, classes by sorted folder name"
     )
 
 
@@ -231,3 +235,38 @@ def test_load_checkpoint_leaves_the_files_order_alone_when_nothing_is_new(tmp_pa
     checkpoint = loaded(tmp_path, {f"module.{n}": t for n, t in copy.deepcopy(tensors).items()})
     assert list(checkpoint.state_dict) == list(tensors)
     assert not any(re.search("left out", note) for note in checkpoint.provenance["notes"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (NO_CHANGES, "RGB, the whole image as 32 x 32 px (bilinear), ImageNet's mean and std"),
+        (InputChanges(resize=40, channels="bgr"), "BGR, 32 px cut out of a shorter side of 40 px"),
+        (InputChanges(crop_ratio=0.8, interpolation="bicubic"), "side of 40 px (bicubic)"),
+        (InputChanges(resize="squash", crop_ratio=0.8), "of the whole image as 40 x 40 px"),
+        (InputChanges(mean=(0.5,) * 3, channels="gray"), "mean 0.5/0.5/0.5 and std 0.229/0.224/"),
+    ],
+)
+def test_load_checkpoint_says_the_input_that_it_takes_when_some_of_it_is_told(
+    tmp_path: Path, inputs: InputChanges, said: str
+) -> None:
+    torch.save(tensors_of(narrow()), tmp_path / "theirs.pth")
+    lines: list[str] = []
+    theirs = load_checkpoint(tmp_path / "theirs.pth", inputs=inputs, on_step=lines.append)
+    assert said in theirs.provenance["assumed"]
+    assert said in lines[0]
+    plain = load_checkpoint(tmp_path / "theirs.pth")
+    save_checkpoint(plain, tmp_path / "ours.pt")
+    ours = load_checkpoint(tmp_path / "ours.pt", inputs=inputs)
+    assert ours.provenance["assumed"] == theirs.provenance["assumed"]
+    assert ours.input_spec == theirs.input_spec
+
+
+def test_load_checkpoint_says_232_px_when_torchvisions_weights_were_measured_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = tensors_of(narrow("resnet50", "imagenet", outputs=2))
+    monkeypatch.setattr(checkpoints, "fetch_torchvision", lambda *_: (content, ["a", "b"]))
+    published = load_checkpoint("torchvision:resnet50:IMAGENET1K_V2")
+    said = "RGB, 224 px cut out of a shorter side of 232 px (bilinear), ImageNet's mean and std"
+    assert said in published.provenance["assumed"]

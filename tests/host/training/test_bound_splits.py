@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,20 @@ from edgeresnet.settings.inputs import InputSpec
 from tests.class_folders import write_classes
 
 
-def of_classes(classes: Sequence[str], data: str | None = None) -> Checkpoint:
+def of_classes(
+    classes: Sequence[str], data: str | None = None, *, known: bool = True
+) -> Checkpoint:
     widths = Widths(8, (), ())
-    return Checkpoint("resnet18", "small", widths, tuple(classes), InputSpec(8), {}, data=data)
+    return Checkpoint(
+        "resnet18",
+        "small",
+        widths,
+        tuple(classes),
+        InputSpec(8),
+        {},
+        data=data,
+        classes_known=known,
+    )
 
 
 def photos(root: Path, *folders: str) -> TaskContext:
@@ -51,8 +63,8 @@ def test_open_splits_for_keeps_the_folders_order_when_the_checkpoint_has_no_name
     tmp_path: Path,
 ) -> None:
     context = photos(tmp_path, "a", "b")
-    checkpoint, train_set, _ = open_splits_for(of_classes(["0", "1"]), context)
-    assert checkpoint.classes == ("a", "b")
+    checkpoint, train_set, _ = open_splits_for(of_classes(["0", "1"], known=False), context)
+    assert (checkpoint.classes, checkpoint.classes_known) == (("a", "b"), True)
     assert train_set.labels.tolist() == [0, 1, 1]
 
 
@@ -68,3 +80,26 @@ def test_open_splits_for_takes_wordnets_order_when_the_model_names_imagenets_cla
     checkpoint, train_set, _ = open_splits_for(of_classes(names), TaskContext(data=str(tmp_path)))
     assert list(checkpoint.classes) == folders
     assert train_set.labels.tolist() == list(range(1000))
+
+
+def test_open_splits_for_binds_numbers_by_name_when_somebody_gave_them(tmp_path: Path) -> None:
+    context = photos(tmp_path, "0", "1", "10", "2", *"3456789")
+    given = of_classes([str(i) for i in range(11)])
+    checkpoint, train_set, _ = open_splits_for(given, context)
+    assert checkpoint.classes == given.classes
+    assert sorted(set(train_set.labels.tolist())) == list(range(11))
+    assert (train_set.labels == 10).sum() == 3  # the third folder's images
+    with pytest.raises(InputError, match="order is not known"):
+        open_splits_for(of_classes(given.classes, known=False), context)
+
+
+def test_open_splits_for_takes_the_given_names_when_the_checkpoint_remembers_others(
+    tmp_path: Path,
+) -> None:
+    context = photos(tmp_path, "a", "b")
+    names = tmp_path / "names.txt"
+    names.write_text("b\na\n")
+    told = replace(context, classes_path=names)
+    checkpoint, train_set, _ = open_splits_for(of_classes(["a", "b"], context.data), told)
+    assert checkpoint.classes == ("b", "a")
+    assert train_set.labels.tolist() == [1, 0, 0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.data.preprocess import resized_to
 from edgeresnet.host.models.foreign.facts import Facts, read_facts
 from edgeresnet.host.models.foreign.state_dict import Identity, identify
 from edgeresnet.host.models.foreign.wrappers import find_network
@@ -18,6 +19,29 @@ STEM_WORDS = {
     "imagenet": "7x7 stem of stride 2 with max-pool",
     "small": "3x3 stem of stride 1 without max-pool",
 }
+
+
+CHANNEL_WORDS = {"rgb": "RGB", "bgr": "BGR", "gray": "grey in three channels"}
+
+
+def input_words(spec: InputSpec) -> str:
+    """How an image becomes the input, whoever said so."""
+    size = f"{spec.image_size} px"
+    # What an image twice as high as wide becomes shows what is done with any.
+    width, height = resized_to(spec, 1, 2)
+    if width != height:
+        made = f"{size} cut out of a shorter side of {width} px"
+    elif width != spec.image_size:
+        made = f"{size} cut out of the whole image as {width} x {width} px"
+    else:
+        made = f"the whole image as {width} x {width} px"
+    usual = (spec.mean, spec.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = ("/".join(f"{v:.6g}" for v in values) for values in (spec.mean, spec.std))
+    return ", ".join([
+        CHANNEL_WORDS[spec.channels],
+        f"{made} ({spec.interpolation})",
+        "ImageNet's mean and std" if usual else f"mean {mean} and std {std}",
+    ])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,16 +62,13 @@ class ForeignNetwork:
         """One line on the network as it was taken, assumptions included."""
         identity = self.identity
         strides = ["stride in the 3x3 convolutions"] if arch_of(identity.arch).bottleneck else []
-        usual = (spec.mean, spec.std) == (IMAGENET_MEAN, IMAGENET_STD)
         return ", ".join([
             identity.arch,
             STEM_WORDS[identity.stem],
             *strides,
             "ReLU",
             self.weights,
-            "RGB",
-            f"{spec.image_size} px",
-            "ImageNet's mean and std" if usual else f"mean {spec.mean} and std {spec.std}",
+            input_words(spec),
             "classes by name" if classes_known else "classes by sorted folder name",
         ])  # fmt: skip
 

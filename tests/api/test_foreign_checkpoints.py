@@ -1,0 +1,134 @@
+"""What every task says of somebody else's checkpoint, and which of its weights it takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgeresnet.api.evaluate import evaluate
+from edgeresnet.api.export import export
+from edgeresnet.api.inspect import inspect
+from edgeresnet.api.opening import open_model
+from edgeresnet.api.train import take_checkpoint, train
+from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.checkpoint import load_checkpoint
+from edgeresnet.host.training import train_checkpoint
+from edgeresnet.progress import TaskContext
+from edgeresnet.run.recipe import Recipe
+from edgeresnet.run.stages import Run, train_stage
+from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.training import ModelSettings, TrainOptions
+from tests.conftest import CommandLine
+from tests.host.models.foreign_networks import narrow, tensors_of
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """Raw and averaged weights of ten outputs, with names from nobody."""
+    torch.save(
+        {"state_dict": tensors_of(narrow(outputs=10, seed=1)),
+         "state_dict_ema": tensors_of(narrow(outputs=10, seed=2))},
+        tmp_path / "both.pth",
+    )  # fmt: skip
+    return tmp_path / "both.pth"
+
+
+@pytest.mark.parametrize(("raw", "told"), [(False, "EMA weights"), (True, "raw weights")])
+def test_evaluate_says_what_it_assumed_when_the_checkpoint_is_foreign(
+    both: Path, raw: bool, told: str
+) -> None:
+    lines: list[str] = []
+    context = TaskContext(data="digits", limit=20, on_step=lines.append)
+    evaluate(both, options=RunOptions(raw=raw), image_size=16, context=context)
+    assert f"{both}: resnet18, 3x3 stem of stride 1 without max-pool, ReLU, {told}" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "bundle"])
+def test_open_model_refuses_when_raw_is_of_no_checkpoint(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(InputError, match="--raw says nothing"),
+        open_model(tmp_path / name, options=RunOptions(raw=True)),
+    ):
+        pass
+
+
+def test_load_checkpoint_refuses_when_raw_is_of_our_own(both: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    take_checkpoint(tmp_path / "own.pt", str(both), raw=True, on_step=lines.append)
+    assert "raw weights" in lines[0]
+    with pytest.raises(InputError, match="one set of weights"):
+        load_checkpoint(tmp_path / "own.pt", raw=True)
+
+
+def test_train_refuses_when_raw_has_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--raw is of weights"):
+        train(tmp_path / "x.pt", ModelSettings(raw=True), TrainOptions(epochs=1),
+              context=TaskContext(data="digits", limit=20))  # fmt: skip
+
+
+def test_train_remembers_what_was_assumed_when_the_weights_are_foreign(
+    both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Result:
+        state_dict = tensors_of(narrow(outputs=10))
+        epochs_run, top1, threads = 1, 0.5, 1
+
+    monkeypatch.setattr(train_checkpoint, "fit", lambda *args, **kwargs: Result)
+    lines: list[str] = []
+    context = TaskContext(data="digits", limit=20, on_step=lines.append)
+    model, options = ModelSettings(weights=str(both)), TrainOptions(epochs=1)
+    train(tmp_path / "x.pt", model, options, image_size=16, context=context)
+    assert "EMA weights" in load_checkpoint(tmp_path / "x.pt").provenance["weights_assumed"]
+    assert any("EMA weights" in line for line in lines)
+
+
+def test_train_stage_keeps_older_keys_when_raw_is_not_given(
+    both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed: list[dict[str, Any]] = []
+
+    def stage(run: Run, name: str, settings: dict[str, Any], *rest: object) -> str:
+        keyed.append(settings["model"])
+        return "key"
+
+    monkeypatch.setattr(Run, "stage", stage)
+    for raw in (False, True):
+        recipe = Recipe(name="x", data="digits", model=ModelSettings(weights=str(both), raw=raw))
+        train_stage(Run(tmp_path, recipe, False, print), [])
+    assert [sorted(model) for model in keyed] == [
+        ["arch", "stem", "weights"], ["arch", "raw", "stem", "weights"],
+    ]  # fmt: skip
+
+
+def test_export_carries_what_was_assumed_when_the_checkpoint_is_foreign(
+    both: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    bundle = export(both, tmp_path / "b", target="onnx", precision="fp32", image_size=16,
+                    context=TaskContext(on_step=lines.append))  # fmt: skip
+    assert not bundle.manifest.classes_known
+    assert "EMA weights" in bundle.manifest.provenance["assumed"]
+    assert any("EMA weights" in line for line in lines)
+    assert "EMA weights" in inspect(tmp_path / "b")["assumed"]
+    with open_model(tmp_path / "b") as opened:
+        assert opened.classes is None
+    older = json.loads(bundle.manifest.to_json())
+    del older["classes_known"]
+    assert not Manifest.from_json(json.dumps(older)).classes_known
+    for given in ({"data": "digits"}, {"classes": list("abcdefghij")}):
+        assert Manifest.from_json(json.dumps(older | given)).classes_known
+
+
+def test_inspect_shows_what_was_assumed_when_the_checkpoint_is_foreign(
+    both: Path, edgeresnet: CommandLine
+) -> None:
+    done = edgeresnet("inspect", both, "--raw")
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    assert "taken as resnet18, 3x3 stem of stride 1 without max-pool, ReLU, raw weights" in shown
+    assert "left out: the EMA weights in state_dict_ema" in shown

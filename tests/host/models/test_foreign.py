@@ -205,6 +205,18 @@ def test_load_checkpoint_refuses_when_weights_are_integers(tmp_path: Path) -> No
         loaded(tmp_path, tensors)
 
 
+def test_load_checkpoint_says_which_statistics_are_missing_when_normalization_has_none(
+    tmp_path: Path,
+) -> None:
+    tensors = {n: t for n, t in tensors_of(narrow("resnet50")).items() if "running" not in n}
+    with pytest.raises(InputError, match=r"lacks bn1\.running_mean") as caught:
+        loaded(tmp_path, {"state_dict": tensors})
+    assert "another normalization" in caught.value.fix
+    with pytest.raises(InputError, match=r"EMA weights \(ema\) lack bn1") as caught:
+        loaded(tmp_path, {"state_dict": tensors_of(narrow("resnet50")), "ema": tensors})
+    assert "--raw" in caught.value.fix
+
+
 @pytest.mark.parametrize("prefix", ["resnet.", "encoder.", "feature_extractor.", "a.b.module."])
 def test_load_checkpoint_finds_the_network_when_the_prefix_is_unknown(
     tmp_path: Path, prefix: str
@@ -222,9 +234,9 @@ def test_load_checkpoint_finds_the_network_when_the_prefix_is_unknown(
 def test_load_checkpoint_says_what_no_tensor_shows_when_it_is_foreign(tmp_path: Path) -> None:
     checkpoint = loaded(tmp_path, tensors_of(narrow("resnet50", "imagenet")))
     assert checkpoint.provenance["assumed"] == (
-        "resnet50, 7x7 stem of stride 2 with max-pool, stride in the 3x3 convolutions, ReLU, raw "
-        "weights, RGB, 224 px cut out of a shorter side of 256 px (bilinear), ImageNet's mean and "
-        "std, classes by sorted folder name"
+        "resnet50, 7x7 stem of stride 2 with max-pool, stride in the 3x3 convolutions, ReLU "
+        "without anti-aliasing or dilation, raw weights, RGB, 224 px cut out of a shorter side of "
+        "256 px (bilinear), ImageNet's mean and std, classes by sorted folder name"
     )
 
 

@@ -138,6 +138,8 @@ def test_load_checkpoint_reads_the_configuration_when_it_is_beside(
         ({"downsample_in_bottleneck": True}, "first convolution of its blocks"),
         ({"problem_type": "multi_label_classification"}, "several labels"),
         ({"output_stride": 16}, "dilated"),
+        ({"arch": "resnetblur50"}, "blurs"),
+        ({"architecture": "resnetaa50"}, "blurs"),
     ],
 )
 def test_load_checkpoint_refuses_when_its_description_is_of_another_network(

@@ -37,6 +37,8 @@ _PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
     "multi_label": ((False, 0), "a network of several labels at once"),
     "multilabel": ((False, 0), "a network of several labels at once"),
 }
+# Names of networks with a plain ResNet's tensors that pool or dilate otherwise.
+_UNSEEN = re.compile(r"(?i)blur|resnet\w*aa|anti_?alias|dilat|deeplab|(^|_)fcn")
 Three = tuple[float, float, float]
 
 
@@ -125,6 +127,12 @@ def _is_about(config: Sequence[tuple[str, Any]], outputs: int) -> bool:
 
 def _refuse_others(said: Sequence[tuple[str, Any]], source: str) -> None:
     """Networks that only their own description tells from a plain ResNet."""
+    for name, value in _named(said, ("arch", "architecture", "model_name", "model")):
+        if isinstance(value, str) and _UNSEEN.search(value):
+            raise InputError(
+                f"{source} says {name}: {value}, which blurs or dilates where no tensor shows it",
+                "give a checkpoint of a plain ResNet.",
+            )
     for key, (plain, what) in _PLAIN.items():
         for name, value in _named(said, (key,)):
             if value not in plain:

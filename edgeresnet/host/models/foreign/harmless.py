@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -28,6 +29,8 @@ _LIKELY = (
     (r"(?i)(^|[._])(se|sse|cse|scse|ca|sa|eca|cbam|attn|att|attention|gates?|gc|psa|nonlocal|"
      r"non_local|se_module|channel_\w+|spatial_\w+|fc[12])([._]|\d*$)",
      "an attention module or a gate"),
+    (r"(^|\.)conv1\.[036]\.", "the deep stem of a ResNet-C or -D"),
+    (r"\.convs\.\d", "convolutions in parallel, as in a Res2Net"),
     (r"weight_[gv]$|parametrizations\.", "a reparametrized weight (weight normalization or alike)"),
     (r"weight_[uv]$|weight_orig$", "a reparametrized weight (spectral normalization or alike)"),
     (r"_mask$", "a pruning mask without its weight"),
@@ -60,11 +63,13 @@ def is_harmless(name: str, tensor: Tensor, *, beside: bool) -> bool:
     return tensor.ndim <= 1 and _MEASURING.search(name) is not None
 
 
-def likely(name: str, tensor: Tensor) -> str:
-    """What an unknown tensor probably is."""
-    for pattern, what in _LIKELY:
-        if re.search(pattern, name):
-            return what
+def likely(unknown: Mapping[str, Tensor]) -> str:
+    """What unknown tensors probably are, by the first that tells."""
+    for name in unknown:
+        for pattern, what in _LIKELY:
+            if re.search(pattern, name):
+                return what
+    tensor = next(iter(unknown.values()))
     if tensor.ndim == 4:
         return "a further convolution"
     if tensor.ndim == 2:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Iterator
 
 from edgeresnet.host.models.resnet import ARCHS, LEVELS, Arch
 
+_CONVOLUTION = re.compile(r"(layer\d\.\d+\.)?(conv\d|downsample\.0)\.weight$")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -54,13 +56,14 @@ def absent_blocks(arch: Arch, names: Collection[str]) -> list[str]:
 
 
 def nearest_arch(names: Collection[str]) -> Arch:
-    """The architecture that has the fewest tensors too many or too few."""
+    """The architecture with the fewest convolutions too many or too few, then other tensors."""
     given = set(names)
+    convolutions = {name for name in given if _CONVOLUTION.match(name)}
 
-    def distance(arch: Arch) -> tuple[int, int]:
-        expected = tensors_of(arch)
+    def distance(arch: Arch) -> tuple[int, int, int]:
         gone = set(absent_blocks(arch, given))
-        missing = sum(name not in given and _block_of(name) not in gone for name in expected)
-        return missing + len(given - expected.keys()), len(gone)
+        expected = {name for name in tensors_of(arch) if _block_of(name) not in gone}
+        wanted = {name for name in expected if _CONVOLUTION.match(name)}
+        return len(wanted ^ convolutions), len(gone), len(expected ^ given)
 
     return min(ARCHS.values(), key=distance)

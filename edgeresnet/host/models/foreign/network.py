@@ -66,7 +66,7 @@ class ForeignNetwork:
             identity.arch,
             STEM_WORDS[identity.stem],
             *strides,
-            "ReLU",
+            "ReLU without anti-aliasing or dilation",
             self.weights,
             input_words(spec),
             "classes by name" if classes_known else "classes by sorted folder name",

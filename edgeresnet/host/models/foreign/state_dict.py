@@ -115,7 +115,17 @@ def _check_names(
             "give a checkpoint of one of these.",
         )
     if unknown or missing:
-        others = {n: t for n, t in rest.items() if n not in unknown and t.ndim != 2}
+        if not unknown and any("the raw weights in" in note for note in found.notes):
+            raise InputError(
+                f"{source}: its {found.weights} lack {_listed(missing)}",
+                "take the weights themselves: --raw.",
+            )
+        heads = {n.removesuffix("weight") for n, t in rest.items() if t.ndim == 2}
+        others = {
+            name: tensor
+            for name, tensor in rest.items()
+            if name not in unknown and f"{name.rpartition('.')[0]}." not in heads
+        }
         _refuse_unknown({**unknown, **(others if missing else {})}, missing, source)
 
 
@@ -127,8 +137,7 @@ def _refuse_unknown(
         return
     causes = []
     if unknown:
-        name, tensor = next(iter(unknown.items()))
-        what = likely(name, tensor)
+        what = likely(unknown)
         causes.append(
             f"has {_listed(list(unknown))}{beside}: {what}"
             + ("" if what.startswith("which") else "?")

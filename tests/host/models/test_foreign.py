@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models import checkpoint as checkpoints
-from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint, weights_digest
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from tests.host.models.foreign_networks import (
     Tensors,
@@ -196,6 +196,14 @@ def test_load_checkpoint_refuses_by_name_when_it_is_another_network(
     with pytest.raises(InputError) as caught:
         loaded(tmp_path, tensors)
     assert all(part in caught.value.cause for part in told), caught.value.cause
+
+
+def test_load_checkpoint_gives_plain_tensors_when_parameters_were_saved(tmp_path: Path) -> None:
+    model = narrow()
+    checkpoint = loaded(tmp_path, tensors_of(model) | dict(model.named_parameters()))
+    assert torch.equal(answers(checkpoint.build()), answers(model))
+    assert weights_digest(checkpoint.state_dict)
+    assert not any(tensor.requires_grad for tensor in checkpoint.state_dict.values())
 
 
 def test_load_checkpoint_refuses_when_weights_are_integers(tmp_path: Path) -> None:

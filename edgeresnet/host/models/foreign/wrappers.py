@@ -116,7 +116,7 @@ def _flattened(
     for key, value in content.items():
         name = f"{path}{key}"
         if isinstance(value, Tensor):
-            yield name, value
+            yield name, value.detach()  # a saved Parameter would be trained on unasked
         elif isinstance(value, Mapping) and depth < _DEPTH:
             yield from _flattened(value, f"{name}.", depth + 1)
 

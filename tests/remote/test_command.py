@@ -85,7 +85,7 @@ def test_profile_on_a_device_gives_its_json_and_the_same_table(
 def test_evaluate_on_a_device_equals_evaluating_here(
     edgeresnet: CommandLine, files: Path, on: tuple[str, str], tmp_path: Path
 ) -> None:
-    data = image_folder(tmp_path / "photos", [f"class-{i}" for i in range(10)], images=30)
+    data = image_folder(tmp_path / "photos", [str(i) for i in range(10)], images=30)
     for spec in (("--data", data), ("--data", "photos", "--limit", 20), ()):
         bundle = files / "onnx-int8"
         near = edgeresnet("evaluate", bundle, *spec, "--json", "-")
@@ -150,11 +150,11 @@ def test_copying_is_exact_and_incremental_when_repeated(
         (device.bin / "rsync").write_text("#!/bin/sh\nexit 1\n")
         (device.bin / "rsync").chmod(0o755)
     try:
-        data = image_folder(tmp_path / copier, [f"class-{i}" for i in range(10)], images=20)
+        data = image_folder(tmp_path / copier, [str(i) for i in range(10)], images=30)
         command = ("evaluate", files / "onnx-int8", "--data", data, *on, "--json", "-")
         first = edgeresnet(*command)
         assert first.returncode == 0, first.stderr
-        copied = sorted((device.cache / "edgeresnet/remote/data").glob(f"*/{copier}/*/*.png"))
+        copied = sorted((device.cache / "edgeresnet/remote/data").glob(f"*/{copier}/val/*/*/*.png"))
         stamps = {path: path.stat().st_ino for path in copied}
         # What a cut connection or a careless hand may leave there.
         copied[0].write_bytes(copied[0].read_bytes()[:100])
@@ -166,7 +166,7 @@ def test_copying_is_exact_and_incremental_when_repeated(
         assert not stray.exists()
         assert json.loads(again.stdout)["top1"] == json.loads(first.stdout)["top1"]
         assert all(path.stat().st_ino == stamps[path] for path in copied[2:])
-        assert sorted(copied[0].parents[1].glob("*/*.png")) == copied
+        assert sorted(copied[0].parents[2].glob("*/*/*.png")) == copied
     finally:
         (device.bin / "rsync").unlink(missing_ok=True)
 

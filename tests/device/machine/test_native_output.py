@@ -66,7 +66,13 @@ def test_output_is_our_own_lines_only(
     alone = edgeresnet(command[0], bundles[name], *command[1:], *more, "--quiet", "--json", "-")
     assert alone.returncode == 0, alone.stderr
     assert json.loads(alone.stdout)["schema"] == 1
-    assert alone.stderr == ""
+    assert without_doubt(alone.stderr) == ""
+
+
+def without_doubt(told: str) -> str:
+    """Without our own line on an untrained network, which is told with ``--quiet`` too."""
+    lines = told.splitlines()
+    return "\n".join(line for line in lines if "is not clearly above chance" not in line)
 
 
 def test_onnxruntimes_default_log_is_silent_when_it_was_loud(
@@ -80,7 +86,7 @@ def test_onnxruntimes_default_log_is_silent_when_it_was_loud(
         "evaluate", files / "onnx-int8", "--limit", 8, "--quiet", "--json", "-", before=loud
     )
     assert found.returncode == 0, found.stderr
-    assert found.stderr == ""
+    assert without_doubt(found.stderr) == ""
 
 
 def test_import_is_silent_when_a_runtime_warns_about_the_machine(tmp_path: Path) -> None:

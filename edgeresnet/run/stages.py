@@ -39,6 +39,10 @@ RESUME, WORK = "resume.pt", "work"
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
 # All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
 STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
+# The same for what begins with weights, whoever made them, and for nothing else. 2: moving averages
+# are taken, biases of convolutions are folded, and what a file or torchvision says of the input is
+# used.
+WEIGHTS_READING = 2
 
 
 @dataclass(frozen=True)
@@ -255,15 +259,15 @@ def _quantized_path(run: Run, variant: Variant) -> Path:
 
 
 def _weights_key(weights: str) -> str:
-    """What is in the weights: a file's hash; torchvision's do not change under their name."""
+    """What is in the weights (a file's hash; torchvision's have their name), and how it is read."""
     if weights.startswith("torchvision:"):
-        return weights
+        return f"{weights} read {WEIGHTS_READING}"
     from edgeresnet.files import sha256_file
 
     path = from_home(weights)
     if not path.is_file():
         raise InputError(f"weights {weights} do not exist", "check the recipe's model.weights.")
-    return sha256_file(path)
+    return f"{sha256_file(path)} read {WEIGHTS_READING}"
 
 
 def _recorded_key(path: Path) -> str | None:

@@ -91,6 +91,15 @@ def test_a_stage_stands_when_the_package_is_upgraded_and_not_when_the_stage_is(
     assert ran(*inputs) == ["01-train"]
 
 
+def test_the_first_stage_reruns_when_weights_are_read_otherwise(
+    ran: Ran, inputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as when moving averages are taken, or biases are folded, that were not before."""
+    assert ran(*inputs) == ["01-train"]
+    monkeypatch.setattr(stages, "WEIGHTS_READING", 999, raising=False)
+    assert ran(*inputs) == ["01-train"]
+
+
 def test_a_stage_stands_when_only_the_images_to_compare_on_change(
     ran: Ran, inputs: tuple[str, str]
 ) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from edgeresnet.api.data import measured_data
-from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable
+from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable, told_options
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
@@ -68,7 +67,7 @@ def compare(
     for path in paths:
         with readable(path):
             check_devices([path], device)
-    _check_raw(paths, raw=options.raw)
+    _check_told(paths, options)
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
         opened = _open(stack, paths, told, skip_missing, context)
@@ -90,9 +89,10 @@ def compare(
     return cast(CompareResults, result)
 
 
-def _check_raw(paths: Sequence[Path], *, raw: bool) -> None:
-    if raw and not any(map(is_checkpoint, paths)):
-        raise InputError("--raw is of checkpoints, and none is compared", "leave it out.")
+def _check_told(paths: Sequence[Path], options: RunOptions) -> None:
+    told = told_options(raw=options.raw, network=options.network)
+    if told and not any(map(is_checkpoint, paths)):
+        raise InputError(f"{told} is of checkpoints, and none is compared", "leave it out.")
 
 
 def _open(
@@ -122,7 +122,7 @@ def _open(
             path,
             # A checkpoint runs on the CPU, whatever device its bundles are for.
             device=None if foreign else told.device,
-            options=replace(told.options, raw=told.options.raw and foreign),
+            options=told.options if foreign else told.options.of_no_checkpoint(),
             image_size=image_size if own else None,
             inputs=told.inputs if own else NO_CHANGES,
         )

@@ -17,6 +17,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def export(
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     context: TaskContext | None = None,
 ) -> Bundle:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
@@ -52,6 +54,7 @@ def export(
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
         context: data of calibration and proof (else what the checkpoint remembers); reporting.
 
     Raises:
@@ -68,8 +71,9 @@ def export(
     from edgeresnet.host.training.splits import with_class_names
 
     checkpoint = load_checkpoint(
-        source, arch=arch, image_size=image_size, inputs=inputs, raw=raw, on_step=context.on_step
-    )
+        source, arch=arch, image_size=image_size, inputs=inputs, raw=raw, network=network,
+        on_step=context.on_step,
+    )  # fmt: skip
     checkpoint = with_class_names(checkpoint, context)
     context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
@@ -78,13 +82,9 @@ def export(
     elif calibration_images is not None:
         raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
-        checkpoint,
-        target=target,
-        precision=precision,
-        out_dir=Path(output),
-        options=options,
+        checkpoint, target=target, precision=precision, out_dir=Path(output), options=options,
         context=context,
-    )
+    )  # fmt: skip
 
 
 def _without_calibration(images: int, source: str | Path, has: str, precision: str) -> InputError:

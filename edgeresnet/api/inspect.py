@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.api.opening import check_own_inputs, check_raw, is_bundle, readable
+from edgeresnet.api.opening import check_own_inputs, check_told, is_bundle, readable
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.engine_record import describe_engines
 from edgeresnet.device.targets.model_files import describe_model, is_model_file
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.settings.inputs import NO_CHANGES
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 
 
 def inspect(
-    model: str | Path, *, image_size: int | None = None, raw: bool = False
+    model: str | Path,
+    *,
+    image_size: int | None = None,
+    raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
 ) -> dict[str, Any]:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
 
@@ -23,6 +28,7 @@ def inspect(
         image_size: that the layers are counted at, of a checkpoint or of a bare file that leaves it
             open.
         raw: of a foreign checkpoint's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
 
     Raises:
         InputError: nothing to read there.
@@ -30,11 +36,13 @@ def inspect(
     """
     path = Path(model)
     with readable(path):
-        return {"schema": 1, **_described(path, image_size, raw=raw)}
+        return {"schema": 1, **_described(path, image_size, raw=raw, network=network)}
 
 
-def _described(path: Path, image_size: int | None, *, raw: bool) -> dict[str, Any]:
-    check_raw(path, raw=raw)
+def _described(
+    path: Path, image_size: int | None, *, raw: bool, network: NetworkTold
+) -> dict[str, Any]:
+    check_told(path, raw=raw, network=network)
     if is_bundle(path):
         check_own_inputs(path, image_size, NO_CHANGES)
         return {
@@ -45,4 +53,4 @@ def _described(path: Path, image_size: int | None, *, raw: bool) -> dict[str, An
         return describe_model(path, image_size)
     from edgeresnet.host.models.describe import describe_checkpoint
 
-    return describe_checkpoint(str(path), image_size, raw=raw)
+    return describe_checkpoint(str(path), image_size, raw=raw, network=network)

@@ -15,6 +15,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
@@ -66,6 +67,7 @@ def load_checkpoint(
     inputs: InputChanges = NO_CHANGES,
     classes: Sequence[str] | None = None,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     on_step: OnStep = silent,
 ) -> Checkpoint:
     """Read a checkpoint of any origin.
@@ -77,6 +79,7 @@ def load_checkpoint(
         inputs: what is told of its preprocessing, over what it says itself.
         classes: names of a foreign one's classes; None: those that it gives, else "0", "1", ….
         raw: take a foreign one's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
         on_step: told what was assumed of a foreign one, and what was left out.
 
     Raises:
@@ -92,6 +95,7 @@ def load_checkpoint(
             inputs=inputs,
             classes=classes,
             raw=raw,
+            network=network,
             on_step=on_step,
         )
     if arch is not None and loaded.arch != arch:
@@ -105,7 +109,7 @@ def load_checkpoint(
 def _open(source: ModelSource) -> Opened:
     path, device, options = source.path, source.device, source.options
     check_devices([path], device)
-    check_raw(path, raw=options.raw)
+    check_told(path, raw=options.raw, network=options.network)
     if is_bundle(path):
         check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
@@ -169,14 +173,22 @@ def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -
     check_size(f"bundle {path}", read_manifest(path).input_spec.image_size, image_size)
 
 
-def check_raw(path: Path, *, raw: bool) -> None:
-    """Refuse a choice of a checkpoint's weights where there is no checkpoint.
+def check_told(path: Path, *, raw: bool, network: NetworkTold) -> None:
+    """Refuse what is told of a checkpoint's weights or network where there is no checkpoint.
 
     Raises:
         InputError: what the path names is of another kind.
     """
-    if raw and not is_checkpoint(path):
-        raise InputError(f"--raw says nothing of {path}, which is no checkpoint", "leave it out.")
+    options = told_options(raw=raw, network=network)
+    if options and not is_checkpoint(path):
+        raise InputError(
+            f"{options} says nothing of {path}, which is no checkpoint", "leave it out."
+        )
+
+
+def told_options(*, raw: bool, network: NetworkTold) -> str:
+    """What is told of a checkpoint, as a message names it."""
+    return ", ".join(filter(None, (network.options, "--raw" if raw else "")))
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -10,6 +10,7 @@ from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import PruneResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.pruning import PruneOptions
 
 
@@ -22,6 +23,7 @@ def prune(
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     context: TaskContext | None = None,
 ) -> PruneResults:
     """Write a narrower (or 2:4 sparse) float checkpoint, recovered by training.
@@ -36,6 +38,7 @@ def prune(
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -55,6 +58,7 @@ def prune(
         image_size=image_size,
         inputs=inputs,
         raw=raw,
+        network=network,
         on_step=context.on_step,
     )
     context = with_data(context, checkpoint, str(source))

@@ -10,6 +10,7 @@ from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import QuantizeResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 
 
@@ -23,6 +24,7 @@ def quantize(
     image_size: int | None = None,
     inputs: InputChanges = NO_CHANGES,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     context: TaskContext | None = None,
 ) -> QuantizeResults:
     """Write a fake-quantized INT8 checkpoint of a float one.
@@ -39,6 +41,7 @@ def quantize(
         image_size: of a foreign checkpoint; of our own it overrides.
         inputs: what is told of its preprocessing, over what it says itself.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
@@ -56,6 +59,7 @@ def quantize(
         image_size=image_size,
         inputs=inputs,
         raw=raw,
+        network=network,
         on_step=context.on_step,
     )
     context = with_data(context, checkpoint, str(source))

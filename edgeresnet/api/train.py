@@ -9,6 +9,7 @@ from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import OnStep, TaskContext, silent
 from edgeresnet.results import TrainResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 
@@ -57,6 +58,7 @@ def take_checkpoint(
     arch: str | None = None,
     image_size: int | None = None,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     context: TaskContext | None = None,
     on_step: OnStep = silent,
 ) -> None:
@@ -68,6 +70,7 @@ def take_checkpoint(
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
+        network: what is told of a foreign checkpoint's stem and strides.
         context: how its classes are called, where it does not say itself.
         on_step: told what was assumed of a foreign checkpoint.
 
@@ -79,5 +82,7 @@ def take_checkpoint(
     context = context or TaskContext()
     # A recipe has an architecture also where its weights say theirs.
     wanted = arch if source.count(":") == 1 else None
-    loaded = load_checkpoint(source, arch=wanted, image_size=image_size, raw=raw, on_step=on_step)
+    loaded = load_checkpoint(
+        source, arch=wanted, image_size=image_size, raw=raw, network=network, on_step=on_step
+    )
     save_result(with_class_names(loaded, context), Path(output), TaskContext())

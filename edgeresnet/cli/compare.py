@@ -12,6 +12,7 @@ import typer
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
     INPUTS,
+    NETWORK,
     ClassNames,
     ClassOrder,
     DeviceName,
@@ -30,6 +31,7 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
 
 EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
+OPTIONS = Fields("threads", "batch", "allow_fallback", "raw", *NETWORK.keys)
 LIMITS = Fields("max_drop", "max_p99_ms", "min_speedup", "strict")
 
 
@@ -49,7 +51,7 @@ def compare(
         ),
     ],
     limits: Annotated[Budgets, LIMITS],
-    options: Annotated[RunOptions, Fields("threads", "batch", "allow_fallback", "raw")],
+    options: Annotated[RunOptions, OPTIONS],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

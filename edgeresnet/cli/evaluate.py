@@ -11,6 +11,7 @@ import typer
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
     INPUTS,
+    NETWORK,
     ClassNames,
     ClassOrder,
     DeviceName,
@@ -35,7 +36,7 @@ EXAMPLE = "edgeresnet evaluate bundle --data photos"
 def evaluate(
     context: typer.Context,
     model: Model,
-    options: Annotated[RunOptions, Fields("threads", "allow_fallback", "raw")],
+    options: Annotated[RunOptions, Fields("threads", "allow_fallback", "raw", *NETWORK.keys)],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

@@ -10,6 +10,7 @@ import typer
 
 from edgeresnet.cli.options import (
     INPUTS,
+    NETWORK,
     Arch,
     ClassNames,
     ClassOrder,
@@ -25,6 +26,7 @@ from edgeresnet.cli.settings_options import option_of, target_option, with_setti
 from edgeresnet.run.folder import newest_checkpoint
 from edgeresnet.settings.export import DEFAULT_TARGET, BatchRange, ExportOptions, ExportSettings
 from edgeresnet.settings.inputs import InputChanges
+from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 
 PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
@@ -35,6 +37,7 @@ EXAMPLE = "edgeresnet export photos-int8.pt --target openvino --int8 -o bundle"
 @with_settings
 def export(
     inputs: Annotated[InputChanges, INPUTS],
+    network: Annotated[NetworkTold, NETWORK],
     checkpoint: Annotated[
         Optional[str],
         typer.Argument(metavar="[CKPT]", help="Checkpoint; left out: the newest run's."),
@@ -86,7 +89,7 @@ def export(
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
         calibration_images=calibration_images, arch=arch, image_size=image_size, inputs=inputs,
-        raw=raw,
+        raw=raw, network=network,
         context=task_context(
             data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
             class_order=class_order, classes=classes,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from edgeresnet.cli.options import ImageSize, Json, Model, Quiet, Raw
+from typing import Annotated
+
+from edgeresnet.cli.options import NETWORK, ImageSize, Json, Model, Quiet, Raw
 from edgeresnet.cli.output import give, show
+from edgeresnet.cli.settings_options import with_settings
+from edgeresnet.settings.network import NetworkTold
 
 EXAMPLE = "edgeresnet inspect bundle --json -"
 
 
+@with_settings
 def inspect(
     model: Model,
+    network: Annotated[NetworkTold, NETWORK],
     image_size: ImageSize = None,
     raw: Raw = False,
     json: Json = None,
@@ -28,7 +34,7 @@ def inspect(
         widths_table,
     )
 
-    result = inspect_model(model, image_size=image_size, raw=raw)
+    result = inspect_model(model, image_size=image_size, raw=raw, network=network)
     give(result, json)
     extra = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []

@@ -42,6 +42,7 @@ Output = Annotated[
 ]
 Arch = Annotated[Optional[ArchName], option_of(ModelSettings, "arch")]
 INPUTS = Fields("resize", "crop_ratio", "interpolation", "mean", "std", "channels")
+NETWORK = Fields("stem", "stride_in")
 ImageSize = Annotated[Optional[int], option_of(Recipe, "image_size")]
 Raw = Annotated[bool, option_of(ModelSettings, "raw")]
 Limit = Annotated[Optional[int], option_of(Recipe, "limit")]

@@ -9,6 +9,7 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import (
+    NETWORK,
     DeviceName,
     ImageSize,
     Json,
@@ -22,7 +23,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
-OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback", "raw")
+OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback", "raw", *NETWORK.keys)
 
 
 @with_settings

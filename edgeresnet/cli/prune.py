@@ -7,6 +7,7 @@ from typing import Annotated
 
 from edgeresnet.cli.options import (
     INPUTS,
+    NETWORK,
     Arch,
     ClassNames,
     ClassOrder,
@@ -23,6 +24,7 @@ from edgeresnet.cli.options import (
 from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
+from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.pruning import PruneOptions
 
 EXAMPLE = "edgeresnet prune photos.pt --data photos --macs 0.5 -o photos-half.pt"
@@ -40,6 +42,7 @@ def prune(
     output: Output,
     options: Annotated[PruneOptions, OPTIONS],
     inputs: Annotated[InputChanges, INPUTS],
+    network: Annotated[NetworkTold, NETWORK],
     data: MaybeData = None,
     arch: Arch = None,
     image_size: ImageSize = None,
@@ -76,6 +79,7 @@ def prune(
         image_size=image_size,
         inputs=inputs,
         raw=raw,
+        network=network,
         context=context,
     )
     give(result, json)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from edgeresnet.cli.options import (
     INPUTS,
+    NETWORK,
     Arch,
     ClassNames,
     ClassOrder,
@@ -26,6 +27,7 @@ from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputChanges
+from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import QAT_DEFAULTS
 
@@ -43,6 +45,7 @@ def quantize(
     output: Output,
     options: Annotated[QuantizeOptions, OPTIONS],
     inputs: Annotated[InputChanges, INPUTS],
+    network: Annotated[NetworkTold, NETWORK],
     data: MaybeData = None,
     strict: Strict = False,
     arch: Arch = None,
@@ -70,7 +73,7 @@ def quantize(
     )
     result = quantize_model(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
-        raw=raw, context=context,
+        raw=raw, network=network, context=context,
     )  # fmt: skip
     give(result, json)
     line = "\n".join([

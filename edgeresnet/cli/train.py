@@ -20,9 +20,12 @@ OPTIONS = Fields(
 )  # fmt: skip
 
 
+MODEL = Fields("arch", "weights", "stem", "stride_in", "raw", required=("arch",))
+
+
 @with_settings
 def train(
-    model: Annotated[ModelSettings, Fields("arch", "weights", "stem", "raw", required=("arch",))],
+    model: Annotated[ModelSettings, MODEL],
     data: Data,
     output: Output,
     options: Annotated[TrainOptions, OPTIONS],

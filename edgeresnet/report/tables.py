@@ -194,12 +194,15 @@ def _inspect_title(result: Mapping[str, Any]) -> list[str]:
     parts: dict[str, Callable[[Any], str]] = {
         "arch": str,
         "stem": lambda value: f"stem {value}",
+        "stride_in": lambda value: f"stride in {value}",
         "classes": lambda value: f"{len(value)} classes",
         "image_size": lambda value: f"{value} px",
         "macs": lambda value: f"{value / 1e9:.3f} GMACs",
         "parameters": lambda value: f"{value / 1e6:.2f} M parameters",
     }
-    known = [tell(result[key]) for key, tell in parts.items() if result[key] is not None]
+    # A usual one goes without saying.
+    told = {key: result[key] for key in parts if (key, result[key]) != ("stride_in", "3x3")}
+    known = [parts[key](value) for key, value in told.items() if value is not None]
     return known if result["arch"] else [f"{result['target']} · {result['precision']}", *known]
 
 

@@ -142,6 +142,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
                 arch=recipe.model.arch,
                 image_size=recipe.image_size,
                 raw=recipe.model.raw,
+                network=recipe.model.network,
                 context=named,
                 on_step=run.on_step,
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edgeresnet.settings.base import settings
 from edgeresnet.settings.foreign import RawWeights
+from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
 DeviceName = Annotated[
     str | None,
@@ -116,3 +118,14 @@ class RunOptions:
         default=None, ge=1, description="Height and width of an input that leaves them open."
     )
     raw: RawWeights = False
+    stem: StemTold = None
+    stride_in: StrideInTold = None
+
+    @property
+    def network(self) -> NetworkTold:
+        """What is told of a foreign checkpoint's network."""
+        return NetworkTold(self.stem, self.stride_in)
+
+    def of_no_checkpoint(self) -> RunOptions:
+        """Without what is told of checkpoints alone."""
+        return replace(self, raw=False, stem=None, stride_in=None)

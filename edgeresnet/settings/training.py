@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field
 
 from edgeresnet.settings.base import settings
 from edgeresnet.settings.foreign import RawWeights
+from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
 Arch = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-Stem = Literal["imagenet", "small"]
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
@@ -150,11 +150,8 @@ class ModelSettings:
     """The network."""
 
     arch: Arch = Field(default="resnet18", description="Architecture of the network.")
-    stem: Stem | None = Field(
-        default=None,
-        description="First layers: imagenet, or small for images up to 64 px; left out: chosen by "
-        "the image size.",
-    )
+    stem: StemTold = None
+    stride_in: StrideInTold = None
     weights: str | None = Field(
         default=None,
         description="Checkpoint to begin with, or torchvision:ARCH:WEIGHTS; a recipe that trains "
@@ -163,8 +160,14 @@ class ModelSettings:
     raw: RawWeights = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the keys of stages: those from before ``raw`` stay as they are."""
+        """Plain values, for the keys of stages; what came later is there only where it is given."""
         values = asdict(self)
-        if not self.raw:
-            del values["raw"]
+        for name, unsaid in (("raw", False), ("stride_in", None)):
+            if values[name] == unsaid:
+                del values[name]
         return values
+
+    @property
+    def network(self) -> NetworkTold:
+        """What is told of the network of ``weights``."""
+        return NetworkTold(self.stem, self.stride_in)

@@ -9,6 +9,7 @@ from typing import Any
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.network import USUAL_STRIDE
 
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
 FORMAT_VERSION = 2
@@ -27,6 +28,8 @@ class Manifest:
         logit_bound: how far, in logits, rounding may move a logit on any device; None in bundles
             that were written before there was one.
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
+        stride_in: which convolution of a bottleneck has the stride; of bundles from before there
+            was a choice: ``3x3``.
     """
 
     target: str
@@ -51,6 +54,7 @@ class Manifest:
     logit_bound: float | None = None
     data_fingerprint: str | None = None
     classes_known: bool = True
+    stride_in: str = USUAL_STRIDE
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -63,7 +67,10 @@ class Manifest:
 
     def description(self) -> dict[str, Any]:
         """The JSON contract of ``inspect``."""
-        keys = ("arch", "stem", "parameters", "macs", "target", "precision", "data", "proof")
+        keys = (
+            "arch", "stem", "stride_in", "parameters", "macs", "target", "precision", "data",
+            "proof",
+        )  # fmt: skip
         return {
             **{key: getattr(self, key) for key in keys},
             "classes": list(self.classes),
@@ -87,6 +94,7 @@ class Manifest:
         )
         values.setdefault("logit_bound", None)
         values.setdefault("data_fingerprint", None)
+        values.setdefault("stride_in", USUAL_STRIDE)
         # A bundle of before there was this mark: numbers are names where data has given them.
         given = values["data"] is not None or not made_up(values["classes"])
         values.setdefault("classes_known", given)

@@ -14,7 +14,7 @@ from edgeresnet.device.targets.spec import BareFiles
 from edgeresnet.errors import InputError
 
 # What only whoever made the model knows.
-UNKNOWN = ("arch", "stem", "classes", "widths", "pruning", "data")
+UNKNOWN = ("arch", "stem", "stride_in", "classes", "widths", "pruning", "data")
 
 
 def target_of_file(path: Path) -> Target | None:

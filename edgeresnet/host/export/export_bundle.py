@@ -234,6 +234,7 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
         logit_bound=proof["logit_bound"],
         classes_known=checkpoint.classes_known,
+        stride_in=checkpoint.stride_in,
     )
 
 

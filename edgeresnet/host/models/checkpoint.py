@@ -22,13 +22,15 @@ from edgeresnet.host.models.foreign.torchvision import (
     fetch_torchvision,
     published_inputs,
 )
-from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
+from edgeresnet.settings.network import FIRST_STEMS, NOTHING_TOLD, USUAL_STRIDE, NetworkTold
 
 FORMAT = "edgeresnet-checkpoint"
-# 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
-VERSIONS = (1, 2)
+# 1 where the input is told by size, mean and std, and stem and strides are those of the first
+# versions, which read it. 2 where the input is told otherwise, 3 where the network is.
+VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Checkpoint:
 
     Attributes:
         arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
-        stem: ``imagenet`` or ``small``.
+        stem: a name in `edgeresnet.settings.network.STEMS`.
         widths: channels of every tensor.
         classes: class names, in the order of the logits.
         input_spec: how an image becomes the input.
@@ -50,6 +52,7 @@ class Checkpoint:
         provenance: versions, seeds, settings, results; of a foreign checkpoint ``source``,
             ``assumed`` (one line) and ``notes`` (what was left out, folded or found).
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
+        stride_in: which convolution of a bottleneck has the stride: ``3x3``, or the first ``1x1``.
     """
 
     arch: str
@@ -64,10 +67,20 @@ class Checkpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
     data_fingerprint: str | None = None
     classes_known: bool = True
+    stride_in: str = USUAL_STRIDE
+
+    @property
+    def version(self) -> int:
+        """Of the file: the lowest whose readers take the network for what it is."""
+        if self.stem not in FIRST_STEMS or self.stride_in != USUAL_STRIDE:
+            return 3
+        return 1 if self.input_spec.plain else 2
 
     def build(self) -> nn.Module:
         """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
-        model: nn.Module = build_resnet(self.arch, len(self.classes), self.stem, self.widths)
+        model: nn.Module = build_resnet(
+            self.arch, len(self.classes), self.stem, self.widths, self.stride_in
+        )
         if self.precision == "int8":
             from edgeresnet.host.models.quant_resnet import QuantResNet
 
@@ -81,9 +94,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the file whole or not at all; ``torch.load(weights_only=True)`` reads it."""
     content = {
         "format": FORMAT,
-        "version": VERSIONS[0] if checkpoint.input_spec.plain else VERSIONS[1],
+        "version": checkpoint.version,
         "arch": checkpoint.arch,
         "stem": checkpoint.stem,
+        "stride_in": checkpoint.stride_in,
         "widths": checkpoint.widths.to_dict(),
         "classes": list(checkpoint.classes),
         "classes_known": checkpoint.classes_known,
@@ -113,6 +127,7 @@ def load_checkpoint(
     inputs: InputChanges = NO_CHANGES,
     classes: Sequence[str] | None = None,
     raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
     on_step: OnStep = silent,
 ) -> Checkpoint:
     """Read a checkpoint of any known origin.
@@ -125,42 +140,72 @@ def load_checkpoint(
         classes: names for a foreign file's classes; otherwise those that it gives itself, else
             "0", "1", ….
         raw: take the weights themselves where a foreign file has their moving average too.
+        network: what is told of a foreign file's stem and strides; of what knows its own, the same.
         on_step: told what was assumed of a foreign file, and what was left out of it.
 
     Raises:
-        InputError: not there, damaged, carries code, or not one of our architectures.
+        InputError: not there, damaged, carries code, not one of our architectures, or not the
+            network that is told.
     """
+    told = _Told(image_size, inputs, classes, raw, network)
     text = str(source)
     if text.startswith("torchvision:"):
         content, names = fetch_torchvision(text, arch)
         published = published_inputs(text, arch)
-        return _read_foreign(
-            content, text, None, image_size, inputs, classes or names, raw, on_step, published
-        )
+        # Published weights know their network.
+        named = replace(told, classes=classes or names, network=NOTHING_TOLD)
+        taken = _read_foreign(content, text, None, named, on_step, published)
+        return _checked(taken, network, text)
     path = from_home(text)
     content = read_tensors(path)
     if content.get("format") != FORMAT:
-        return _read_foreign(content, text, path, image_size, inputs, classes, raw, on_step)
+        return _read_foreign(content, text, path, told, on_step)
     if raw:
         raise InputError(
             f"{text} is a checkpoint of edgeresnet, which holds one set of weights",
             "leave out --raw.",
         )
-    return _told(_read_own(content, text), image_size, inputs)
+    own = _checked(_read_own(content, text), network, text)
+    return _with_inputs(own, image_size, inputs)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a user tells of a foreign file; see `load_checkpoint`."""
+
+    image_size: int | None
+    inputs: InputChanges
+    classes: Sequence[str] | None
+    raw: bool
+    network: NetworkTold
+
+
+def _checked(checkpoint: Checkpoint, told: NetworkTold, source: str) -> Checkpoint:
+    """Refuse to be told another network of what knows its own, or what has no effect on it."""
+    if told.stride_in is not None:
+        check_has_choice(arch_of(checkpoint.arch))
+    for name, given in vars(told).items():
+        if given is not None and given != (own := getattr(checkpoint, name)):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{source} knows its network, which has {option} {own} and not {given}",
+                f"leave out {option}.",
+            )
+    return checkpoint
 
 
 def _read_foreign(
     content: Mapping[str, Any],
     source: str,
     path: Path | None,
-    image_size: int | None,
-    inputs: InputChanges,
-    classes: Sequence[str] | None,
-    raw: bool,
+    told: _Told,
     on_step: OnStep,
     published: InputSpec | None = None,
 ) -> Checkpoint:
-    network = read_network(content, source, path, raw=raw, image_size=image_size)
+    image_size, classes = told.image_size, told.classes
+    network = read_network(
+        content, source, path, raw=told.raw, image_size=image_size, told=told.network
+    )
     identity, facts = network.identity, network.facts
     count = int(identity.tensors["fc.weight"].shape[0])
     names = facts.classes if classes is None else tuple(classes)
@@ -170,9 +215,9 @@ def _read_foreign(
             "give the --data that the checkpoint was trained on.",
         )
     spec = published or _spec_of(facts, identity.stem)
-    spec = inputs.over(spec.of_size(image_size) if image_size else spec)
+    spec = told.inputs.over(spec.of_size(image_size) if image_size else spec)
     assumed = network.assumed(spec, classes_known=names is not None)
-    notes = [f"{source}: {note}" for note in (*identity.notes, *facts.notes)]
+    notes = [f"{source}: {note}" for note in network.notes]
     for line in (f"{source}: {assumed}", *notes):
         on_step(line)
     return Checkpoint(
@@ -184,6 +229,7 @@ def _read_foreign(
         identity.tensors,
         provenance={"source": source, "assumed": assumed, "notes": notes},
         classes_known=names is not None,
+        stride_in=network.stride_in,
     )
 
 
@@ -218,6 +264,7 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
             content["provenance"],
             content.get("data_fingerprint"),
             content.get("classes_known", not _made_up(content)),
+            content.get("stride_in", USUAL_STRIDE),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -225,7 +272,9 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         ) from error
 
 
-def _told(checkpoint: Checkpoint, image_size: int | None, inputs: InputChanges) -> Checkpoint:
+def _with_inputs(
+    checkpoint: Checkpoint, image_size: int | None, inputs: InputChanges
+) -> Checkpoint:
     """One of our own with what is told of its input, in the line on what was assumed too."""
     before = checkpoint.input_spec
     spec = inputs.over(before if image_size is None else before.of_size(image_size))
@@ -240,28 +289,6 @@ def _made_up(content: Mapping[str, Any]) -> bool:
     """Whether an older file's names are numbers that stand for a foreign one's; data gives own."""
     foreign = "source" in content["provenance"] and content["data"] is None
     return foreign and made_up(content["classes"])
-
-
-def load_backbone(model: nn.Module, source: Checkpoint) -> list[str]:
-    """Copy the weights of ``source`` into ``model``, but for a classifier of other classes.
-
-    Returns:
-        Names of the tensors left at their initialisation.
-
-    Raises:
-        InputError: the networks differ in more than the classifier.
-    """
-    own = model.state_dict()
-    fitting = {k: v for k, v in source.state_dict.items() if k in own and own[k].shape == v.shape}
-    left = [name for name in own if name not in fitting]
-    if any(not name.startswith("fc.") for name in left):
-        raise InputError(
-            f"weights are of {source.arch} with stem {source.stem}, which is not the network to "
-            "train",
-            f"give --arch {source.arch} and the same stem, or other --weights.",
-        )
-    model.load_state_dict(fitting, strict=False)
-    return left
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:

@@ -6,18 +6,24 @@ from typing import Any
 
 from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 
 
 def describe_checkpoint(
-    source: str, image_size: int | None = None, *, raw: bool = False
+    source: str,
+    image_size: int | None = None,
+    *,
+    raw: bool = False,
+    network: NetworkTold = NOTHING_TOLD,
 ) -> dict[str, Any]:
     """The JSON contract of ``inspect``, for a checkpoint of any origin."""
-    checkpoint = load_checkpoint(source, image_size=image_size, raw=raw)
+    checkpoint = load_checkpoint(source, image_size=image_size, raw=raw, network=network)
     size = checkpoint.input_spec.image_size
     layers = count_layers(checkpoint.build(), size)
     return {
         "arch": checkpoint.arch,
         "stem": checkpoint.stem,
+        "stride_in": checkpoint.stride_in,
         "classes": list(checkpoint.classes),
         "image_size": size,
         "parameters": sum(layer.parameters for layer in layers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,8 @@ from torchvision import models
 from torchvision.models import ResNet
 
 from edgeresnet.errors import InputError
+from edgeresnet.settings.network import STRIDES_IN, USUAL_STRIDE, stem_shape
 
-Stem = Literal["imagenet", "small"]
-STEMS: tuple[Stem, ...] = ("imagenet", "small")
 LEVELS = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -125,32 +124,61 @@ def arch_of(name: str) -> Arch:
 
 
 def build_resnet(
-    arch: str, classes: int, stem: str = "imagenet", widths: Widths | None = None
+    arch: str,
+    classes: int,
+    stem: str = "imagenet",
+    widths: Widths | None = None,
+    stride_in: str = USUAL_STRIDE,
 ) -> ResNet:
     """A freshly initialised torchvision ResNet.
 
     Args:
         arch: a name in `ARCHS`.
         classes: outputs of the classifier.
-        stem: ``imagenet`` (7x7 stride 2, max-pool) or ``small`` (3x3 stride 1) for images up to
-            64 px.
+        stem: a name in `edgeresnet.settings.network.STEMS`.
         widths: None for torchvision's own.
+        stride_in: which convolution of a bottleneck has the stride: ``3x3``, or the first ``1x1``.
 
     Returns:
         Input (N, 3, H, W) float32, output logits (N, classes).
     """
     info = arch_of(arch)
-    if stem not in STEMS:
-        raise InputError(f"stem {stem} is not known", f"give one of {', '.join(STEMS)}.")
+    shape = stem_shape(stem)
     # Every block begins as the identity, which lets a short training start with a large step
     # (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
     model = info.constructor(weights=None, num_classes=classes, zero_init_residual=True)
-    if stem == "small":
-        model.conv1 = _initialised(nn.Conv2d(3, 64, 3, 1, 1, bias=False))
+    kernel, stride = shape.kernel, shape.stride
+    if (kernel, stride) != (7, 2):
+        model.conv1 = _initialised(nn.Conv2d(3, 64, kernel, stride, kernel // 2, bias=False))
+    if not shape.pool:
         model.maxpool = cast(nn.MaxPool2d, nn.Identity())
+    if stride_in != USUAL_STRIDE:
+        _stride_first(model, info, stride_in)
     if widths is not None and widths != Widths.dense(arch):
         _set_widths(model, info, widths, classes)
     return model
+
+
+def _stride_first(model: ResNet, info: Arch, stride_in: str) -> None:
+    """Move each bottleneck's stride into its first convolution."""
+    if stride_in not in STRIDES_IN:
+        raise InputError(
+            f"a stride in {stride_in} is not known", f"give one of {', '.join(STRIDES_IN)}."
+        )
+    check_has_choice(info)
+    for level in LEVELS:
+        for block in getattr(model, level):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def check_has_choice(info: Arch) -> None:
+    """Refuse to be told of strides where the blocks leave no choice."""
+    if not info.bottleneck:
+        raise InputError(
+            f"{info.name} has basic blocks, whose first convolution always has the stride, so "
+            "--stride-in has no effect",
+            "leave it out; it is of resnet50, resnet101 and resnet152.",
+        )
 
 
 def _initialised(conv: nn.Conv2d) -> nn.Conv2d:

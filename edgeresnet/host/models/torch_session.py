@@ -93,7 +93,12 @@ def open_checkpoint(
     start = time.perf_counter()
     notes: list[str] = []
     checkpoint = load_checkpoint(
-        str(path), image_size=image_size, inputs=inputs, raw=options.raw, on_step=notes.append
+        str(path),
+        image_size=image_size,
+        inputs=inputs,
+        raw=options.raw,
+        network=options.network,
+        on_step=notes.append,
     )
     session = TorchSession(checkpoint, options.threads)
     load_ms = (time.perf_counter() - start) * 1e3

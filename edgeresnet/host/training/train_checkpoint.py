@@ -12,18 +12,19 @@ from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.machine.process_environment import openmp_waiting
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.backbone import load_backbone
 from edgeresnet.host.models.checkpoint import (
     Checkpoint,
-    load_backbone,
     load_checkpoint,
     weights_digest,
 )
-from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
 from edgeresnet.host.training.step import seed_everything
 from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
+from edgeresnet.settings.network import USUAL_STRIDE
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 # What the data's own images suggest; photographs get ImageNet's size.
@@ -39,6 +40,7 @@ class _Start:
     model: ResNet
     stem: str
     widths: Widths
+    stride_in: str
     input_spec: InputSpec
     resume_key: str
     assumed: str | None
@@ -56,9 +58,9 @@ def train_checkpoint(
 
     Args:
         settings: ``arch``; ``stem`` (None: that of ``weights``, else ``small`` up to 64 px and
-            ``imagenet`` above); ``weights``, a checkpoint of any origin to begin with, whose
-            widths, mean and std are kept, and its classifier where the number of classes is the
-            same.
+            ``imagenet`` above) and ``stride_in``; ``weights``, a checkpoint of any origin to begin
+            with, whose widths, mean and std are kept, and its classifier where the number of
+            classes is the same.
         options: of the training.
         image_size: in pixels; None: that of ``weights``, else what suits the data.
         inputs: what is told of the preprocessing, over what ``weights`` say.
@@ -96,6 +98,7 @@ def train_checkpoint(
             **_provenance(settings, options, train_set, val_set, result),
             **({"weights_assumed": start.assumed} if start.assumed else {}),
         },
+        stride_in=start.stride_in,
     )
     return checkpoint, result
 
@@ -155,14 +158,19 @@ def _start(
     )
     size = image_size or IMAGE_SIZES.get(context.data or "", PHOTO_SIZE)
     spec = start.input_spec if start else inputs.over(InputSpec(image_size=size))
-    stem = settings.stem or (start.stem if start else _default_stem(spec.image_size))
+    stem = start.stem if start else settings.stem or _default_stem(spec.image_size)
+    stride_in = start.stride_in if start else settings.stride_in or USUAL_STRIDE
+    if settings.stride_in is not None:
+        check_has_choice(arch_of(arch))
     widths = start.widths if start else Widths.dense(arch)
-    model = build_resnet(arch, classes, stem, widths)
+    model = build_resnet(arch, classes, stem, widths, stride_in)
     if start is not None:
         load_backbone(model, start)
-    key = f"{arch} {stem} {weights_digest(start.state_dict if start else {})}"
+    # As it was before there was a choice.
+    strides = "" if stride_in == USUAL_STRIDE else f"{stride_in} "
+    key = f"{arch} {stem} {strides}{weights_digest(start.state_dict if start else {})}"
     assumed = None if start is None else start.provenance.get("assumed")
-    return _Start(model, stem, widths, spec, key, assumed)
+    return _Start(model, stem, widths, stride_in, spec, key, assumed)
 
 
 def _starting_point(
@@ -174,7 +182,13 @@ def _starting_point(
 ) -> Checkpoint:
     arch = settings.arch
     start = load_checkpoint(
-        weights, arch=arch, image_size=image_size, inputs=inputs, raw=settings.raw, on_step=on_step
+        weights,
+        arch=arch,
+        image_size=image_size,
+        inputs=inputs,
+        raw=settings.raw,
+        network=settings.network,
+        on_step=on_step,
     )
     if start.arch != arch:
         raise InputError(

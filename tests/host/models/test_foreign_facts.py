@@ -135,7 +135,6 @@ def test_load_checkpoint_reads_the_configuration_when_it_is_beside(
     [
         ({"hidden_act": "gelu"}, "activation"),
         ({"downsample_in_first_stage": True}, "first level"),
-        ({"downsample_in_bottleneck": True}, "first convolution of its blocks"),
         ({"problem_type": "multi_label_classification"}, "several labels"),
         ({"output_stride": 16}, "dilated"),
         ({"arch": "resnetblur50"}, "blurs"),

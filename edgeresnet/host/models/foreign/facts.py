@@ -13,6 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.strides import stride_said
+from edgeresnet.settings.network import StrideIn
 
 # Under which keys of a file more may be said, and in which files beside it.
 _SECTIONS = ("meta", "metadata", "args", "config", "cfg", "hyper_parameters", "hparams", "opt",
@@ -31,7 +33,6 @@ _STD_KEYS = ("std", "image_std", "norm_std", "pixel_std", "rgb_std")
 _PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
     "hidden_act": (("relu",), "another activation than ReLU"),
     "downsample_in_first_stage": ((False,), "a stride in the first level"),
-    "downsample_in_bottleneck": ((False,), "a stride in the first convolution of its blocks"),
     "output_stride": ((32,), "a network with dilated convolutions"),
     "problem_type": (("single_label_classification",), "a network of several labels at once"),
     "multi_label": ((False, 0), "a network of several labels at once"),
@@ -51,6 +52,7 @@ class Facts:
         image_size: height and width in pixels.
         mean: of values in 0 to 1.
         std: of values in 0 to 1.
+        stride_in: which convolution of a bottleneck has the stride, and what says so.
         notes: where each is from, and what was said that does not fit.
     """
 
@@ -58,6 +60,7 @@ class Facts:
     image_size: int | None = None
     mean: Three | None = None
     std: Three | None = None
+    stride_in: tuple[StrideIn, str] | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -67,6 +70,8 @@ def read_facts(
     outputs: int,
     source: str,
     image_size: int | None = None,
+    *,
+    stride_told: bool = False,
 ) -> Facts:
     """Look through a file and the known files beside it; the file itself is believed first.
 
@@ -76,6 +81,7 @@ def read_facts(
         outputs: of the network; a list of another length is not of its classes.
         source: the name, for messages.
         image_size: told by the user; what is said of it is then not looked at.
+        stride_told: likewise of the stride.
 
     Raises:
         InputError: two orders of the same classes are given, an image that is not square, or
@@ -86,6 +92,8 @@ def read_facts(
         said += config + _neighbour(path, _PREPROCESSOR)
     _refuse_others(said, source)
     facts = _classes(said, outputs, source)
+    if not stride_told:
+        facts = replace(facts, stride_in=stride_said(said, source))
     if image_size is None:
         facts = _size(said, facts, source)
     return _normalization(said, facts)

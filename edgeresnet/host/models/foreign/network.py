@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.data.preprocess import resized_to
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.detectron2 import DETECTRON2
 from edgeresnet.host.models.foreign.facts import Facts, read_facts
+from edgeresnet.host.models.foreign.file_names import caffe_in_name, check_file_name
 from edgeresnet.host.models.foreign.state_dict import Identity, identify
-from edgeresnet.host.models.foreign.wrappers import find_network
-from edgeresnet.host.models.resnet import arch_of
+from edgeresnet.host.models.foreign.wrappers import Found, find_network
+from edgeresnet.host.models.resnet import arch_of, check_has_choice
 from edgeresnet.settings.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from edgeresnet.settings.network import (
+    NOTHING_TOLD,
+    USUAL_STRIDE,
+    NetworkTold,
+    StrideIn,
+    stem_shape,
+)
 
-# What no tensor shows: with other strides and without a pool the same names have the same shapes.
-STEM_WORDS = {
-    "imagenet": "7x7 stem of stride 2 with max-pool",
-    "small": "3x3 stem of stride 1 without max-pool",
+STRIDE_WORDS = {
+    "3x3": "stride in the 3x3 convolutions",
+    "1x1": "stride in the first 1x1 convolutions",
 }
-
-
 CHANNEL_WORDS = {"rgb": "RGB", "bgr": "BGR", "gray": "grey in three channels"}
 
 
@@ -52,19 +59,23 @@ class ForeignNetwork:
         identity: the ResNet and its tensors.
         facts: what the file says of classes and images.
         weights: which weights were taken, for people.
+        stride_in: which convolution of a bottleneck has the stride.
+        notes: lines on what was made of the file.
     """
 
     identity: Identity
     facts: Facts
     weights: str
+    stride_in: StrideIn = USUAL_STRIDE
+    notes: tuple[str, ...] = ()
 
     def assumed(self, spec: InputSpec, *, classes_known: bool) -> str:
         """One line on the network as it was taken, assumptions included."""
         identity = self.identity
-        strides = ["stride in the 3x3 convolutions"] if arch_of(identity.arch).bottleneck else []
+        strides = [STRIDE_WORDS[self.stride_in]] if arch_of(identity.arch).bottleneck else []
         return ", ".join([
             identity.arch,
-            STEM_WORDS[identity.stem],
+            stem_shape(identity.stem).words,
             *strides,
             "ReLU without anti-aliasing or dilation",
             self.weights,
@@ -80,6 +91,7 @@ def read_network(
     *,
     raw: bool = False,
     image_size: int | None = None,
+    told: NetworkTold = NOTHING_TOLD,
 ) -> ForeignNetwork:
     """Find and check the network in what was read of a file.
 
@@ -89,12 +101,54 @@ def read_network(
         path: where it is; None for what is no file.
         raw: the weights themselves where their moving average is beside them.
         image_size: told by the user, whatever the file says.
+        told: of its geometry, likewise.
 
     Raises:
-        InputError: no ResNet, or one with something that would be lost.
+        InputError: no ResNet, one with something that would be lost, or not what is told of it.
     """
+    named = [] if path is None else check_file_name(path)
     found = find_network(content, source, raw=raw)
-    identity = identify(found, source)
+    identity = identify(found, source, told.stem)
     outputs = int(identity.tensors["fc.weight"].shape[0])
-    facts = read_facts(content, path, outputs, source, image_size)
-    return ForeignNetwork(identity, facts, found.weights)
+    stride_told = told.stride_in is not None
+    facts = read_facts(content, path, outputs, source, image_size, stride_told=stride_told)
+    stride_in, strides = USUAL_STRIDE, list[str]()
+    if arch_of(identity.arch).bottleneck:
+        stride_in, strides = _stride(told.stride_in, facts, identity, found, path, source)
+    elif stride_told:
+        check_has_choice(arch_of(identity.arch))
+    notes = (*named, *identity.notes, *facts.notes, *strides)
+    return ForeignNetwork(identity, facts, found.weights, stride_in, notes)
+
+
+def _stride(
+    told: StrideIn | None,
+    facts: Facts,
+    identity: Identity,
+    found: Found,
+    path: Path | None,
+    source: str,
+) -> tuple[StrideIn, list[str]]:
+    """Which convolution of its bottlenecks has the stride, and lines on how that is known.
+
+    Raises:
+        InputError: the file's name says something that nothing else does.
+    """
+    if told is not None:
+        return told, []
+    if facts.stride_in is not None:
+        stride, where = facts.stride_in
+        return stride, [f"stride in the {stride} as {where} says"]
+    if path is not None and (word := caffe_in_name(path)) is not None:
+        raise InputError(
+            f"{source} has {word} in its name, whose ResNets have their stride in the first 1x1 "
+            "convolutions and torchvision's in the 3x3: no tensor shows which this has",
+            "give --stride-in 1x1, or --stride-in 3x3.",
+        )
+    if found.naming is DETECTRON2:
+        doubt = "Detectron2's configurations have STRIDE_IN_1X1"
+    elif identity.had_biases:
+        doubt = "its convolutions have biases, as conversions from caffe and Keras"
+    else:
+        return USUAL_STRIDE, []
+    return USUAL_STRIDE, [f"{doubt}, and nothing says so here: if it has, give --stride-in 1x1"]

@@ -24,6 +24,7 @@ from edgeresnet.host.models.foreign.layers import (
 )
 from edgeresnet.host.models.foreign.wrappers import Found
 from edgeresnet.host.models.resnet import ARCHS, Arch, Widths, build_resnet
+from edgeresnet.settings.network import stem_shape, stems_of
 
 _FIX = f"give a checkpoint of {', '.join(ARCHS)} in torchvision's plain form."
 _OTHER = "this is another architecture: give a plain ResNet's checkpoint."
@@ -39,10 +40,11 @@ class Identity:
 
     Attributes:
         arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
-        stem: ``imagenet`` or ``small``.
+        stem: a name in `edgeresnet.settings.network.STEMS`.
         widths: channels of every tensor.
         tensors: torchvision's state_dict, in the file's order.
         notes: lines on what was made of the file's tensors or left out.
+        had_biases: whether its convolutions had biases, which are folded now.
     """
 
     arch: str
@@ -50,10 +52,16 @@ class Identity:
     widths: Widths
     tensors: dict[str, Tensor]
     notes: tuple[str, ...]
+    had_biases: bool = False
 
 
-def identify(found: Found, source: str) -> Identity:
+def identify(found: Found, source: str, stem: str | None = None) -> Identity:
     """Read architecture, stem and widths off the tensors, and check that all fit.
+
+    Args:
+        found: the tensors.
+        source: the file's name, for messages.
+        stem: told by the user; None: what its kernel usually means.
 
     Raises:
         InputError: names the tensor that is too many, missing, or of another shape.
@@ -73,9 +81,10 @@ def identify(found: Found, source: str) -> Identity:
         notes.append(f"{len(biases)} biases of convolutions folded into the normalization behind")
     if gone := absent_blocks(arch, own):
         notes.append(f"without the blocks {', '.join(gone)}, which the file does not have")
-    stem = _stem(tensors, found.names, source)
+    stem = _stem(tensors, found.names, source, stem)
     widths = _check_shapes(tensors, arch, stem, found.names, source)
-    return Identity(arch.name, stem, widths, tensors, (*found.notes, *notes, *head.notes))
+    listed = (*found.notes, *notes, *head.notes)
+    return Identity(arch.name, stem, widths, tensors, listed, bool(biases))
 
 
 def _without_harmless(found: Found, own: set[str]) -> tuple[dict[str, Tensor], list[str]]:
@@ -213,7 +222,9 @@ def _fold_biases(
         tensors[f"{norm}.running_mean"] = (mean.double() - bias.double()).float()
 
 
-def _stem(tensors: Mapping[str, Tensor], names: Mapping[str, str], source: str) -> str:
+def _stem(
+    tensors: Mapping[str, Tensor], names: Mapping[str, str], source: str, told: str | None
+) -> str:
     shape = tuple(tensors["conv1.weight"].shape)
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[2] not in (3, 7):
         channels = f", for images of {shape[1]} channels" if len(shape) == 4 else ""
@@ -222,7 +233,13 @@ def _stem(tensors: Mapping[str, Tensor], names: Mapping[str, str], source: str) 
             "give a checkpoint whose first convolution is 3x3 or 7x7 for the three channels of "
             "RGB.",
         )
-    return "imagenet" if shape[2] == 7 else "small"
+    if told is not None and stem_shape(told).kernel != shape[2]:
+        raise InputError(
+            f"{source} has a first convolution {names['conv1.weight']} of shape {shape}, and "
+            f"--stem {told} means a {stem_shape(told).words}",
+            f"give one of {', '.join(stems_of(shape[2]))}, or leave it out.",
+        )
+    return told or stems_of(shape[2])[0]
 
 
 def _check_shapes(

@@ -9,11 +9,12 @@ from edgeresnet.device.data.preprocess import resized_to
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.resnet import ARCHS
 from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.settings.network import stem_shape
 
 
 def default_image_size(stem: str) -> int:
-    """Input size when nobody says it."""
-    return 32 if stem == "small" else 224
+    """Input size when nobody says it: the more the first layers keep, the smaller the images."""
+    return {1: 32, 2: 64}.get(stem_shape(stem).reduction, 224)
 
 
 def fetch_torchvision(source: str, arch: str | None) -> tuple[dict[str, Any], list[str]]:

@@ -33,6 +33,7 @@ class Found:
         beside: the file's other tensors, by their names there.
         container: what the names of all tensors in the same dictionary begin with.
         weights: which weights they are, for people: ``raw weights``, or where the average is from.
+        naming: whose names they had.
         notes: lines on what was left out or applied.
     """
 
@@ -41,6 +42,7 @@ class Found:
     beside: dict[str, Tensor]
     container: str
     weights: str
+    naming: Naming
     notes: tuple[str, ...] = ()
 
 
@@ -99,7 +101,7 @@ def find_network(content: Mapping[str, Any], source: str, *, raw: bool = False) 
         tensors[new], names[new] = tensor, name
     weights = f"EMA weights ({chosen})" if chosen.averaged else "raw weights"
     container = _container(content, chosen.prefix)
-    return Found(tensors, names, beside, container, weights, tuple(notes))
+    return Found(tensors, names, beside, container, weights, chosen.naming, tuple(notes))
 
 
 def _container(content: Mapping[Any, Any], prefix: str) -> str:

@@ -191,6 +191,7 @@ def inspect_table(result: Mapping[str, Any]) -> Table:
 
 
 def _inspect_title(result: Mapping[str, Any]) -> list[str]:
+    folded = result.get("normalization_folded")
     parts: dict[str, Callable[[Any], str]] = {
         "arch": str,
         "stem": lambda value: f"stem {value}",
@@ -198,7 +199,9 @@ def _inspect_title(result: Mapping[str, Any]) -> list[str]:
         "classes": lambda value: f"{len(value)} classes",
         "image_size": lambda value: f"{value} px",
         "macs": lambda value: f"{value / 1e9:.3f} GMACs",
-        "parameters": lambda value: f"{value / 1e6:.2f} M parameters",
+        "parameters": lambda value: (
+            f"{value:,} parameters{' with normalization folded in' * bool(folded)}"
+        ),
     }
     # A usual one goes without saying.
     told = {key: result[key] for key in parts if (key, result[key]) != ("stride_in", "3x3")}

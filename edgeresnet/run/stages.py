@@ -43,6 +43,8 @@ STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1
 # are taken, biases of convolutions are folded, and what a file or torchvision says of the input is
 # used.
 WEIGHTS_READING = 2
+# And for a budget of parameters. 2: those of the normalization are counted as they are.
+PARAMETERS_COUNTING = 2
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
         write_json(figures, path.with_name(REPORT))
 
     settings = {"before": before.key, "prune": asdict(options)}
+    if options.parameters is not None:
+        settings["counting"] = PARAMETERS_COUNTING
     return Stage(path, run.stage("02-prune", settings, path, work))
 
 

@@ -36,7 +36,10 @@ class PruneOptions:
         description="Budget: share of the multiply-accumulates that stays, between 0 and 1.",
     )
     parameters: float | None = Field(
-        default=None, gt=0, lt=1, description="Budget: share of the parameters that stays."
+        default=None,
+        gt=0,
+        lt=1,
+        description="Budget: share of the parameters that stays, normalization's included.",
     )
     latency: float | None = Field(
         default=None, gt=0, lt=1, description="Budget: share of the measured INT8 latency."

@@ -20,6 +20,7 @@ class Manifest:
     """What a bundle says about itself; `manifest.json` in the same order.
 
     Attributes:
+        parameters: of the graph, whose normalization is folded into weights and biases.
         golden_tolerance: largest logit difference, as a share of the golden logits' range; what
             counts where there is no ``logit_bound``.
         layers: {name, op, out_channels, macs, parameters, precision} each.
@@ -73,6 +74,7 @@ class Manifest:
         )  # fmt: skip
         return {
             **{key: getattr(self, key) for key in keys},
+            "normalization_folded": True,
             "classes": list(self.classes),
             "image_size": self.input_spec.image_size,
             "widths": self.widths,

@@ -14,7 +14,16 @@ from edgeresnet.device.targets.spec import BareFiles
 from edgeresnet.errors import InputError
 
 # What only whoever made the model knows.
-UNKNOWN = ("arch", "stem", "stride_in", "classes", "widths", "pruning", "data")
+UNKNOWN = (
+    "normalization_folded",
+    "arch",
+    "stem",
+    "stride_in",
+    "classes",
+    "widths",
+    "pruning",
+    "data",
+)
 
 
 def target_of_file(path: Path) -> Target | None:

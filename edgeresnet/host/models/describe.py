@@ -27,6 +27,7 @@ def describe_checkpoint(
         "classes": list(checkpoint.classes),
         "image_size": size,
         "parameters": sum(layer.parameters for layer in layers),
+        "normalization_folded": checkpoint.precision == "int8",
         "macs": sum(layer.macs for layer in layers),
         "precision": checkpoint.precision,
         "data": checkpoint.data,

@@ -230,25 +230,40 @@ def _remove_block(blocks: nn.Sequential, place: int, name: str) -> None:
     blocks[place] = nn.Identity()
 
 
+def norm_name(conv: str) -> str:
+    """The batch normalization behind a convolution."""
+    if conv.endswith("downsample.0"):
+        return f"{conv.removesuffix('0')}1"
+    head, _, own = conv.rpartition(".")
+    return f"{head}.{own.replace('conv', 'bn')}" if head else own.replace("conv", "bn")
+
+
 def count_layers(model: nn.Module, image_size: int) -> list[LayerInfo]:
-    """Multiply-accumulates and parameters of every convolution and classifier.
+    """Multiply-accumulates and parameters of every convolution and classifier, exactly.
 
     Args:
         model: a ResNet or its quantized form; runs once, in eval mode, on one zero image.
         image_size: height and width in pixels.
 
     Returns:
-        One entry a layer, in the order of execution; normalization counts as folded in.
+        One entry a layer, in the order of execution. What its normalization has counts with it:
+        two parameters a channel apart, or the one bias that folding leaves.
     """
     layers: list[LayerInfo] = []
+    modules = dict(model.named_modules())
 
     def count(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         weight, bias = cast(Tensor, module.weight), getattr(module, "bias", None)
-        # A folded normalization leaves one bias a channel.
-        parameters = weight.numel() + (weight.shape[0] if bias is None else bias.numel())
+        parameters = weight.numel() + (0 if bias is None else bias.numel())
+        parameters += sum(p.numel() for norm in norms_of(name) for p in norm.parameters())
         pixels = output[0, 0].numel() if output.ndim == 4 else 1
         op = "Conv" if weight.ndim == 4 else "Gemm"
         layers.append(LayerInfo(name, op, weight.shape[0], weight.numel() * pixels, parameters))
+
+    def norms_of(name: str) -> list[nn.Module]:
+        """The normalization behind a convolution, or inside one in training."""
+        near = (modules.get(norm_name(name)), modules.get(f"{name}.bn"))
+        return [module for module in near if isinstance(module, nn.BatchNorm2d)]
 
     handles = [
         module.register_forward_hook(functools.partial(count, name))

@@ -12,7 +12,7 @@ from edgeresnet.device.machine.width_steps import width_step
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
 from edgeresnet.host.pruning.groups import Group, groups_of, has_downsample
 from edgeresnet.host.pruning.latency_budget import fit_latency
@@ -61,12 +61,14 @@ class Shaper(Closing):
             options.floor,
             frozenset(block for block in removable if not has_downsample(dense.arch, block)),
         )
-        share = options.macs or options.parameters
+        share, channel_costs = options.macs or options.parameters, dict[str, float]()
         if share is not None:
             self._share = share
             counted = count_layers(dense.build(), dense.input_spec.image_size)
-            kind = "macs" if options.macs else "parameters"
-            costs = {layer.name: float(getattr(layer, kind)) for layer in counted}
+            if options.macs:
+                costs = {layer.name: float(layer.macs) for layer in counted}
+            else:
+                costs, channel_costs = parameter_costs(counted, dense)
         else:
             on_step(f"measuring the dense network in INT8 on {options.target}")
             place = Place(options.target, device, options.threads)
@@ -76,7 +78,7 @@ class Shaper(Closing):
                 costs = self._probe.layer_costs()
                 # From here on leaving this context manager closes it.
                 self._stack = self._stack.pop_all()
-        self._terms = cost_terms(groups, costs)
+        self._terms = cost_terms(groups, costs, channel_costs)
         self._dense_cost = _cost(groups, self._terms)
         self._smallest_share = narrowest_share(groups, self._terms, self._limits)
 
@@ -146,6 +148,16 @@ class Shaper(Closing):
                 f"give a budget below {dense_ms:.3g} ms.",
             )
         return load
+
+
+def parameter_costs(
+    layers: Sequence[LayerInfo], checkpoint: Checkpoint
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each layer the weights of its kernels, and its other parameters, which go by channels."""
+    kernels = {
+        layer.name: float(checkpoint.state_dict[f"{layer.name}.weight"].numel()) for layer in layers
+    }
+    return kernels, {layer.name: layer.parameters - kernels[layer.name] for layer in layers}
 
 
 def _latency_load(options: PruneOptions, own_ms: float, dense_ms: float) -> float:

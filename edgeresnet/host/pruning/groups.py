@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from edgeresnet.host.models.resnet import LEVELS, Widths, arch_of
+from edgeresnet.host.models.resnet import LEVELS, Widths, arch_of, norm_name
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def groups_of(arch: str, widths: Widths) -> dict[str, Group]:
     def add(
         name: str, producers: list[str], consumers: list[str], channels: int, block: str | None
     ) -> None:
-        norms = tuple(norm_of(producer) for producer in producers)
+        norms = tuple(norm_name(producer) for producer in producers)
         found[name] = Group(name, tuple(producers), norms, tuple(consumers), channels, block)
 
     if info.bottleneck:
@@ -83,14 +83,6 @@ def groups_of(arch: str, widths: Widths) -> dict[str, Group]:
         for i, channels in enumerate(widths.inner[s][b], start=1):
             add(f"{name}.conv{i}", [f"{name}.conv{i}"], [f"{name}.conv{i + 1}"], channels, name)
     return found
-
-
-def norm_of(conv: str) -> str:
-    """The batch normalization behind a convolution."""
-    if conv.endswith("downsample.0"):
-        return f"{conv.removesuffix('0')}1"
-    head, _, own = conv.rpartition(".")
-    return f"{head}.{own.replace('conv', 'bn')}" if head else own.replace("conv", "bn")
 
 
 def has_downsample(arch: str, block: str) -> bool:

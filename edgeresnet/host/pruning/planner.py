@@ -257,13 +257,19 @@ class Term:
         return self.factor * math.prod([widths[group] for group in self.groups])
 
 
-def cost_terms(groups: Mapping[str, Group], layer_costs: Mapping[str, float]) -> list[Term]:
-    """Terms whose sum at the present widths is that of ``layer_costs``.
+def cost_terms(
+    groups: Mapping[str, Group],
+    layer_costs: Mapping[str, float],
+    channel_costs: Mapping[str, float] | None = None,
+) -> list[Term]:
+    """Terms whose sum at the present widths is that of all costs.
 
     Args:
         groups: of the network as it is.
         layer_costs: what each convolution and classifier costs now (multiply-accumulates,
             parameters, milliseconds); an add, ``layer1.0.add``, costs in proportion to its stream.
+        channel_costs: what each costs beside that in proportion to its own channels alone, as the
+            parameters of a normalization; of the classifier, whose outputs stay, a constant.
     """
     made_by = {producer: g.name for g in groups.values() for producer in g.producers}
     read_by = {consumer: g.name for g in groups.values() for consumer in g.consumers}
@@ -276,4 +282,9 @@ def cost_terms(groups: Mapping[str, Group], layer_costs: Mapping[str, float]) ->
         if joined:
             now = math.prod([groups[name].channels for name in joined])
             terms.append(Term(joined, cost / now))
+    for layer, cost in (channel_costs or {}).items():
+        if (name := made_by.get(layer)) is None:
+            terms.append(Term((), cost))
+        else:
+            terms.append(Term((name,), cost / groups[name].channels))
     return terms

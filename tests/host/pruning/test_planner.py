@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths, build_resnet, count_layers
+from edgeresnet.host.pruning.cut_to_budget import parameter_costs
 from edgeresnet.host.pruning.groups import Group, groups_of, has_downsample, with_widths
 from edgeresnet.host.pruning.planner import (
     Limits,
@@ -19,6 +21,7 @@ from edgeresnet.host.pruning.planner import (
     narrowest_share,
     plan_widths,
 )
+from edgeresnet.settings.inputs import InputSpec
 from tests.host.pruning.networks import DEPTHS
 
 
@@ -58,6 +61,23 @@ def test_plan_keeps_budget_step_and_floor(arch: str, share: float) -> None:
     assert reached == pytest.approx(plan.cost, rel=1e-6)
     # The first layer's input and rounding to the step leave a little of the budget.
     assert 0.97 * share <= reached <= share
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_plan_keeps_a_share_of_all_parameters_exactly(arch: str) -> None:
+    dense, groups = Widths.dense(arch), groups_of(arch, Widths.dense(arch))
+    model = build_resnet(arch, 1000)
+    checkpoint = Checkpoint(
+        arch, "imagenet", dense, tuple(map(str, range(1000))), InputSpec(), model.state_dict()
+    )
+    costs = parameter_costs(count_layers(model, 64), checkpoint)
+    terms = cost_terms(groups, *costs)
+    counted = sum(p.numel() for p in model.parameters())
+    plan = plan_widths(groups, random_importance(groups), terms, 0.5, Limits.of(groups, 8, 0.125))
+    narrow = build_resnet(arch, 1000, widths=with_widths(arch, dense, plan.widths))
+    left = sum(p.numel() for p in narrow.parameters())
+    assert left <= 0.5 * counted
+    assert plan.cost == pytest.approx(left / counted, rel=1e-9)
 
 
 def test_plan_keeps_the_best_channels_of_each_group() -> None:

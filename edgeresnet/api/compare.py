@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgeresnet.api.data import measured_data
+from edgeresnet.api.data import measured_data, on_foreign
 from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable, told_options
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
@@ -129,7 +129,7 @@ def _open(
         try:
             opened.append(stack.enter_context(model))
             for note in opened[-1].notes:
-                context.on_step(note)
+                on_foreign(context)(note)
         except SizeIsFixedError as error:
             fixed.append(error)
             add(path, None)

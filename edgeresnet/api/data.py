@@ -12,10 +12,11 @@ from edgeresnet.device.data.class_binding import (
     bind_classes,
     with_options,
 )
+from edgeresnet.device.data.class_names import retold
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import check_remembered
 from edgeresnet.errors import InputError
-from edgeresnet.progress import TaskContext
+from edgeresnet.progress import OnStep, TaskContext
 
 if TYPE_CHECKING:
     from edgeresnet.device.data.dataset import Dataset
@@ -37,6 +38,11 @@ def with_data(context: TaskContext, checkpoint: Checkpoint, source: str) -> Task
     if context.data is None:
         check_remembered(data, checkpoint.data_fingerprint, source)
     return replace(context, data=data)
+
+
+def on_foreign(context: TaskContext) -> OnStep:
+    """What is told the lines on a foreign checkpoint: with what the user says of its classes."""
+    return lambda line: context.on_step(retold(line, context.class_order, context.classes_path))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.data import measured_data
+from edgeresnet.api.data import measured_data, on_foreign
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
@@ -45,7 +45,7 @@ def evaluate(
         model, device=device, options=options, image_size=image_size, inputs=inputs
     ) as opened:
         for note in opened.notes:
-            context.on_step(note)
+            on_foreign(context)(note)
         (binding,) = measured_data([opened], context).bindings
         dataset = binding.dataset
         predictions = _predict(opened, binding, context)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.api.data import with_data
+from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.device.bundle.bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
@@ -72,7 +72,7 @@ def export(
 
     checkpoint = load_checkpoint(
         source, arch=arch, image_size=image_size, inputs=inputs, raw=raw, network=network,
-        on_step=context.on_step,
+        on_step=on_foreign(context),
     )  # fmt: skip
     checkpoint = with_class_names(checkpoint, context)
     context = replace(context, class_order=None, classes_path=None)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from edgeresnet.api.opening import check_own_inputs, is_bundle, open_model, readable
 from edgeresnet.device.measure.profile import profile_model
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import ProfileResults
 from edgeresnet.settings.inputs import NO_CHANGES
 from edgeresnet.settings.measuring import RunOptions
@@ -21,6 +22,7 @@ def profile(
     options: RunOptions | None = None,
     image_size: int | None = None,
     layers: bool = False,
+    on_step: OnStep = silent,
 ) -> ProfileResults:
     """Measure latency, throughput, memory and energy of a model on a device.
 
@@ -31,6 +33,7 @@ def profile(
         options: how it runs.
         image_size: of a checkpoint, or of a bare file that leaves it open.
         layers: measure each layer too, from the runtime's own profiler.
+        on_step: told what was assumed of a foreign checkpoint.
 
     Returns:
         The figures at the first batch size, and those of all under ``batches``.
@@ -51,6 +54,7 @@ def profile(
         options=options,
         image_size=image_size,
         layers=layers,
+        on_step=on_step,
     )
     listed = {"layers": [vars(layer) for layer in profiles]} if layers else {}
     result: dict[str, Any] = {"schema": 1, **rows[0], "batches": rows, **listed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeresnet.api.data import with_data
+from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import TaskContext
@@ -60,7 +60,7 @@ def quantize(
         inputs=inputs,
         raw=raw,
         network=network,
-        on_step=context.on_step,
+        on_step=on_foreign(context),
     )
     context = with_data(context, checkpoint, str(source))
     context = resumable(context, path, "resume")

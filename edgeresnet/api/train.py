@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from edgeresnet.api.data import on_foreign
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
 from edgeresnet.progress import OnStep, TaskContext, silent
@@ -79,10 +81,15 @@ def take_checkpoint(
     """
     from edgeresnet.host.training.splits import with_class_names
 
-    context = context or TaskContext()
+    context = replace(context or TaskContext(), on_step=on_step)
     # A recipe has an architecture also where its weights say theirs.
     wanted = arch if source.count(":") == 1 else None
     loaded = load_checkpoint(
-        source, arch=wanted, image_size=image_size, raw=raw, network=network, on_step=on_step
+        source,
+        arch=wanted,
+        image_size=image_size,
+        raw=raw,
+        network=network,
+        on_step=on_foreign(context),
     )
     save_result(with_class_names(loaded, context), Path(output), TaskContext())

@@ -17,7 +17,7 @@ from edgeresnet.cli.options import (
     On,
     Quiet,
 )
-from edgeresnet.cli.output import give, show
+from edgeresnet.cli.output import give, say, show
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
@@ -55,7 +55,7 @@ def profile(
 
         result = profile_model(
             model, device=device, batches=sizes, image_size=image_size, layers=layers,
-            options=options,
+            options=options, on_step=say,
         )  # fmt: skip
     give(result, json)
     show(*_tables(result), quiet=quiet, json=json)

@@ -13,6 +13,7 @@ from edgeresnet.api.evaluate import evaluate
 from edgeresnet.api.export import export
 from edgeresnet.api.inspect import inspect
 from edgeresnet.api.opening import open_model
+from edgeresnet.api.profile import profile
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.errors import InputError
@@ -47,6 +48,45 @@ def test_evaluate_says_what_it_assumed_when_the_checkpoint_is_foreign(
     evaluate(both, options=RunOptions(raw=raw), image_size=16, context=context)
     assert f"{both}: resnet18, 3x3 stem of stride 1 without max-pool" in lines[0]
     assert told in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [({"classes": True}, "classes as names.txt lists them"),
+     ({"class_order": "natural"}, "classes by folder name in natural order"),
+     ({}, "classes by sorted folder name")],
+)  # fmt: skip
+def test_evaluate_and_take_checkpoint_say_by_what_the_classes_are_when_the_user_tells(
+    both: Path, tmp_path: Path, said: dict[str, Any], told: str
+) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(10))))
+    given = {"classes_path": tmp_path / "names.txt"} if "classes" in said else said
+    lines: list[str] = []
+    context = TaskContext(data="digits", limit=20, on_step=lines.append, **given)
+    evaluate(both, image_size=16, context=context)
+    assert lines[0].endswith(f", {told}")
+    taken: list[str] = []
+    take_checkpoint(tmp_path / "own.pt", str(both), image_size=16, context=context,
+                    on_step=taken.append)  # fmt: skip
+    assert taken[0].endswith(f", {told}")
+    assumed = load_checkpoint(tmp_path / "own.pt").provenance["assumed"]
+    assert assumed.endswith(f", {told}")
+
+
+def test_load_checkpoint_says_what_lists_the_classes_when_the_file_does(tmp_path: Path) -> None:
+    by_name = {name: index for index, name in enumerate("abcde")}
+    torch.save({"state_dict": tensors_of(narrow()), "class_to_idx": by_name}, tmp_path / "x.pth")
+    assumed = load_checkpoint(tmp_path / "x.pth").provenance["assumed"]
+    assert assumed.endswith(", classes by name, as class_to_idx lists them")
+
+
+def test_profile_says_once_what_it_assumed_when_the_checkpoint_is_foreign(both: Path) -> None:
+    lines: list[str] = []
+    profile(both, image_size=16, batches=[1, 2], options=RunOptions(stem="small-pool"),
+            on_step=lines.append)  # fmt: skip
+    said = [line for line in lines if "resnet18, 3x3 stem of stride 1 with max-pool" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"{both}: ")
 
 
 @pytest.mark.parametrize("name", ["x.onnx", "bundle"])

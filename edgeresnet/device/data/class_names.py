@@ -13,11 +13,31 @@ from typing import Any
 from edgeresnet.errors import InputError
 
 SHOWN = 5
+# How the line on a foreign checkpoint ends.
+SORTED_CLASSES = "classes by sorted folder name"
+_CLASSES_SAID = re.compile(r", classes (by|as) .*$")
 
 
 def made_up(classes: Sequence[str]) -> bool:
     """Whether these are the numbers that stand for names where a file has none."""
     return tuple(classes) == tuple(str(i) for i in range(len(classes)))
+
+
+def retold(line: str, order: str | None, names_path: Path | None) -> str:
+    """A line on a foreign checkpoint with what the user says of its classes.
+
+    Args:
+        line: that ends in by what they are; any other stays as it is.
+        order: ``--class-order``: ``sorted`` or ``natural``.
+        names_path: file of ``--classes``.
+    """
+    if names_path is not None:
+        words = f"classes as {names_path.name} lists them"
+    elif order == "natural":
+        words = "classes by folder name in natural order"
+    else:
+        return line
+    return _CLASSES_SAID.sub(lambda _: f", {words}", line)
 
 
 def _composed(name: str) -> str:

@@ -21,6 +21,7 @@ from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.protocol import LayerProfile, MeasuresOutside, PhaseTimes, Session
 from edgeresnet.device.targets.registry import has_own_meter, target_of
 from edgeresnet.errors import MissingError
+from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def profile_model(
     image_size: int | None = None,
     layers: bool = False,
     root: Path = ROOT,
+    on_step: OnStep = silent,
 ) -> tuple[list[dict[str, Any]], list[LayerProfile]]:
     """Measure a model at each batch size, in a session of its own.
 
@@ -52,6 +54,7 @@ def profile_model(
         image_size: of a foreign checkpoint.
         layers: measure each layer too, in a further session, since its timers cost time.
         root: where sys/, proc/ and etc/ of the machine lie.
+        on_step: told, once, what was assumed of a foreign checkpoint.
 
     Returns:
         One row of the JSON contract of ``profile`` for each size, and the layers at the first.
@@ -68,7 +71,11 @@ def profile_model(
     if (outside := _measured_outside(path, device, runs, root)) is not None:
         return outside, []
     opener = partial(open_model, path, device=device, image_size=image_size)
-    rows = [_row(opener, replace(run, profile_layers=False), root) for run in runs]
+    tellers = [on_step, *[silent] * (len(runs) - 1)]
+    rows = [
+        _row(opener, replace(run, profile_layers=False), root, tell)
+        for run, tell in zip(runs, tellers, strict=True)
+    ]
     return rows, _layer_times(opener, runs[0]) if layers else []
 
 
@@ -80,9 +87,13 @@ def _layer_times(opener: Callable[..., Opening], options: RunOptions) -> list[La
         return opened.session.layers(LAYER_RUNS)
 
 
-def _row(opener: Callable[..., Opening], options: RunOptions, root: Path) -> dict[str, Any]:
+def _row(
+    opener: Callable[..., Opening], options: RunOptions, root: Path, on_step: OnStep
+) -> dict[str, Any]:
     """The JSON of ``profile`` at one batch size."""
     with opener(options=options) as opened:
+        for note in opened.notes:
+            on_step(note)
         if opened.emulated:
             raise MissingError(
                 f"{opened.device} is emulated here, and the time of an emulator is no latency",

@@ -216,7 +216,7 @@ def _read_foreign(
         )
     spec = published or _spec_of(facts, identity.stem)
     spec = told.inputs.over(spec.of_size(image_size) if image_size else spec)
-    assumed = network.assumed(spec, classes_known=names is not None)
+    assumed = network.assumed(spec, classes_told=classes is not None)
     notes = [f"{source}: {note}" for note in network.notes]
     for line in (f"{source}: {assumed}", *notes):
         on_step(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
+from edgeresnet.device.data.class_names import retold
 from edgeresnet.device.data.dataset import Dataset, Split
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import known_by, placed
@@ -66,7 +67,15 @@ def open_splits_for(
     if checkpoint.data is None:
         data, fingerprint = placed(context.data), known_by(context.data)
         checkpoint = replace(checkpoint, data=data, data_fingerprint=fingerprint)
-    return checkpoint, train_set.dataset, val_set.dataset
+    return _retold(checkpoint, context), train_set.dataset, val_set.dataset
+
+
+def _retold(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint:
+    """The checkpoint with what is told of its classes in the line on what was assumed."""
+    if not (assumed := checkpoint.provenance.get("assumed")):
+        return checkpoint
+    said = retold(assumed, context.class_order, context.classes_path)
+    return replace(checkpoint, provenance={**checkpoint.provenance, "assumed": said})
 
 
 def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint:
@@ -83,7 +92,7 @@ def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint
         own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
         (named,) = with_options([own], context.class_order, context.classes_path)
         classes = named.names or checkpoint.classes
-        return replace(checkpoint, classes=classes, classes_known=True)
+        return _retold(replace(checkpoint, classes=classes, classes_known=True), context)
     if context.class_order is not None:
         return open_splits_for(checkpoint, context)[0]
     return checkpoint

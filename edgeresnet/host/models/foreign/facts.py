@@ -49,6 +49,7 @@ class Facts:
 
     Attributes:
         classes: names in the order of the logits.
+        classes_from: what lists them.
         image_size: height and width in pixels.
         mean: of values in 0 to 1.
         std: of values in 0 to 1.
@@ -61,6 +62,7 @@ class Facts:
     mean: Three | None = None
     std: Three | None = None
     stride_in: tuple[StrideIn, str] | None = None
+    classes_from: str | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -181,7 +183,8 @@ def _classes(said: Sequence[tuple[str, Any]], outputs: int, source: str) -> Fact
                 f"{_shown(names)}",
                 "remove the wrong one from the file.",
             )
-    return Facts(classes, notes=(*notes, f"classes as {first} lists them"))
+    listed = (*notes, f"classes as {first} lists them")
+    return Facts(classes, classes_from=first, notes=listed)
 
 
 def _shown(names: Sequence[str]) -> str:

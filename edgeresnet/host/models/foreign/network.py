@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.data.class_names import SORTED_CLASSES
 from edgeresnet.device.data.preprocess import resized_to
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.foreign.detectron2 import DETECTRON2
@@ -69,9 +70,13 @@ class ForeignNetwork:
     stride_in: StrideIn = USUAL_STRIDE
     notes: tuple[str, ...] = ()
 
-    def assumed(self, spec: InputSpec, *, classes_known: bool) -> str:
+    def assumed(self, spec: InputSpec, *, classes_told: bool) -> str:
         """One line on the network as it was taken, assumptions included."""
         identity = self.identity
+        classes = SORTED_CLASSES
+        if classes_told or self.facts.classes is not None:
+            said = "" if classes_told else f", as {self.facts.classes_from} lists them"
+            classes = f"classes by name{said}"
         strides = [STRIDE_WORDS[self.stride_in]] if arch_of(identity.arch).bottleneck else []
         return ", ".join([
             identity.arch,
@@ -80,7 +85,7 @@ class ForeignNetwork:
             "ReLU without anti-aliasing or dilation",
             self.weights,
             input_words(spec),
-            "classes by name" if classes_known else "classes by sorted folder name",
+            classes,
         ])  # fmt: skip
 
 

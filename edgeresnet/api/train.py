@@ -82,11 +82,9 @@ def take_checkpoint(
     from edgeresnet.host.training.splits import with_class_names
 
     context = replace(context or TaskContext(), on_step=on_step)
-    # A recipe has an architecture also where its weights say theirs.
-    wanted = arch if source.count(":") == 1 else None
     loaded = load_checkpoint(
         source,
-        arch=wanted,
+        arch=arch,
         image_size=image_size,
         raw=raw,
         network=network,

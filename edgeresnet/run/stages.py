@@ -141,7 +141,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
             take_checkpoint(
                 path,
                 str(weights),
-                arch=recipe.model.arch,
+                arch=recipe.model.arch_told,
                 image_size=recipe.image_size,
                 raw=recipe.model.raw,
                 network=recipe.model.network,

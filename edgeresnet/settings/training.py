@@ -13,6 +13,7 @@ from edgeresnet.settings.foreign import RawWeights
 from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
 Arch = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+DEFAULT_ARCH: Arch = "resnet18"
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
@@ -149,7 +150,10 @@ def given_over(defaults: TrainOptions) -> BeforeValidator:
 class ModelSettings:
     """The network."""
 
-    arch: Arch = Field(default="resnet18", description="Architecture of the network.")
+    arch: Arch | None = Field(
+        default=None,
+        description="Architecture of the network; left out: that of the weights, else resnet18.",
+    )
     stem: StemTold = None
     stride_in: StrideInTold = None
     weights: str | None = Field(
@@ -161,11 +165,18 @@ class ModelSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the keys of stages; what came later is there only where it is given."""
-        values = asdict(self)
+        values = {**asdict(self), "arch": self.arch or DEFAULT_ARCH}
         for name, unsaid in (("raw", False), ("stride_in", None)):
             if values[name] == unsaid:
                 del values[name]
         return values
+
+    @property
+    def arch_told(self) -> Arch | None:
+        """The architecture where weights have to be told theirs, or are to be held against it."""
+        published = self.weights is not None and self.weights.count(":") == 1
+        unsaid = published and str(self.weights).startswith("torchvision:")
+        return self.arch or (DEFAULT_ARCH if unsaid else None)
 
     @property
     def network(self) -> NetworkTold:

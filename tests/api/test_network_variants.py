@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -138,6 +139,19 @@ def test_open_model_and_inspect_refuse_when_a_stem_is_of_no_checkpoint(
         inspect(tmp_path / name, network=NetworkTold("small"))
 
 
+def test_take_checkpoint_refuses_when_a_recipes_arch_is_not_the_files(tmp_path: Path) -> None:
+    theirs = str(saved(tmp_path, "resnet50"))
+    wrong = ModelSettings("resnet18", weights=theirs)
+    with pytest.raises(InputError, match="resnet50, so --arch resnet18 has no effect"):
+        take_checkpoint(tmp_path / "own.pt", theirs, arch=wrong.arch_told)
+    unsaid = ModelSettings(weights=theirs)
+    take_checkpoint(tmp_path / "own.pt", theirs, arch=unsaid.arch_told)
+    assert load_checkpoint(tmp_path / "own.pt").arch == "resnet50"
+    # As it was, and so are the keys of runs from before.
+    assert ModelSettings(weights="torchvision:IMAGENET1K_V1").arch_told == "resnet18"
+    assert ModelSettings().to_dict()["arch"] == "resnet18"
+
+
 def test_take_checkpoint_has_the_stem_that_a_recipe_says(tmp_path: Path) -> None:
     take_checkpoint(
         tmp_path / "own.pt", str(saved(tmp_path)), network=ModelSettings(stem="small-pool").network
@@ -150,8 +164,10 @@ def test_train_begins_with_the_variant_when_it_is_told(tmp_path: Path) -> None:
     settings = ModelSettings(
         "resnet50", weights=str(saved(tmp_path, "resnet50")), stem="small-pool", stride_in="1x1"
     )
+    # An architecture left out is that of the weights.
+    settings = replace(settings, arch=None)
     trained, _ = train_checkpoint(settings, ONE_EPOCH, image_size=SIZE, context=context_of())
-    assert (trained.stem, trained.stride_in) == ("small-pool", "1x1")
+    assert (trained.arch, trained.stem, trained.stride_in) == ("resnet50", "small-pool", "1x1")
     with pytest.raises(InputError, match="no effect"):
         train_checkpoint(
             ModelSettings("resnet18", stride_in="1x1"), ONE_EPOCH, context=context_of()

@@ -25,7 +25,7 @@ from edgeresnet.host.training.step import seed_everything
 from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE
-from edgeresnet.settings.training import ModelSettings, TrainOptions
+from edgeresnet.settings.training import DEFAULT_ARCH, ModelSettings, TrainOptions
 
 # What the data's own images suggest; photographs get ImageNet's size.
 IMAGE_SIZES = {"digits": 16, "fashion-mnist": 28, "cifar10": 32}
@@ -38,6 +38,7 @@ class _Start:
     """What a training begins with."""
 
     model: ResNet
+    arch: str
     stem: str
     widths: Widths
     stride_in: str
@@ -57,10 +58,10 @@ def train_checkpoint(
     """Train from scratch, or fine-tune from weights.
 
     Args:
-        settings: ``arch``; ``stem`` (None: that of ``weights``, else ``small`` up to 64 px and
-            ``imagenet`` above) and ``stride_in``; ``weights``, a checkpoint of any origin to begin
-            with, whose widths, mean and std are kept, and its classifier where the number of
-            classes is the same.
+        settings: ``arch`` (None: that of ``weights``, else ``resnet18``); ``stem`` (None: that of
+            ``weights``, else ``small`` up to 64 px and ``imagenet`` above) and ``stride_in``;
+            ``weights``, a checkpoint of any origin to begin with, whose widths, mean and std are
+            kept, and its classifier where the number of classes is the same.
         options: of the training.
         image_size: in pixels; None: that of ``weights``, else what suits the data.
         inputs: what is told of the preprocessing, over what ``weights`` say.
@@ -86,7 +87,7 @@ def train_checkpoint(
         progress=context.progress,
     )
     checkpoint = Checkpoint(
-        settings.arch,
+        start.arch,
         start.stem,
         start.widths,
         tuple(train_set.classes),
@@ -148,7 +149,7 @@ def _start(
     """The network with its first weights."""
     # Before the network is made: its first weights are random too.
     seed_everything(options.seed)
-    arch, weights = settings.arch, settings.weights
+    weights = settings.weights
     if weights is None and settings.raw:
         raise InputError("--raw is of weights to begin with, and none are given", "leave it out.")
     start = (
@@ -156,6 +157,7 @@ def _start(
         if weights is None
         else _starting_point(settings, weights, image_size, inputs, context.on_step)
     )
+    arch = start.arch if start else settings.arch or DEFAULT_ARCH
     size = image_size or IMAGE_SIZES.get(context.data or "", PHOTO_SIZE)
     spec = start.input_spec if start else inputs.over(InputSpec(image_size=size))
     stem = start.stem if start else settings.stem or _default_stem(spec.image_size)
@@ -170,7 +172,7 @@ def _start(
     strides = "" if stride_in == USUAL_STRIDE else f"{stride_in} "
     key = f"{arch} {stem} {strides}{weights_digest(start.state_dict if start else {})}"
     assumed = None if start is None else start.provenance.get("assumed")
-    return _Start(model, stem, widths, stride_in, spec, key, assumed)
+    return _Start(model, arch, stem, widths, stride_in, spec, key, assumed)
 
 
 def _starting_point(
@@ -180,7 +182,7 @@ def _starting_point(
     inputs: InputChanges,
     on_step: OnStep,
 ) -> Checkpoint:
-    arch = settings.arch
+    arch = settings.arch_told
     start = load_checkpoint(
         weights,
         arch=arch,
@@ -190,7 +192,7 @@ def _starting_point(
         network=settings.network,
         on_step=on_step,
     )
-    if start.arch != arch:
+    if arch is not None and start.arch != arch:
         raise InputError(
             f"weights {weights} are of {start.arch}, not {arch}",
             f"give --arch {start.arch}, or other --weights.",

@@ -188,7 +188,8 @@ def _checked(checkpoint: Checkpoint, told: NetworkTold, source: str) -> Checkpoi
         if given is not None and given != (own := getattr(checkpoint, name)):
             option = f"--{name.replace('_', '-')}"
             raise InputError(
-                f"{source} knows its network, which has {option} {own} and not {given}",
+                f"{source} knows its network: {checkpoint.arch} with {name.replace('_', ' ')} "
+                f"{own}, and not {option} {given}",
                 f"leave out {option}.",
             )
     return checkpoint

@@ -118,7 +118,7 @@ def test_load_checkpoint_has_the_references_logits_when_strides_are_in_1x1(tmp_p
     # Versions of before read up to 2, and refuse this one by its number.
     assert (content["version"], VERSIONS[-1]) == (3, 3)
     check(load_checkpoint(tmp_path / "own.pt", network=told), tensors, "small-pool", "1x1")
-    with pytest.raises(InputError, match="--stride-in 1x1 and not 3x3"):
+    with pytest.raises(InputError, match="with stride in 1x1, and not --stride-in 3x3"):
         load_checkpoint(tmp_path / "own.pt", network=NetworkTold(stride_in="3x3"))
 
 

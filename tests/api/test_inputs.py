@@ -125,8 +125,10 @@ def test_arch_of_a_file_is_its_own(files: Path, tmp_path: Path) -> None:
     assert load_checkpoint(files / "float.pt", arch="resnet18").arch == "resnet18"
     with pytest.raises(InputError, match="resnet18, so --arch resnet50 has no effect"):
         load_checkpoint(files / "float.pt", arch="resnet50")
-    # A recipe always has an architecture; what it takes as it is says its own.
-    take_checkpoint(tmp_path / "taken.pt", str(files / "float.pt"), arch="resnet50")
+    # A recipe that takes it as it is may leave the architecture out, and must not say another.
+    take_checkpoint(tmp_path / "taken.pt", str(files / "float.pt"))
+    with pytest.raises(InputError, match="resnet18, so --arch resnet50 has no effect"):
+        take_checkpoint(tmp_path / "taken.pt", str(files / "float.pt"), arch="resnet50")
 
 
 def test_another_size_keeps_the_spec(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from edgeresnet.host.models.foreign.torchvision import (
 )
 from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
 from edgeresnet.progress import OnStep, silent
+from edgeresnet.settings.faults import SettingsError
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import FIRST_STEMS, NOTHING_TOLD, USUAL_STRIDE, NetworkTold
 
@@ -204,9 +205,8 @@ def _read_foreign(
     published: InputSpec | None = None,
 ) -> Checkpoint:
     image_size, classes = told.image_size, told.classes
-    network = read_network(
-        content, source, path, raw=told.raw, image_size=image_size, told=told.network
-    )
+    given = {**told.inputs.given, **({} if image_size is None else {"image_size": image_size})}
+    network = read_network(content, source, path, raw=told.raw, told=given, network=told.network)
     identity, facts = network.identity, network.facts
     count = int(identity.tensors["fc.weight"].shape[0])
     names = facts.classes if classes is None else tuple(classes)
@@ -215,7 +215,7 @@ def _read_foreign(
             f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
-    spec = published or _spec_of(facts, identity.stem)
+    spec = published or _spec_of(facts, identity.stem, image_size, source)
     spec = told.inputs.over(spec.of_size(image_size) if image_size else spec)
     assumed = network.assumed(spec, classes_told=classes is not None)
     notes = [f"{source}: {note}" for note in network.notes]
@@ -234,13 +234,16 @@ def _read_foreign(
     )
 
 
-def _spec_of(facts: Facts, stem: str) -> InputSpec:
-    usual = InputSpec()
-    return InputSpec(
-        facts.image_size or default_image_size(stem),
-        facts.mean or usual.mean,
-        facts.std or usual.std,
-    )
+def _spec_of(facts: Facts, stem: str, image_size: int | None, source: str) -> InputSpec:
+    """As the file says, of its own size; where it says none, of what is told."""
+    size = facts.inputs.get("image_size", image_size or default_image_size(stem))
+    try:
+        return InputSpec(**{**facts.inputs, "image_size": size})
+    except SettingsError as error:
+        raise InputError(
+            f"{source} says an input that cannot be: {error.cause}",
+            "say what is right with --image-size, --resize or --crop-ratio.",
+        ) from error
 
 
 def _read_own(content: dict[str, Any], source: str) -> Checkpoint:

@@ -103,7 +103,7 @@ def test_load_checkpoint_has_the_files_size_and_normalization_when_it_says_them(
 
 
 def test_load_checkpoint_refuses_when_images_are_not_square(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="img_size 480 x 270"):
+    with pytest.raises(InputError, match=r"img_size \(480, 270\): only square"):
         with_facts(tmp_path, img_size=(480, 270))
 
 

@@ -95,8 +95,8 @@ def read_network(
     path: Path | None,
     *,
     raw: bool = False,
-    image_size: int | None = None,
-    told: NetworkTold = NOTHING_TOLD,
+    told: Mapping[str, Any] | None = None,
+    network: NetworkTold = NOTHING_TOLD,
 ) -> ForeignNetwork:
     """Find and check the network in what was read of a file.
 
@@ -105,21 +105,21 @@ def read_network(
         source: its name, for messages.
         path: where it is; None for what is no file.
         raw: the weights themselves where their moving average is beside them.
-        image_size: told by the user, whatever the file says.
-        told: of its geometry, likewise.
+        told: of the input by the user, by the names of `InputSpec`, whatever the file says.
+        network: told of its geometry, likewise.
 
     Raises:
         InputError: no ResNet, one with something that would be lost, or not what is told of it.
     """
     named = [] if path is None else check_file_name(path)
     found = find_network(content, source, raw=raw)
-    identity = identify(found, source, told.stem)
+    identity = identify(found, source, network.stem)
     outputs = int(identity.tensors["fc.weight"].shape[0])
-    stride_told = told.stride_in is not None
-    facts = read_facts(content, path, outputs, source, image_size, stride_told=stride_told)
+    stride_told = network.stride_in is not None
+    facts = read_facts(content, path, outputs, source, told or {}, stride_told=stride_told)
     stride_in, strides = USUAL_STRIDE, list[str]()
     if arch_of(identity.arch).bottleneck:
-        stride_in, strides = _stride(told.stride_in, facts, identity, found, path, source)
+        stride_in, strides = _stride(network.stride_in, facts, identity, found, path, source)
     elif stride_told:
         check_has_choice(arch_of(identity.arch))
     notes = (*named, *identity.notes, *facts.notes, *strides)

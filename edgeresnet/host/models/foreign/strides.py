@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.said import Said
 from edgeresnet.settings.network import StrideIn
 
 # Hugging Face's, Detectron2's, and the style of OpenMMLab's backbones.
@@ -20,17 +21,17 @@ _STYLE_TEXT = re.compile(rf"\bstyle['\"]?\s*[:=]\s*['\"]({'|'.join(_STYLES)})['\
 _DEPTH = 6
 
 
-def stride_said(said: Sequence[tuple[str, Any]], source: str) -> tuple[StrideIn, str] | None:
+def stride_said(said: Sequence[Said], source: str) -> tuple[StrideIn, str] | None:
     """Which convolution has the stride, and what says so; None if nothing does.
 
     Args:
-        said: names and values of a file and of what lies beside it.
+        said: all that a file says and what lies beside it.
         source: the file's name, for messages.
 
     Raises:
         InputError: it says both.
     """
-    found = {where: stride for name, value in said for where, stride in _within(name, value, 0)}
+    found = {where: stride for one in said for where, stride in _within(one.name, one.value, 0)}
     if len(set(found.values())) > 1:
         listed = ", ".join(f"{where}: stride in the {stride}" for where, stride in found.items())
         raise InputError(

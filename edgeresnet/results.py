@@ -102,6 +102,7 @@ class EvaluateResults(TypedDict):
     per_class: dict[str, float | None]
     data: str
     skipped: list[str]
+    conversions: dict[str, int]
     preprocess_ms: float
     run_ms: float | None
     emulated: bool
@@ -156,6 +157,7 @@ class CompareResults(TypedDict):
     strict: bool
     data: str
     n: int
+    conversions: NotRequired[dict[str, int]]
     rounds: int
     batch: int
     note: str | None
@@ -213,6 +215,7 @@ class QuantizeResults(TypedDict):
     calibration_images: int
     data: str
     data_fingerprint: str
+    conversions: dict[str, int]
     seed: int
     quantized_with: dict[str, Any]
 

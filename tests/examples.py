@@ -69,7 +69,6 @@ def write_images(folder: Path) -> list[Path]:
     palette.save(folder / "transparent.png", transparency=3)
     photo.save(folder / "key.png", transparency=(0, 0, 0))
     Image.fromarray(colours[..., 0].astype(np.uint16) * 251).save(folder / "wide.png")
-    Image.fromarray(colours[..., 0].astype(np.float32)).save(folder / "float.tiff")
     Image.fromarray(colours[..., 0] > 128).save(folder / "bits.png")
     Image.fromarray(colours[:16, :16, :3]).save(folder / "small.png")
     return sorted(path for path in folder.iterdir() if path.is_file())

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgeresnet.api.data import measured_data, on_foreign
+from edgeresnet.api.data import measured_data, on_foreign, say_conversions
 from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable, told_options
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
@@ -73,8 +73,7 @@ def compare(
         opened = _open(stack, paths, told, skip_missing, context)
         measured = measured_data(opened, context)
         total = len(opened) * len(measured.dataset)
-        progress = images_progress("evaluating", total, enabled=context.progress)
-        advance = stack.enter_context(progress)
+        bar = images_progress("evaluating", total, enabled=context.progress)
         result = compare_models(
             opened,
             measured.dataset,
@@ -84,9 +83,10 @@ def compare(
             seed=seed,
             references=references,
             bound=[binding.dataset for binding in measured.bindings],
-            on_images=advance,
+            on_images=stack.enter_context(bar),
         )
-    return cast(CompareResults, result)
+        conversions = say_conversions([measured.dataset], context)
+    return cast(CompareResults, {**result, "conversions": conversions})
 
 
 def _check_told(paths: Sequence[Path], options: RunOptions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.data import measured_data, on_foreign
+from edgeresnet.api.data import measured_data, on_foreign, say_conversions
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
@@ -50,6 +50,7 @@ def evaluate(
         dataset = binding.dataset
         predictions = _predict(opened, binding, context)
         figures = accuracy(predictions)
+        conversions = say_conversions([dataset], context)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,
@@ -61,6 +62,7 @@ def evaluate(
         "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
         "data": dataset.name,
         "skipped": list(dataset.skipped),
+        "conversions": conversions,
         "preprocess_ms": predictions.preprocess_ms,
         "run_ms": None if opened.emulated else predictions.run_ms,
         "emulated": opened.emulated,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from edgeresnet.device.data.class_names import listed, match_names
+from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
 from edgeresnet.device.data.listing import (
     IMAGE_SUFFIXES,
@@ -21,6 +22,7 @@ from edgeresnet.device.data.listing import (
     places_around,
     sub_folders,
 )
+from edgeresnet.device.data.preprocess import check_values
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ PARTS: dict[Split, tuple[str, ...]] = {
 TITLES: dict[Split, str] = {"train": "training", "val": "validation"}
 # Pillow reads more, and goes by the content: what calls itself .png could start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-LARGEST_16_BIT = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,8 @@ class FolderDataset:
     root: Path
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    # Of all that were read, of its subsets too.
+    conversions: Conversions = field(default_factory=Conversions)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,8 +62,11 @@ class FolderDataset:
         try:
             with Image.open(path, formats=_formats()) as image:
                 image.load()
-                _check_values(image)
+                check_values(image)
+                self.conversions.add(path, image)
                 return image
+        except InputError as error:
+            raise InputError(f"{path}: {error.cause}", error.fix) from error
         # Pillow raises all of these on damaged files, depending on the format.
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise InputError(
@@ -90,17 +96,6 @@ def _formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this Pillow knows."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _check_values(image: Image.Image) -> None:
-    """Refuse pixels of which nobody knows what is white; 16 bits are scaled to 8."""
-    fix = "save it with 8 or 16 bits a channel"
-    if image.mode == "F":
-        raise ValueError(f"its pixels are floats of unknown range; {fix}")
-    if image.mode == "I":
-        low, high = cast("tuple[int, int]", image.getextrema())
-        if low < 0 or high > LARGEST_16_BIT:
-            raise ValueError(f"its pixels are 32-bit numbers; {fix}")
 
 
 def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset, drawn_by_name
 from edgeresnet.device.data.folder import FolderDataset, open_folder
 from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
@@ -56,6 +57,12 @@ def without_broken(dataset: Dataset) -> Dataset:
     if len(broken) == len(dataset):
         raise InputError(f"data {dataset.name}: no image is readable", "give another folder.")
     return replace(dataset.subset([i for i, ok in enumerate(fine) if ok]), skipped=broken)
+
+
+def conversions_of(datasets: Sequence[Dataset]) -> Conversions:
+    """How images of these were converted when they were read, in this process."""
+    folders = [dataset for dataset in datasets if isinstance(dataset, FolderDataset)]
+    return Conversions().with_all(folder.conversions for folder in folders)
 
 
 def open_dataset(

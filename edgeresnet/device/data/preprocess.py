@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +21,7 @@ CROP_FROM = 128
 CROP_RATIO = 256 / 224
 # A resized image of more pixels is not made whole: of a strip of 20000 x 3 only the centre counts.
 MOST_RESIZED = 1 << 26
+LARGEST_16_BIT = 65535
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -32,21 +33,16 @@ INTERPOLATIONS = {
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any image upright and in 8-bit RGB.
 
-    EXIF orientation is applied, 16-bit values keep their high byte, floats are taken as 0 to 1 or
-    0 to 255, palettes are looked up, and transparent pixels stand on black.
+    EXIF orientation is applied, 16-bit values keep their high byte, palettes are looked up, and
+    transparent pixels stand on black.
 
     Raises:
-        InputError: numbers that are no brightness.
+        InputError: floats or 32-bit numbers.
     """
+    check_values(image)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        values = np.asarray(image).astype(np.int64)
-        _check_range(values, 0xFFFF)
-        image = Image.fromarray((values >> 8).astype(np.uint8))
-    if image.mode == "F":
-        floats = np.asarray(image)
-        _check_range(floats, 255)
-        image = Image.fromarray(np.rint(floats * (255 if floats.max() <= 1 else 1)).astype("u1"))
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" not in image.info:
         return image.convert("RGB")
     if image.mode in ("LA", "PA", "RGBA", "P", "La", "RGBa"):
@@ -56,14 +52,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _check_range(values: NDArray[Any], largest: int) -> None:
-    """Refuse numbers that only whoever wrote them knows how to show; NaN is one."""
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= largest):
-        raise InputError(
-            f"an image has values from {low:g} to {high:g}, which are no brightness",
-            "convert it to 8 bits a channel.",
-        )
+def check_values(image: Image.Image) -> None:
+    """Refuse pixels of which nobody knows what is white; 16 bits are scaled to 8.
+
+    Raises:
+        InputError: floats, or numbers of more than 16 bits.
+    """
+    fix = "save it with 8 or 16 bits a channel."
+    if image.mode == "F":
+        raise InputError("its pixels are floats of unknown range", fix)
+    if image.mode == "I":
+        low, high = cast("tuple[int, int]", image.getextrema())
+        if low < 0 or high > LARGEST_16_BIT:
+            raise InputError(f"its pixels are 32-bit numbers from {low} to {high}", fix)
 
 
 def to_colours(image: Image.Image, spec: InputSpec) -> Image.Image:
@@ -108,7 +109,7 @@ def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
         (N, N, 3) uint8, in the order of the network's channels.
 
     Raises:
-        InputError: the image has numbers that are no brightness.
+        InputError: the image has floats or 32-bit numbers.
     """
     size, filtered = spec.image_size, INTERPOLATIONS[spec.interpolation]
     image = to_colours(image, spec)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, balanced_subset, batches, fingerprint
+from edgeresnet.device.data.open import conversions_of
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.accuracy import chance_line, paired_difference
@@ -108,6 +109,10 @@ def quantize_checkpoint(
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
     model, rungs = work.climb(strict=strict)
     figures = work.figures(rungs, strict=strict)
+    conversions = conversions_of([train_set, val_set])
+    for line in conversions.lines():
+        context.on_step(line)
+    figures["conversions"] = conversions.counts()
     state_dict = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     quantized = replace(
         checkpoint,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
@@ -101,17 +103,44 @@ def test_strip_costs_no_gigabyte_and_is_cut_as_any_image(monkeypatch: pytest.Mon
     assert difference(to_pixels(image, spec), whole) <= 1
 
 
-def test_floats_are_scaled_or_refused() -> None:
+def test_floats_and_32_bit_numbers_are_refused_and_16_bits_scaled() -> None:
     values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    spec = InputSpec(8)
-    wanted = np.rint(values * 255).astype(int)
-    for image in (Image.fromarray(values), Image.fromarray(values * 255)):
-        assert np.abs(to_pixels(image, spec)[..., 0] - wanted).max() <= 1
-    for broken in (values * 4000, values - 0.5, np.where(values > 0.5, np.nan, values)):
-        with pytest.raises(InputError, match="no brightness"):
-            to_pixels(Image.fromarray(broken.astype(np.float32)), spec)
-    with pytest.raises(InputError, match="no brightness"):
-        to_pixels(Image.fromarray((values * 1e6).astype(np.int32)), spec)
+    for floats in (values, values * 255, values * 4000, np.full((8, 8), np.nan, np.float32)):
+        with pytest.raises(InputError, match="floats of unknown range"):
+            to_pixels(Image.fromarray(floats), InputSpec(8))
+    for numbers in (values * 1e6, values - 9):
+        with pytest.raises(InputError, match="32-bit numbers"):
+            to_pixels(Image.fromarray(numbers.astype(np.int32)), InputSpec(8))
+    for kind in (np.uint16, np.int32):
+        wide = Image.fromarray((values * 65535).astype(kind))
+        assert difference(to_pixels(wide, InputSpec(8))[..., 0], values * 255) <= 1
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(np.ones((8, 8), np.float32), "floats"), (np.full((8, 8), 65536, np.int32), "32-bit")],
+)
+def test_example_refuses_what_edgeresnet_refuses(
+    target: str, values: np.ndarray, told: str
+) -> None:
+    names = names_of_example(target, InputSpec(8))
+    with pytest.raises(ValueError, match=told):
+        names["to_rgb"](Image.fromarray(values))
+
+
+def names_of_example(target: str, spec: InputSpec) -> dict[str, Any]:
+    """What a target's example defines to make pixels."""
+    path = example_of(target)
+    assert path is not None
+    source = path.read_text(encoding="utf-8")
+    begin, end = source.index("def to_rgb("), source.index("def to_input(")
+    names: dict[str, Any] = {
+        "np": np, "Image": Image, "ImageOps": ImageOps, "NDArray": np.ndarray,
+        "MANIFEST": {"input_spec": spec.to_dict()},
+    }  # fmt: skip
+    exec("from __future__ import annotations\n" + source[begin:end], names)
+    return names
 
 
 @pytest.mark.parametrize("target", list(TARGETS))
@@ -128,20 +157,10 @@ def test_floats_are_scaled_or_refused() -> None:
     ids=["large", "small", "resize", "squash", "squash and crop", "ratio"],
 )
 def test_example_makes_the_pixels_that_edgeresnet_makes(target: str, spec: InputSpec) -> None:
-    path = example_of(target)
-    assert path is not None
-    source = path.read_text(encoding="utf-8")
-    begin, end = source.index("def to_rgb("), source.index("def to_input(")
-    from PIL import ImageOps
-
-    names = {
-        "np": np, "Image": Image, "ImageOps": ImageOps, "NDArray": np.ndarray,
-        "MANIFEST": {"input_spec": spec.to_dict()},
-    }  # fmt: skip
-    exec("from __future__ import annotations\n" + source[begin:end], names)
+    names = names_of_example(target, spec)
     for size in SIZES[:3]:
         image = photograph(*size)
-        assert np.array_equal(names["to_pixels"](image), to_pixels(image, spec))  # type: ignore[operator]
+        assert np.array_equal(names["to_pixels"](image), to_pixels(image, spec))
 
 
 def test_plain_spec_is_written_as_older_versions_wrote_it() -> None:

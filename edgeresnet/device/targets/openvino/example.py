@@ -61,13 +61,13 @@ def open_model(device: str) -> Run:
 def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any kind upright, in 8-bit RGB, with transparent pixels on black."""
     image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floats of unknown range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits: the high byte
         values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
-    if image.mode == "F":  # 0 to 1, or 0 to 255
-        floats = np.asarray(image)
-        floats = np.rint(floats * (255 if floats.max() <= 1 else 1))
-        image = Image.fromarray(np.clip(floats, 0, 255).astype(np.uint8))
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its pixels are 32-bit numbers; save it with 8 or 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
     transparent = image.mode == "P" and "transparency" in image.info
     if transparent or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         image = image.convert("RGBA")
@@ -121,14 +121,27 @@ def logits_of(run: Run, inputs: NDArray[Any]) -> NDArray[np.float32]:
     return np.concatenate(batches)[: len(inputs)]
 
 
-def classify(run: Run, path: Path) -> tuple[str, float]:
-    """The class of one image file, and its probability."""
-    with Image.open(path) as image:
-        pixels = to_pixels(image)
+def classify(run: Run, pixels: NDArray[np.uint8]) -> tuple[str, float]:
+    """The class of one image, and its probability."""
     (logits,) = logits_of(run, to_input(pixels[None]))
     exponentials = np.exp(logits - logits.max())
     best = int(logits.argmax())
     return MANIFEST["classes"][best], float(exponentials[best] / exponentials.sum())
+
+
+def show(run: Run, path: Path) -> int:
+    """Print the class of one image file; exit code 2 if that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            pixels = to_pixels(image)
+    # Pillow raises all of these, depending on what is wrong with which format.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        print(f"{path} is no image that can be read: {cause}", file=sys.stderr)
+        return 2
+    name, probability = classify(run, pixels)
+    print(f"{path}: {name} ({probability:.3f})")
+    return 0
 
 
 def damaged_files() -> list[str]:
@@ -166,7 +179,7 @@ def check(run: Run) -> bool:
 
 
 def main() -> int:
-    """Exit code 0; 1 if the bundle is damaged or does not answer as it must."""
+    """Exit code 0; 1 if the bundle is damaged or does not answer as it must; 2: no image."""
     parser = argparse.ArgumentParser(description="Classify images with this bundle.")
     parser.add_argument("images", nargs="*", type=Path, help="image files")
     parser.add_argument("--check", action="store_true", help="compare with the golden logits")
@@ -176,9 +189,8 @@ def main() -> int:
         print(f"damaged: {', '.join(damaged)}; copy the bundle again", file=sys.stderr)
         return 1
     run = open_model(arguments.device)
-    for path in arguments.images:
-        name, probability = classify(run, path)
-        print(f"{path}: {name} ({probability:.3f})")
+    if code := max((show(run, path) for path in arguments.images), default=0):
+        return code
     if arguments.images and not arguments.check:
         return 0
     return 0 if check(run) else 1

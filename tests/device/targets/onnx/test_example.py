@@ -90,6 +90,28 @@ def test_example_ends_with_1_when_the_logits_are_not_the_golden_ones(
     assert done.stdout.rstrip().endswith(": NOT good")
 
 
+def test_example_ends_with_2_and_a_line_each_when_images_cannot_be_read(
+    bundle_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "fine.png")
+    (folder / "text.jpg").write_text("no image")
+    (folder / "cut.png").write_bytes((folder / "fine.png").read_bytes()[:600])
+    Image.fromarray(np.ones((8, 8), np.float32)).save(folder / "float.tiff")
+    (folder / "folder.png").mkdir()
+    broken = [folder / n for n in ("text.jpg", "cut.png", "float.tiff", "folder.png", "none.png")]
+    done = python_in(bundle_dir, tmp_path, "example.py", *broken, folder / "fine.png")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(broken)
+    for path, line in zip(broken, lines, strict=True):
+        assert line.startswith(f"{path} is no image that can be read: ")
+    assert "floats of unknown range" in lines[2]
+    assert done.stdout.startswith(f"{folder / 'fine.png'}: ")
+
+
 @pytest.mark.parametrize("size", [8, 32, 128, 160])
 @pytest.mark.parametrize("embedded", [False, True])
 def test_inputs_of_the_example_are_edgeresnets(tmp_path: Path, size: int, embedded: bool) -> None:

@@ -1,0 +1,85 @@
+"""What is done to odd images is said, with how many they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.datasets.folder import default_loader
+
+import edgeresnet as er
+from edgeresnet.device.data.conversions import Conversions
+from edgeresnet.device.data.open import conversions_of, open_dataset
+from edgeresnet.device.data.preprocess import to_rgb
+from edgeresnet.progress import TaskContext
+from tests.class_folders import opens, reader_of
+
+
+def write_odd(folder: Path) -> Path:
+    """Two classes: seven plain images, two rotated, one of 16 bits, two with transparency."""
+    colours = np.random.default_rng(0).integers(0, 255, (8, 12, 4), np.uint8)
+    photo, turned = Image.fromarray(colours[..., :3]), Image.Exif()
+    turned[0x0112] = 6
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        photo.save(folder / name / "turned.jpg", exif=turned)
+        Image.fromarray(colours[..., :3]).save(folder / name / "plain.png")
+    upright = Image.Exif()
+    upright[0x0112] = 1
+    photo.save(folder / "a" / "upright.jpg", exif=upright)
+    Image.fromarray(colours[..., 0].astype(np.uint16) * 200).save(folder / "b" / "wide.png")
+    Image.fromarray(colours).save(folder / "a" / "alpha.png")
+    palette = photo.quantize(4)
+    palette.save(folder / "b" / "clear.png", transparency=0)
+    palette.save(folder / "b" / "palette.png")
+    colours[..., 3] = 255
+    Image.fromarray(colours).save(folder / "b" / "opaque.png")
+    Image.fromarray(colours[..., ::3]).convert("LA").save(folder / "b" / "opaque_grey.png")
+    return folder
+
+
+def test_conversions_are_of_the_images_that_torchvision_reads_otherwise(tmp_path: Path) -> None:
+    folder = write_odd(tmp_path)
+    otherwise = {
+        path.name
+        for path in folder.rglob("*.*")
+        if not np.array_equal(to_rgb(Image.open(path)), np.asarray(default_loader(str(path))))
+    }
+    assert otherwise == {"turned.jpg", "wide.png", "alpha.png", "clear.png"}
+    (tmp_path / "val").mkdir()
+    for name in ("a", "b"):
+        (folder / name).rename(tmp_path / "val" / name)
+    dataset = open_dataset(str(tmp_path), "val")
+    for index in [*range(len(dataset)), 0, 1]:
+        dataset.subset([index]).image(0)
+    found = conversions_of([dataset, dataset])
+    assert found.counts() == {"rotated": 2, "transparent": 2, "of_16_bits": 1}
+    said = found.lines()
+    assert said[0].startswith("2 images turned upright as their EXIF says")
+    assert said[1].startswith("2 images with transparent pixels, which are black now")
+    assert said[2].startswith("1 image of 16 bits scaled to 8")
+    assert Conversions().lines() == []
+
+
+@pytest.mark.parametrize("task", ["evaluate", "compare"])
+def test_conversions_are_said_once_and_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    write_odd(tmp_path / "val")
+    said: list[str] = []
+    context = TaskContext(data=str(tmp_path), on_step=said.append)
+    models = [reader_of(("a", "b"), outputs=2, name=name) for name in "mn"]
+    opens(monkeypatch, *models)
+    if task == "evaluate":
+        result = er.evaluate("m", context=context)
+    else:
+        monkeypatch.setattr(
+            "edgeresnet.api.compare.compare_models",
+            lambda opened, dataset, *args, **kwargs: [dataset.image(i) for i in
+                                                      range(len(dataset))] and {},
+        )  # fmt: skip
+        result = er.compare(["m.pt", "n.pt"], rounds=2, context=context)
+    assert result["conversions"] == {"rotated": 2, "transparent": 2, "of_16_bits": 1}
+    assert len([line for line in said if "EXIF" in line]) == 1

@@ -58,6 +58,38 @@ def test_bundle_takes_the_image_size_that_it_has(files: Path) -> None:
         assert opened.input_spec == InputSpec(16)
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_models_take_the_image_size_that_they_have_and_no_other(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    from edgeresnet.api import compare as module
+
+    bare = write_onnx(tmp_path / "fixed.onnx")
+    bare = bare if suffix == ".onnx" else write_openvino(bare)
+    assert er.evaluate(bare, image_size=16, context=DATA)["n"] == 20
+    assert inspect(bare, image_size=16)["image_size"] == 16
+    for task in (er.evaluate, er.profile, inspect):
+        with pytest.raises(InputError, match="--image-size 32 has no effect"):
+            task(bare, image_size=32)
+    seen: list[int] = []
+    monkeypatch.setattr(
+        module, "compare_models",
+        lambda models, *args, **options: seen.extend(m.input_spec.image_size for m in models) or {},
+    )  # fmt: skip
+    bundles = [files / "onnx-int8", files / "openvino-int8"]
+    er.compare(bundles, image_size=16, context=DATA)
+    er.compare([bundles[0], bare, files / "float.pt"], image_size=16, context=DATA)
+    assert seen == [16] * 5
+
+
+def test_inspect_counts_at_the_image_size_that_is_told(files: Path, tmp_path: Path) -> None:
+    free = write_onnx(tmp_path / "open.onnx", shape=("N", 3, "H", "W"))
+    for path in (files / "float.pt", free):
+        small, large = (inspect(path, image_size=size) for size in (16, 32))
+        assert (small["image_size"], large["image_size"]) == (16, 32)
+        assert 3.5 < large["macs"] / small["macs"] < 4.01
+
+
 def test_compare_gives_what_is_told_to_the_models_that_leave_it_open(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def take_checkpoint(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    inputs: InputChanges = NO_CHANGES,
     raw: bool = False,
     network: NetworkTold = NOTHING_TOLD,
     context: TaskContext | None = None,
@@ -71,6 +72,7 @@ def take_checkpoint(
         source: checkpoint file, or ``torchvision:ARCH:WEIGHTS``.
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint.
+        inputs: what is told of its preprocessing, over what it says itself.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         network: what is told of a foreign checkpoint's stem and strides.
         context: how its classes are called, where it does not say itself.
@@ -86,6 +88,7 @@ def take_checkpoint(
         source,
         arch=arch,
         image_size=image_size,
+        inputs=inputs,
         raw=raw,
         network=network,
         on_step=on_foreign(context),

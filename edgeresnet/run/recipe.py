@@ -15,7 +15,7 @@ from edgeresnet.run.shipped import recipe_file
 from edgeresnet.settings.base import made_of, settings
 from edgeresnet.settings.export import ExportSettings
 from edgeresnet.settings.faults import Fault, SettingsError
-from edgeresnet.settings.inputs import SMALLEST_IMAGE
+from edgeresnet.settings.inputs import NO_CHANGES, SMALLEST_IMAGE, InputChanges, InputSpec
 from edgeresnet.settings.measuring import Budgets, ClassNames, ClassOrder, CompareSettings, Limit
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -58,6 +58,10 @@ class Recipe:
     )
     class_order: ClassOrder = None
     classes: ClassNames = None
+    inputs: Annotated[InputChanges, _unless_none(NO_CHANGES)] = Field(
+        default=NO_CHANGES,
+        description="How images are made into inputs, over what model.weights say.",
+    )
     model: Annotated[ModelSettings, _unless_none(MODEL)] = Field(
         default=MODEL, description="The network, and the weights that it begins with."
     )
@@ -112,11 +116,22 @@ def load_recipe(
         recipe = _rest(values, error.faults)
     if _has_no_network(values):
         faults.append("train: missing, and model.weights gives nothing to quantize either")
+    faults += _input_faults(recipe)
     if recipe is None or faults:
         faults += [] if recipe is None else check(recipe)
         listed = "\n".join(f"  {fault}" for fault in faults)
         raise InputError(f"recipe {path} has {len(faults)} fault(s):\n{listed}", "mend these keys.")
     return _seeded(recipe)
+
+
+def _input_faults(recipe: Recipe | None) -> list[str]:
+    """What of the inputs does not go together."""
+    if recipe is not None:
+        try:
+            recipe.inputs.over(InputSpec(recipe.image_size or SMALLEST_IMAGE))
+        except SettingsError as error:
+            return [f"inputs: {error.cause}; {error.fix}"]
+    return []
 
 
 def _seeded(recipe: Recipe) -> Recipe:

@@ -120,8 +120,7 @@ class Variant:
 def train_stage(run: Run, data_key: list[str]) -> Stage:
     """01-train: a trained float checkpoint, or the one that the recipe begins with."""
     recipe = run.recipe
-    path = run.path / "01-train" / "checkpoint.pt"
-    weights = recipe.model.weights
+    path, weights = run.path / "01-train" / "checkpoint.pt", recipe.model.weights
     settings: dict[str, Any] = {
         "model": {**recipe.model.to_dict(), "weights": weights and _weights_key(weights)},
         "train": recipe.train and recipe.train.to_dict(),
@@ -129,7 +128,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
         "limit": recipe.limit,
         "data": data_key,
     }
-    settings |= _class_names_key(recipe)
+    settings |= _told_key(recipe)
 
     def work() -> None:
         if recipe.train is None:
@@ -143,6 +142,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
                 str(weights),
                 arch=recipe.model.arch_told,
                 image_size=recipe.image_size,
+                inputs=recipe.inputs,
                 raw=recipe.model.raw,
                 network=recipe.model.network,
                 context=named,
@@ -154,15 +154,16 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
                 recipe.model,
                 recipe.train,
                 image_size=recipe.image_size,
+                inputs=recipe.inputs,
                 context=run.context(path.with_name(RESUME)),
             )
 
     return Stage(path, run.stage("01-train", settings, path, work))
 
 
-def _class_names_key(recipe: Recipe) -> dict[str, Any]:
-    """What is said of the classes; only what is given, so that older runs stand."""
-    key: dict[str, Any] = {}
+def _told_key(recipe: Recipe) -> dict[str, Any]:
+    """What is said of classes and inputs; only what is given, so that older runs stand."""
+    key: dict[str, Any] = {"inputs": recipe.inputs.given} if recipe.inputs.given else {}
     if recipe.class_order is not None:
         key["class_order"] = recipe.class_order
     if recipe.classes is not None:

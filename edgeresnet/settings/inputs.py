@@ -7,7 +7,14 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from edgeresnet.settings.base import fault, settings
 
@@ -72,6 +79,17 @@ def _read_triple(value: Any, info: ValidationInfo) -> Any:
             "give three means and three positive deviations.",
         )
     return tuple(numbers)
+
+
+_FRACTION = {"type": ["number", "string"]}
+# What `_read_triple` takes, for an editor.
+_TRIPLE_SCHEMA = WithJsonSchema({
+    "anyOf": [
+        {"type": "array", "items": _FRACTION, "maxItems": 3, "minItems": 1},
+        _FRACTION,
+        {"type": "null"},
+    ]
+})  # fmt: skip
 
 
 @settings
@@ -156,10 +174,10 @@ class InputChanges:
     )
     crop_ratio: float | None = Field(default=None, gt=0, le=1, description=CROP_RATIO_HELP)
     interpolation: Interpolation | None = Field(default=None, description=INTERPOLATION_HELP)
-    mean: Annotated[Triple | None, BeforeValidator(_read_triple)] = Field(
+    mean: Annotated[Triple | None, BeforeValidator(_read_triple), _TRIPLE_SCHEMA] = Field(
         default=None, description=MEAN_HELP
     )
-    std: Annotated[Triple | None, BeforeValidator(_read_triple)] = Field(
+    std: Annotated[Triple | None, BeforeValidator(_read_triple), _TRIPLE_SCHEMA] = Field(
         default=None, description=STD_HELP
     )
     channels: Channels | None = Field(default=None, description=CHANNELS_HELP)

@@ -55,6 +55,16 @@ def test_schema_describes_every_key_and_allows_no_other() -> None:
     assert SCHEMA["required"] == ["name", "data"]
 
 
+def test_schema_takes_the_inputs_that_the_loader_takes() -> None:
+    inputs = section_of(SCHEMA["properties"]["inputs"])
+    assert inputs is not None
+    assert set(inputs["properties"]) == {
+        "resize", "crop_ratio", "interpolation", "mean", "std", "channels"
+    }  # fmt: skip
+    kinds = [kind["type"] for kind in inputs["properties"]["mean"]["anyOf"]]
+    assert kinds == ["array", ["number", "string"], "null"]
+
+
 def test_schema_has_limits_and_choices_and_what_the_registry_knows() -> None:
     train = SCHEMA["$defs"]["TrainOptions"]["properties"]
     assert (train["batch_size"]["minimum"], train["lr"]["exclusiveMinimum"]) == (2, 0)

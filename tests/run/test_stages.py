@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.run import runner, stages
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
@@ -141,3 +143,39 @@ def test_every_stage_has_a_version(tmp_path: Path) -> None:
 
 def load_any() -> Any:
     return load_recipe(REPOSITORY / "recipes" / "quickstart.yaml")
+
+
+def test_the_first_stage_has_the_inputs_that_the_recipe_tells(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    assert ran(*inputs, "inputs={}") == []
+    path = tmp_path / "run" / "01-train" / "checkpoint.pt"
+    before = load_checkpoint(path).input_spec
+    told = ("inputs.mean=[0.5, 0.4, 0.3]", "inputs.std=1/255", "inputs.channels=bgr")
+    assert ran(*inputs, *told, "inputs.crop_ratio=0.875") == ["01-train"]
+    assert load_checkpoint(path).input_spec == replace(
+        before, mean=(0.5, 0.4, 0.3), std=(1 / 255,) * 3, channels="bgr", crop_ratio=0.875
+    )
+    assert ran(*inputs, *told, "inputs.crop_ratio=0.875") == []
+    assert ran(*inputs, "inputs.interpolation=bicubic", "inputs.resize=squash") == ["01-train"]
+    assert load_checkpoint(path).input_spec == replace(
+        before, interpolation="bicubic", resize="squash"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        (("inputs.mean=[104, 117, 123]",), "inputs.mean: .*not of values in 0 to 1"),
+        (("inputs.interpolation=hamming",), "inputs.interpolation: .*is not known"),
+        (("inputs.resize=32", "inputs.crop_ratio=0.9"), "inputs: .*both say"),
+        (("inputs.resize=32", "image_size=64"), "inputs: .*leaves less than the 64 px"),
+        (("inputs.means=0.5",), "inputs.means: unknown key .is mean meant"),
+    ],
+)
+def test_inputs_of_a_recipe_are_refused_when_they_cannot_be(
+    ran: Ran, inputs: tuple[str, str], told: tuple[str, ...], fault: str
+) -> None:
+    with pytest.raises(InputError, match=fault):
+        ran(*inputs, *told)

@@ -66,7 +66,10 @@ class FolderDataset:
                 self.conversions.add(path, image)
                 return image
         except InputError as error:
-            raise InputError(f"{path}: {error.cause}", error.fix) from error
+            raise InputError(
+                f"{path} is not a readable image: {error.cause}",
+                f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
+            ) from error
         # Pillow raises all of these on damaged files, depending on the format.
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise InputError(

@@ -15,6 +15,7 @@ from edgeresnet.device.data.open import conversions_of, open_dataset
 from edgeresnet.device.data.preprocess import to_rgb
 from edgeresnet.progress import TaskContext
 from tests.class_folders import opens, reader_of
+from tests.host.training.test_train_checkpoint import narrow_weights
 
 
 def write_odd(folder: Path) -> Path:
@@ -61,6 +62,21 @@ def test_conversions_are_of_the_images_that_torchvision_reads_otherwise(tmp_path
     assert said[1].startswith("2 images with transparent pixels, which are black now")
     assert said[2].startswith("1 image of 16 bits scaled to 8")
     assert Conversions().lines() == []
+
+
+def test_quantize_says_conversions_once(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_odd(tmp_path / "photos" / split)
+    narrow_weights(tmp_path / "w.pt", classes=2)
+    said: list[str] = []
+    context = TaskContext(data=str(tmp_path / "photos"), on_step=said.append)
+    options = er.QuantizeOptions(method="ptq", calibration_images=10)
+    result = er.quantize(tmp_path / "w.pt", tmp_path / "q.pt", options, context=context)
+    assert result["conversions"] == {"rotated": 4, "transparent": 4, "of_16_bits": 2}
+    assert [line for line in said if "EXIF" in line] == [
+        "4 images turned upright as their EXIF says (torchvision's ImageFolder and timm leave them "
+        "as they lie)"
+    ]
 
 
 @pytest.mark.parametrize("task", ["evaluate", "compare"])

@@ -169,7 +169,7 @@ def interpolation_of(value: Any) -> str | None:
 
 
 def _channels_of(value: Any) -> str | None:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.isdecimal():
         return None  # their number
     if (name := value.lower()) not in _CHANNELS:
         raise ImpossibleError("known are rgb, bgr and gray")

@@ -41,8 +41,8 @@ RESUME, WORK = "resume.pt", "work"
 STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
 # The same for what begins with weights, whoever made them, and for nothing else. 2: moving averages
 # are taken, biases of convolutions are folded, and what a file or torchvision says of the input is
-# used.
-WEIGHTS_READING = 2
+# used. 3: under every known key, resize and channels too.
+WEIGHTS_READING = 3
 # And for a budget of parameters. 2: those of the normalization are counted as they are.
 PARAMETERS_COUNTING = 2
 
@@ -269,11 +269,15 @@ def _weights_key(weights: str) -> str:
     if weights.startswith("torchvision:"):
         return f"{weights} read {WEIGHTS_READING}"
     from edgeresnet.files import sha256_file
+    from edgeresnet.host.models.foreign.said import CONFIG, PREPROCESSOR
 
     path = from_home(weights)
     if not path.is_file():
         raise InputError(f"weights {weights} do not exist", "check the recipe's model.weights.")
-    return f"{sha256_file(path)} read {WEIGHTS_READING}"
+    # What lies beside a foreign file says how its images are made.
+    beside = [path.with_name(name) for name in (CONFIG, PREPROCESSOR)]
+    hashes = " ".join(sha256_file(one) for one in (path, *beside) if one.is_file())
+    return f"{hashes} read {WEIGHTS_READING}"
 
 
 def _recorded_key(path: Path) -> str | None:

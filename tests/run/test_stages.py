@@ -164,6 +164,16 @@ def test_the_first_stage_has_the_inputs_that_the_recipe_tells(
     )
 
 
+def test_the_first_stage_reruns_when_what_lies_beside_the_weights_changes(
+    ran: Ran, inputs: tuple[str, str]
+) -> None:
+    config = Path(inputs[1]).with_name("config.json")
+    assert ran(*inputs) == ["01-train"]
+    config.write_text('{"num_classes": 2, "image_size": 16}')
+    assert ran(*inputs) == ["01-train"]
+    assert ran(*inputs) == []
+
+
 @pytest.mark.parametrize(
     ("told", "fault"),
     [

@@ -14,17 +14,14 @@ from torch import Tensor, nn
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, from_home
-from edgeresnet.host.models.foreign.facts import Facts
 from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import (
-    default_image_size,
     fetch_torchvision,
     published_inputs,
 )
 from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
 from edgeresnet.progress import OnStep, silent
-from edgeresnet.settings.faults import SettingsError
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import FIRST_STEMS, NOTHING_TOLD, USUAL_STRIDE, NetworkTold
 
@@ -215,7 +212,7 @@ def _read_foreign(
             f"{source} has {count} classes, but {len(names)} names were given",
             "give the --data that the checkpoint was trained on.",
         )
-    spec = published or _spec_of(facts, identity.stem, image_size, source)
+    spec = published or network.input_spec(image_size, source)
     spec = told.inputs.over(spec.of_size(image_size) if image_size else spec)
     assumed = network.assumed(spec, classes_told=classes is not None)
     notes = [f"{source}: {note}" for note in network.notes]
@@ -232,18 +229,6 @@ def _read_foreign(
         classes_known=names is not None,
         stride_in=network.stride_in,
     )
-
-
-def _spec_of(facts: Facts, stem: str, image_size: int | None, source: str) -> InputSpec:
-    """As the file says, of its own size; where it says none, of what is told."""
-    size = facts.inputs.get("image_size", image_size or default_image_size(stem))
-    try:
-        return InputSpec(**{**facts.inputs, "image_size": size})
-    except SettingsError as error:
-        raise InputError(
-            f"{source} says an input that cannot be: {error.cause}",
-            "say what is right with --image-size, --resize or --crop-ratio.",
-        ) from error
 
 
 def _read_own(content: dict[str, Any], source: str) -> Checkpoint:

@@ -14,8 +14,10 @@ from edgeresnet.host.models.foreign.detectron2 import DETECTRON2
 from edgeresnet.host.models.foreign.facts import Facts, read_facts
 from edgeresnet.host.models.foreign.file_names import caffe_in_name, check_file_name
 from edgeresnet.host.models.foreign.state_dict import Identity, identify
+from edgeresnet.host.models.foreign.torchvision import default_image_size
 from edgeresnet.host.models.foreign.wrappers import Found, find_network
 from edgeresnet.host.models.resnet import arch_of, check_has_choice
+from edgeresnet.settings.faults import SettingsError
 from edgeresnet.settings.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from edgeresnet.settings.network import (
     NOTHING_TOLD,
@@ -69,6 +71,22 @@ class ForeignNetwork:
     weights: str
     stride_in: StrideIn = USUAL_STRIDE
     notes: tuple[str, ...] = ()
+
+    def input_spec(self, image_size: int | None, source: str) -> InputSpec:
+        """As the file says, of its own size; where it says none, of what is told.
+
+        Raises:
+            InputError: what it says does not go together.
+        """
+        said = self.facts.inputs
+        size = said.get("image_size", image_size or default_image_size(self.identity.stem))
+        try:
+            return InputSpec(**{**said, "image_size": size})
+        except SettingsError as error:
+            raise InputError(
+                f"{source} says an input that cannot be: {error.cause}",
+                "say what is right with --image-size, --resize or --crop-ratio.",
+            ) from error
 
     def assumed(self, spec: InputSpec, *, classes_told: bool) -> str:
         """One line on the network as it was taken, assumptions included."""

@@ -1,10 +1,14 @@
-"""Files: where they are kept, written whole or not at all, locked, and known by their hashes."""
+"""Files: where they are and may be kept, written whole or not at all, locked, and their hashes."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
+import re
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +19,7 @@ import platformdirs
 
 from edgeresnet.errors import InputError
 
+MOST_SHOWN = 120
 # Of a file that is read piece by piece.
 CHUNK_BYTES = 1 << 20
 
@@ -57,18 +62,34 @@ def sha256_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def in_place(path: Path) -> Path:
+    """Where a file or folder of this name lies: a link's target, which is written and not the link.
+
+    Raises:
+        InputError: the link leads nowhere.
+        OSError: it leads in a circle.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path} is a link to {path.readlink()}, which is not there", "remove the link."
+        )
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Lets a file be written whole or not at all.
 
     Yields:
         A path beside ``path`` to write to. At the end of the block what lies there takes the place
-        of ``path``; when the block raises it is removed, and ``path`` is as it was.
+        of ``path``, or of what it links to; when the block raises it is removed, and ``path`` is as
+        it was.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    place = in_place(path)
+    partial = place.with_name(f".{place.name}.partial")
     try:
         yield partial
-        partial.replace(path)
+        partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -113,17 +134,20 @@ def write_json(result: Mapping[str, Any], target: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     if str(target) == "-":
-        sys.stdout.write(text.encode(errors="backslashreplace").decode())
+        # What another encoding lacks is written as JSON's own escapes.
+        plain = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+        text = json.dumps(_finite(result), indent=2, ensure_ascii=plain)
+        sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
         return
+    text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     path = from_home(target)
-    try:
+    with writing(path, "--json"):
+        if is_stream(path):
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(text, path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", "give another --json."
-        ) from error
 
 
 def _finite(value: Any) -> Any:
@@ -133,3 +157,142 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def writing(path: Path, option: str = "-o") -> Iterator[None]:
+    """Say what a file system has against writing there, as an `InputError`.
+
+    Args:
+        path: where the block writes.
+        option: by which the user gives another place.
+    """
+    try:
+        yield
+    # A path with a NUL is a ValueError.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        fixes = {
+            errno.ENAMETOOLONG: "give a shorter name.",
+            errno.ENOSPC: f"make room there, or give another {option}.",
+            errno.EDQUOT: f"make room there, or give another {option}.",
+        }
+        raise InputError(
+            f"{option} {shortened(path)} cannot be written: {reason}",
+            fixes.get(getattr(error, "errno", 0), f"give another {option}, where you may write."),
+        ) from error
+
+
+def shortened(path: str | Path) -> str:
+    """A path for a message, which nobody reads to the end of 4,000 characters."""
+    text = str(path)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def is_stream(path: Path) -> bool:
+    """Whether this is a device or a pipe, such as /dev/null: written into, and never replaced."""
+    try:
+        regular = path.is_file() or path.is_dir()
+        return path.exists() and (not regular or path.is_relative_to("/dev"))
+    except (OSError, ValueError):
+        return False
+
+
+def check_output_file(path: Path, option: str, example: str) -> None:
+    """Refuse an output file before the work, not after it: tried out, and nothing is left of it.
+
+    Args:
+        path: the file, which need not exist, nor its folder.
+        option: by which it was given.
+        example: of such a file, for the message.
+
+    Raises:
+        InputError: it cannot be written, or something else than a file is there.
+    """
+    with writing(path, option):
+        place = in_place(path)
+        if place.is_dir():
+            raise InputError(f"{option} {path} is a folder", f"give a file, such as {example}.")
+        if place.exists() and not place.is_file():
+            raise InputError(f"{option} {path} is no regular file", f"give one, such as {example}.")
+        _try_out(place, option)
+
+
+def check_output_folder(path: Path, option: str) -> None:
+    """Refuse an output folder before the work, not after it.
+
+    Raises:
+        InputError: it cannot be made or replaced, or a file is there.
+    """
+    with writing(path, option):
+        place = in_place(path)
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{option} {path} is a file", "give a folder, or a new name.")
+        here = Path.cwd()
+        if place.exists() and Path(os.path.realpath(place)) in (here, *here.parents):
+            raise InputError(
+                f"{option} {path} holds the folder that you are in", "give a folder of its own."
+            )
+        if os.path.ismount(place):
+            raise InputError(
+                f"{option} {path} is where a file system is mounted, and cannot be replaced",
+                f"give a folder in it, such as {option} {path / 'new'}.",
+            )
+        _try_out(place, option)
+
+
+def check_json(target: str | Path) -> None:
+    """Refuse, before the work, a file that a result could not be written to.
+
+    Raises:
+        InputError: it cannot be written, or holds something else than a result.
+    """
+    path = from_home(target)
+    if str(target) == "-" or is_stream(path):
+        return
+    check_output_file(path, "--json", "--json result.json")
+    with writing(path, "--json"):
+        if path.is_file() and not _is_result(path):
+            raise InputError(
+                f"--json {path} is there already and is no result of edgeresnet",
+                "give another file, or remove this one.",
+            )
+
+
+def check_apart(output: Path, target: str | None) -> None:
+    """Refuse one file for a checkpoint and for its figures.
+
+    Raises:
+        InputError: ``-o`` and ``--json`` are the same.
+    """
+    if target is not None and os.path.realpath(output) == os.path.realpath(from_home(target)):
+        raise InputError(f"-o and --json are the same file, {output}", "give another --json.")
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file begins as all our results do, or is empty."""
+    with path.open("rb") as file:
+        head = file.read(CHUNK_BYTES).strip()
+    return not head or re.match(rb'{\s*"schema"', head) is not None
+
+
+def _try_out(place: Path, option: str) -> None:
+    """Make the folders of a file, and a file with the longest name that will stand beside it."""
+    parents = place.absolute().parents
+    if (beneath := next((p for p in parents if p.exists()), None)) and not beneath.is_dir():
+        raise InputError(
+            f"{option} {shortened(place)}: {beneath} is a file", f"give another {option}."
+        )
+    made: list[Path] = []
+    # As a resume file of this output that is being written.
+    trial = place.with_name(f"..{place.name}.resume.{secrets.token_hex(4)[1:]}")
+    try:
+        for folder in reversed(parents):
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()

@@ -64,9 +64,9 @@ def export(
     """
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
+    check_replaceable(Path(output))
     if context.data is not None:
         open_dataset(context.data, "val", limit=1)
-    check_replaceable(Path(output))
     from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.training.splits import with_class_names
 

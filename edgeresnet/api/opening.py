@@ -12,6 +12,7 @@ from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
 from edgeresnet.device.targets.model_files import check_size, is_model_file
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import shortened
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
@@ -20,7 +21,6 @@ from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
 
-MOST_SHOWN = 120
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
 
 
@@ -143,14 +143,9 @@ def readable(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{_shortened(path)} cannot be read: {error.strerror or error}",
+            f"{shortened(path)} cannot be read: {error.strerror or error}",
             "check the path, and whether you may read it.",
         ) from error
-
-
-def _shortened(path: str | Path) -> str:
-    text = str(path)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def is_bundle(path: Path) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeresnet.errors import InputError
+from edgeresnet.files import check_output_file
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
@@ -18,13 +20,14 @@ def check_output(path: Path) -> None:
     """Refuse an output file before the work, not after it.
 
     Raises:
-        InputError: there is a folder, or no folder can be made for it.
+        InputError: it cannot be written, or is something else than a checkpoint.
     """
-    if path.is_dir():
-        raise InputError(f"-o {path} is a folder", "give a file, such as -o model.pt.")
-    parent = path.absolute().parent
-    if parent.exists() and not parent.is_dir():
-        raise InputError(f"-o {path}: {parent} is a file", "give another -o.")
+    check_output_file(path, "-o", "-o model.pt")
+    if path.is_file() and not _is_torch_archive(path):
+        raise InputError(
+            f"-o {path} is there already and is no checkpoint",
+            "give another -o, or remove this file.",
+        )
 
 
 def resumable(context: TaskContext, output: Path, suffix: str) -> TaskContext:
@@ -45,3 +48,13 @@ def save_result(checkpoint: Checkpoint, output: Path, context: TaskContext) -> N
         shutil.rmtree(context.resume_path, ignore_errors=True)
     else:
         context.resume_path.unlink(missing_ok=True)
+
+
+def _is_torch_archive(path: Path) -> bool:
+    """Whether a file is one that ``torch.save`` writes, or empty."""
+    if not path.stat().st_size:
+        return True
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
+from edgeresnet.cli.plain_text import say, use_plain_text
 from edgeresnet.device.machine.process_environment import SERVING
-from edgeresnet.errors import CheckError, EdgeResNetError, MissingError
+from edgeresnet.errors import CheckError, MissingError
 
+# 128 and the number of SIGPIPE.
+BROKEN_PIPE = 141
 HOST_FIX = "pip install 'edgeresnet[host]'"
 HOST_PACKAGES = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklearn"}
 # Each is a function of its name in the module of its name, whose docstring begins with this line.
@@ -76,7 +80,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        print(__version__)
         raise typer.Exit
 
 
@@ -95,14 +99,50 @@ def main() -> None:
         from edgeresnet.remote.probe import end_with_stdin
 
         end_with_stdin()
+    use_plain_text()
     try:
         app()
-    except EdgeResNetError as error:
-        label = {CheckError: "failed", MissingError: "missing"}.get(type(error), "error")
-        typer.echo(f"{label}: {error.cause}\nfix: {error.fix}", err=True)
-        sys.exit(error.exit_code)
+        # Else a pipe that was closed is noticed where nobody can tell of it.
+        sys.stdout.flush()
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in HOST_PACKAGES:
-            raise
-        typer.echo(f"missing: this command needs {error.name}\nfix: {HOST_FIX}", err=True)
+            _end_in_bug()
+        say(f"missing: this command needs {error.name}\nfix: {HOST_FIX}")
         sys.exit(MissingError.exit_code)
+    except SystemExit as end:
+        # Typer and rich have ended already, as if something had failed.
+        if isinstance(end.__context__, BrokenPipeError):
+            _end_without_reader()
+        raise
+    except BrokenPipeError:
+        _end_without_reader()
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Say what went wrong, and exit: what the user can mend without a traceback."""
+    from edgeresnet.device.targets.failures import mendable
+
+    told = mendable(error)
+    if told is None:
+        _end_in_bug()
+    label = {CheckError: "failed", MissingError: "missing"}.get(type(told), "error")
+    say(f"{label}: {told.cause}\nfix: {told.fix}")
+    sys.exit(told.exit_code)
+
+
+def _end_in_bug() -> NoReturn:
+    traceback.print_exc()
+    say(
+        f"bug: this is a fault of edgeresnet {__version__}, and not of what you gave it\n"
+        "fix: report it where you have edgeresnet from, with all of the above and the command."
+    )
+    sys.exit(1)
+
+
+def _end_without_reader() -> NoReturn:
+    """As a program ends whose pipe nobody reads any more, and neither as fine nor as failed."""
+    # The interpreter would flush what is left, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(BROKEN_PIPE)

@@ -25,7 +25,8 @@ from edgeresnet.cli.options import (
     Seed,
     SkipBroken,
 )
-from edgeresnet.cli.output import enforce, expanded, say, show_comparison, task_context
+from edgeresnet.cli.output import enforce, expanded, show_comparison, task_context
+from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, option_of, with_settings
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions

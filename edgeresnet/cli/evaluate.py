@@ -24,7 +24,8 @@ from edgeresnet.cli.options import (
     Quiet,
     SkipBroken,
 )
-from edgeresnet.cli.output import give, say, show, task_context
+from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import RunOptions

@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from edgeresnet.cli.output import say, speaker
+from edgeresnet.cli.output import speaker
+from edgeresnet.cli.plain_text import say
 from edgeresnet.errors import InputError
 
 # What the near side does itself, or says in the far side's own paths.

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli.output import expanded
+from edgeresnet.cli.output import expanded, writable_json
 from edgeresnet.cli.settings_options import Fields, option_of
 from edgeresnet.run.recipe import Recipe
 from edgeresnet.settings.measuring import Budgets, ClassOrderName, RunOptions
@@ -59,6 +59,7 @@ Json = Annotated[
         "--json",
         help="Write the result as JSON; - is stdout, which then has nothing else.",
         metavar="FILE",
+        callback=writable_json,
     ),
 ]
 On = Annotated[

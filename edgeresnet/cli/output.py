@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
-
+from edgeresnet.cli.plain_text import say
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
 from edgeresnet.errors import MissingError
-from edgeresnet.files import from_home
+from edgeresnet.files import check_json, from_home
 from edgeresnet.progress import OnStep, TaskContext, silent
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_comparison(
@@ -70,9 +64,11 @@ def expanded(value: Any) -> Any:
     return value and from_home(value)
 
 
-def say(text: str) -> None:
-    """One plain line on stderr."""
-    typer.echo(text, err=True)
+def writable_json(value: str | None) -> str | None:
+    """What ``--json`` names, refused before the work if it could not be written after it."""
+    if value is not None:
+        check_json(value)
+    return value
 
 
 def task_context(
@@ -113,12 +109,8 @@ def show(*renderables: object, quiet: bool, json: str | None) -> None:
     """Tables on stdout; on stderr when JSON has stdout."""
     if quiet or SERVING in os.environ:
         return
-    from rich.console import Console
+    from edgeresnet.cli.plain_text import make_console
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A folder's name need not be text of the terminal's encoding.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    # Markup would eat what stands in brackets: an extra, a class of that name, a path.
-    console = Console(stderr=json == "-", markup=False)
+    console = make_console(stderr=json == "-")
     for renderable in renderables:
         console.print(renderable, highlight=False)

@@ -23,6 +23,7 @@ from edgeresnet.cli.options import (
 )
 from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.files import check_apart
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.pruning import PruneOptions
@@ -59,6 +60,7 @@ def prune(
 
     usual = target_of(options.target).spec.default_device
     options = replace(options, device=options.device or usual)
+    check_apart(output, json)
     from edgeresnet.api.prune import prune as prune_model
     from edgeresnet.run.preflight import check_prune
 

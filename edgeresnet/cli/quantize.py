@@ -26,6 +26,7 @@ from edgeresnet.cli.output import give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.errors import InputError
+from edgeresnet.files import check_apart
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -60,6 +61,7 @@ def quantize(
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
     _check_training(options)
+    check_apart(output, json)
     from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.tables import budget_lines
 

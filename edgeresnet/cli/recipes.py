@@ -47,11 +47,11 @@ def recipes(
     if schema:
         from edgeresnet.run.recipe_schema import recipe_schema
 
-        typer.echo(json.dumps(recipe_schema(), indent=2))
+        print(json.dumps(recipe_schema(), indent=2))
     elif name is not None:
         path = output or Path(f"{name}.yaml")
         copy_recipe(name, path)
-        typer.echo(f"{path}; then: edgeresnet run {path}")
+        print(f"{path}; then: edgeresnet run {path}")
     elif output is not None:
         raise InputError("-o is given, and no recipe to copy", "give its NAME before -o.")
     else:

@@ -21,7 +21,7 @@ from edgeresnet.device.targets.export_support import check_inputs, check_prover,
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
-from edgeresnet.files import from_home
+from edgeresnet.files import check_output_folder, from_home, writing
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
@@ -253,10 +253,10 @@ def _has_nvidia_gpu() -> bool:
 
 
 def _check_folder(run_dir: Path, records: str) -> None:
-    if run_dir.exists() and not run_dir.is_dir():
-        raise InputError(f"{run_dir} is a file", "give another -o folder.")
-    if run_dir.exists() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
-        raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+    with writing(run_dir):
+        if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
+            raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+        check_output_folder(run_dir / records, "-o")
 
 
 def _open_data(recipe: Recipe, faults: Faults) -> tuple[Dataset | None, Dataset | None]:

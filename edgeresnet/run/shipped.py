@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeresnet.errors import InputError
+from edgeresnet.files import check_output_file, write_bytes, writing
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = "recipes"
@@ -53,13 +54,9 @@ def copy_recipe(name: str, output: Path) -> None:
     shipped = shipped_recipes()
     if name not in shipped:
         raise InputError(f"no recipe {name} comes along", f"give one of {', '.join(shipped)}.")
-    text = shipped[name].read_text(encoding="utf-8")
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise InputError(
-            f"{output} is there already, and is left as it is", "give another -o."
-        ) from error
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}", "give another -o.") from error
+    with writing(output):
+        if output.exists() or output.is_symlink():
+            raise InputError(f"{output} is there already, and is left as it is", "give another -o.")
+        check_output_file(output, "-o", "-o mine.yaml")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(shipped[name].read_bytes(), output)

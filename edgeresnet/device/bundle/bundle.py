@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeresnet.device.bundle.manifest import FORMAT_VERSION, Manifest
+from edgeresnet.device.data.class_names import listed
+from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
 from edgeresnet.errors import InputError
-from edgeresnet.files import sha256_file, write_text
+from edgeresnet.files import check_output_folder, in_place, sha256_file, write_text, writing
 from edgeresnet.settings.export import BatchRange, BuildOptions
 from edgeresnet.settings.inputs import InputSpec
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST, GOLDEN = "manifest.json", "golden.npz"
+# What file managers leave in a folder that somebody has looked at.
+LEFT_BEHIND = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -62,30 +66,67 @@ def write_bundle(
         InputError: ``out_dir`` is something else than a bundle.
     """
     check_replaceable(out_dir)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = out_dir.with_name(f".{out_dir.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        for name, source in files.items():
-            (partial / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, partial / name)
-        np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
-        hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
-        manifest = replace(manifest, files=hashes)
-        write_text(manifest.to_json(), partial / MANIFEST)
-        replace_folder(partial, out_dir)
-    finally:
+    with writing(out_dir):
+        place = in_place(out_dir)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            for name, source in files.items():
+                (partial / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source, partial / name)
+            np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
+            hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
+            manifest = replace(manifest, files=hashes)
+            write_text(manifest.to_json(), partial / MANIFEST)
+            replace_folder(partial, place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return Bundle(out_dir, manifest)
 
 
 def check_replaceable(out_dir: Path) -> None:
-    """Refuse to overwrite what is not a bundle."""
-    if out_dir.exists() and not (out_dir / MANIFEST).is_file():
-        if out_dir.is_dir() and not any(out_dir.iterdir()):
-            return
+    """Refuse, before the work, to write where no bundle can be, or over what is not ours.
+
+    Raises:
+        InputError: it cannot be written; or it is a folder of something else, or a bundle in which
+            lies what no export and no build has put there.
+    """
+    check_output_folder(out_dir, "-o")
+    if not out_dir.exists() or not any(out_dir.iterdir()):
+        return
+    if not (out_dir / MANIFEST).is_file():
         raise InputError(f"{out_dir} exists and is not a bundle", "give another -o folder.")
+    try:
+        own = read_manifest(out_dir).files
+    except InputError as error:
+        raise InputError(
+            f"{out_dir} exists and is no bundle that could be replaced: {error.cause}",
+            "give another -o folder, or remove this one yourself.",
+        ) from error
+    if foreign := _foreign_files(out_dir, own):
+        raise InputError(
+            f"bundle {out_dir} has files that are not its own: {listed(foreign)}",
+            "move them elsewhere, or give another -o folder.",
+        )
+
+
+def _foreign_files(path: Path, own: Mapping[str, str]) -> list[str]:
+    """What somebody else has put into a bundle, an example that they changed included."""
+    there = sorted(p for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
+    names = [p.relative_to(path).as_posix() for p in there if p.name not in LEFT_BEHIND]
+    built = {name for name in names if name.startswith(f"{ENGINES}/") and _is_built(path / name)}
+    foreign = [name for name in names if name not in {*own, *built, MANIFEST}]
+    example = path / EXAMPLE
+    if EXAMPLE in own and example.is_file() and sha256_file(example) != own[EXAMPLE]:
+        foreign.append(f"{EXAMPLE} (changed)")
+    return foreign
+
+
+def _is_built(path: Path) -> bool:
+    """Whether this is an engine or its record, which an interrupted build has not listed."""
+    return path.suffix == RECORD or path.with_name(path.name + RECORD).is_file()
 
 
 def replace_folder(new: Path, place: Path) -> None:
@@ -94,7 +135,12 @@ def replace_folder(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         place.rename(old)
-    new.rename(place)
+    try:
+        new.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

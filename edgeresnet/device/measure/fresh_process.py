@@ -20,6 +20,7 @@ import numpy as np
 from edgeresnet.device.measure.interleaving import Here
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.session import ModelSource
+from edgeresnet.device.targets.failures import mendable
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
@@ -151,10 +152,12 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
                 line.send(("done", getattr(worker, what)(*arguments)))
     except (EOFError, ConnectionError):
         sys.exit(0)
-    except EdgeResNetError as error:
-        line.send((type(error).__name__, (error.cause, error.fix)))
-    except Exception:
-        line.send(("bug", traceback.format_exc()))
+    except Exception as error:
+        told = mendable(error)
+        if told is None:
+            line.send(("bug", traceback.format_exc()))
+        else:
+            line.send((type(told).__name__, (told.cause, told.fix)))
 
 
 class _Worker(Here):

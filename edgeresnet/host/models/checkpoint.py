@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
-from edgeresnet.files import atomic, from_home
+from edgeresnet.files import atomic, from_home, writing
 from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import (
@@ -112,9 +112,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
     """``torch.save``, whole or not at all; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        torch.save(content, partial)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial, partial.open("wb") as file:
+            # Given a path, torch tells of a full disk as of a fault of its own.
+            torch.save(content, file)
 
 
 def load_checkpoint(

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from edgeresnet.api.data import measured_data, on_foreign, say_conversions
-from edgeresnet.api.opening import is_bundle, is_checkpoint, open_model, readable, told_options
+from edgeresnet.api.opening import (
+    check_run_options,
+    is_bundle,
+    is_checkpoint,
+    open_model,
+    readable,
+    run_options_of,
+    told_options,
+    with_effect,
+)
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
@@ -67,7 +76,7 @@ def compare(
     for path in paths:
         with readable(path):
             check_devices([path], device)
-    _check_told(paths, options)
+    _check_options(paths, device, options)
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
         opened = _open(stack, paths, told, skip_missing, context)
@@ -89,10 +98,18 @@ def compare(
     return cast(CompareResults, {**result, "conversions": conversions})
 
 
-def _check_told(paths: Sequence[Path], options: RunOptions) -> None:
+def _check_options(paths: Sequence[Path], device: str | None, options: RunOptions) -> None:
+    """Refuse what means nothing to any of the models."""
     told = told_options(raw=options.raw, network=options.network)
     if told and not any(map(is_checkpoint, paths)):
         raise InputError(f"{told} is of checkpoints, and none is compared", "leave it out.")
+    check_run_options([path for path in paths if path.exists()], device, options)
+
+
+def _options_of(path: Path, told: ModelSource) -> RunOptions:
+    """What of the options means something to one of the models."""
+    useful = with_effect(told.options, run_options_of(path, told.device))
+    return useful if is_checkpoint(path) else useful.of_no_checkpoint()
 
 
 def _open(
@@ -117,12 +134,11 @@ def _open(
 
     def add(path: Path, image_size: int | None) -> None:
         own = not changeable or path in changeable
-        foreign = is_checkpoint(path)
         model = open_model(
             path,
             # A checkpoint runs on the CPU, whatever device its bundles are for.
-            device=None if foreign else told.device,
-            options=told.options if foreign else told.options.of_no_checkpoint(),
+            device=None if is_checkpoint(path) else told.device,
+            options=_options_of(path, told),
             image_size=image_size if own else None,
             inputs=told.inputs if own else NO_CHANGES,
         )

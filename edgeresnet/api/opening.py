@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
-from edgeresnet.device.targets.model_files import check_size, is_model_file
+from edgeresnet.device.targets.model_files import check_size, is_model_file, reader_of
+from edgeresnet.device.targets.registry import target_of
+from edgeresnet.device.targets.spec import RUN_OPTIONS
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import shortened
 from edgeresnet.progress import OnStep, silent
@@ -110,6 +112,8 @@ def _open(source: ModelSource) -> Opened:
     path, device, options = source.path, source.device, source.options
     check_devices([path], device)
     check_told(path, raw=options.raw, network=options.network)
+    if path.exists():
+        check_run_options([path], device, options)
     if is_bundle(path):
         check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
@@ -166,6 +170,44 @@ def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -
             "leave it out, or export the checkpoint with it.",
         )
     check_size(f"bundle {path}", read_manifest(path).input_spec.image_size, image_size)
+
+
+def run_options_of(path: Path, device: str | None) -> frozenset[str]:
+    """Which of `RUN_OPTIONS` a model on a device has a use for; a checkpoint is on the CPU."""
+    if is_bundle(path):
+        spec = target_of(read_manifest(path).target).spec
+    elif is_model_file(path):
+        spec = reader_of(path)[0].spec
+    else:
+        return frozenset({"threads"})
+    return spec.run_options(device or spec.default_device)
+
+
+def with_effect(options: RunOptions, useful: frozenset[str]) -> RunOptions:
+    """The options without those that mean nothing, which are as if they were not given."""
+    plain = RunOptions()
+    return replace(options, **{name: getattr(plain, name) for name in RUN_OPTIONS - useful})
+
+
+def check_run_options(paths: Sequence[Path], device: str | None, options: RunOptions) -> None:
+    """Refuse what is told of a run and means nothing to any of these models.
+
+    Raises:
+        InputError: names the options.
+    """
+    useful = frozenset[str]().union(*(run_options_of(path, device) for path in paths))
+    plain = with_effect(options, useful)
+    idle = [name for name in sorted(RUN_OPTIONS) if getattr(plain, name) != getattr(options, name)]
+    if idle:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in idle).replace(
+            "--cuda-graph", "--no-cuda-graph"
+        )
+        where = f"device {device}" if device else "its usual device"
+        raise InputError(
+            f"{named} would have no effect: {', '.join(map(str, paths))} on {where} has no use "
+            "for it",
+            "leave it out.",
+        )
 
 
 def check_told(path: Path, *, raw: bool, network: NetworkTold) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from edgeresnet.cli.options import Json, Quiet, Threads
 from edgeresnet.cli.output import give, show, speaker
-from edgeresnet.errors import MissingError
+from edgeresnet.errors import InputError, MissingError
 
 EXAMPLE = "edgeresnet devices"
 
@@ -26,6 +26,10 @@ def devices(
     quiet: Quiet = False,
 ) -> None:
     """What this machine can run on, and how to get what is missing."""
+    if threads is not None and not measure_widths:
+        raise InputError(
+            "--threads would have no effect: nothing is measured", "give --measure-widths too."
+        )
     from edgeresnet.api.devices import devices as list_devices
     from edgeresnet.device.machine.environment import integer_speed_note
     from edgeresnet.report.tables import devices_table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from edgeresnet.cli.options import (
@@ -56,10 +55,6 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
-    from edgeresnet.device.targets.registry import target_of
-
-    usual = target_of(options.target).spec.default_device
-    options = replace(options, device=options.device or usual)
     check_apart(output, json)
     from edgeresnet.api.prune import prune as prune_model
     from edgeresnet.run.preflight import check_prune

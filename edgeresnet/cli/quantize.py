@@ -61,6 +61,11 @@ def quantize(
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
     _check_training(options)
+    if strict and options.drop_limit is None:
+        raise InputError(
+            f"--strict would have no effect: --method {options.method} has no budget by itself",
+            "give --max-drop too.",
+        )
     check_apart(output, json)
     from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.tables import budget_lines

@@ -44,6 +44,11 @@ def recipes(
     In an editor with the YAML language server, a recipe is checked while it is written by a file
     of ``edgeresnet recipes --schema`` and the line ``# yaml-language-server: $schema=FILE``.
     """
+    if schema and (name is not None or output is not None):
+        raise InputError(
+            "--schema prints the schema of all recipes, so NAME and -o have no effect",
+            "leave them out, and redirect what is printed.",
+        )
     if schema:
         from edgeresnet.run.recipe_schema import recipe_schema
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,3 +88,9 @@ def _measuring(recipe: Recipe) -> list[str]:
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
     return [*parts, *(["--strict"] if budgets.strict else [])]
+
+
+def has_threads(targets: Sequence[str], device: str | None) -> bool:
+    """Whether any of these targets computes in threads of the CPU on a device, or its usual one."""
+    specs = [target_of(name).spec for name in targets]
+    return any("threads" in s.run_options(device or s.default_device) for s in specs)

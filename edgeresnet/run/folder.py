@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
+from edgeresnet.files import check_output_folder, writing
 
 RUNS_DIR = Path("runs")
 
@@ -23,3 +24,11 @@ def newest_checkpoint(precision: str) -> Path:
         )
     newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
     return next(path for path in checkpoints if path.parents[1] == newest.parents[1])
+
+
+def check_folder(run_dir: Path, records: str) -> None:
+    """Refuse a folder that is no run's, or that cannot be written."""
+    with writing(run_dir):
+        if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
+            raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+        check_output_folder(run_dir / records, "-o")

@@ -21,7 +21,9 @@ from edgeresnet.device.targets.export_support import check_inputs, check_prover,
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
-from edgeresnet.files import check_output_folder, from_home, writing
+from edgeresnet.files import from_home
+from edgeresnet.run.device_commands import has_threads
+from edgeresnet.run.folder import check_folder
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
@@ -100,7 +102,7 @@ def check_run(recipe: Recipe, run_dir: Path, records: str) -> Checked:
     """
     faults = faults_of(recipe)
     with faults.of("-o"):
-        _check_folder(run_dir, records)
+        check_folder(run_dir, records)
     train_set, val_set = _open_data(recipe, faults)
     faults.raise_any(f"recipe {recipe.name}")
     assert train_set is not None
@@ -117,6 +119,10 @@ def faults_of(recipe: Recipe) -> Faults:
         _check_precisions(recipe.export.precisions)
     for name in recipe.export.targets:
         _check_target(recipe, name, faults)
+    with faults.of("compare.threads"):
+        known = [name for name in recipe.export.targets if name in TARGETS]
+        if recipe.compare.threads and not has_threads(known, recipe.compare.device):
+            raise InputError("none of these targets' devices has CPU threads", "leave it out.")
     if recipe.prune is not None:
         with faults.of("prune"):
             check_prune(recipe.prune)
@@ -250,13 +256,6 @@ def _has_nvidia_gpu() -> bool:
         # Told already: a host without torch trains nothing.
         return True
     return torch.cuda.is_available()
-
-
-def _check_folder(run_dir: Path, records: str) -> None:
-    with writing(run_dir):
-        if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
-            raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
-        check_output_folder(run_dir / records, "-o")
 
 
 def _open_data(recipe: Recipe, faults: Faults) -> tuple[Dataset | None, Dataset | None]:

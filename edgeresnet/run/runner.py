@@ -18,7 +18,7 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.files import write_json
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
-from edgeresnet.run.device_commands import device_commands, target_name
+from edgeresnet.run.device_commands import device_commands, has_threads, target_name
 from edgeresnet.run.folder import RUNS_DIR
 from edgeresnet.run.preflight import check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
@@ -154,7 +154,7 @@ def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -
             [*bundles.values()],
             recipe.budgets,
             device=settings.device,
-            options=RunOptions(threads=settings.threads, batch=batch),
+            options=_run_options(run, bundles, batch),
             rounds=settings.rounds,
             seed=recipe.seed,
             references=_references([*bundles]),
@@ -166,6 +166,13 @@ def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -
     result = {**measured, "recipe": recipe.name, **further}
     write_json(result, run.path / RESULTS)
     return cast(CompareResults, result)
+
+
+def _run_options(run: Run, bundles: Mapping[str, Path], batch: int) -> RunOptions:
+    """Threads are for those targets of the recipe that have some, which may all be elsewhere."""
+    settings = run.recipe.compare
+    used = has_threads([target_name(name) for name in bundles], settings.device)
+    return RunOptions(threads=settings.threads if used else None, batch=batch)
 
 
 def _unmeasured(recipe: Recipe, data: str, images: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,10 @@ SHARES = ("macs", "parameters", "latency")
 BUDGETS = (*SHARES, "latency_ms", "pattern")
 # Criteria that score single weights, not only channels.
 OF_WEIGHTS = ("taylor", "l1")
+# What is said of channels, or of the device that decides on their number.
+OF_CHANNELS = (
+    "step", "floor", "remove_blocks", "iterations", "compare_criteria", "target", "device",
+)  # fmt: skip
 
 
 @settings
@@ -125,3 +130,21 @@ def _conflicts(given: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
             f"criterion {criterion} scores channels, and {pattern} needs scores of single weights",
             f"give criterion {' or '.join(OF_WEIGHTS)}.",
         )
+    if idle := _idle(given):
+        why = f"{pattern} removes no channel" if pattern else "no latency is measured"
+        yield fault(f"{', '.join(idle)} would have no effect: {why}", "leave it out.")
+
+
+def _idle(given: Mapping[str, Any]) -> list[str]:
+    """Keys with another value than their usual one that a budget has no use for."""
+    keys: list[str] = []
+    if given.get("pattern") is not None:
+        keys += OF_CHANNELS
+    if not (given.get("latency") or given.get("latency_ms")):
+        # Target and device are asked for the step of widths then, and for nothing else.
+        keys += ["threads", *(["target", "device"] if given.get("step") else [])]
+    usual = {f.name: f.default for f in fields(PruneOptions)}
+    return [
+        key for key in dict.fromkeys(keys)
+        if given.get(key) is not None and given[key] != getattr(usual[key], "default", usual[key])
+    ]  # fmt: skip

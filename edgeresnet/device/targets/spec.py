@@ -16,6 +16,14 @@ def never(device: str) -> bool:
     return False
 
 
+RUN_OPTIONS = frozenset({"threads", "cuda_graph", "spin_wait", "allow_fallback"})
+
+
+def every_run_option(device: str) -> frozenset[str]:
+    """What a target says that has a use for all of them."""
+    return RUN_OPTIONS
+
+
 def untold(path: Path) -> tuple[str, ...]:
     """What a kind of model says that tells no operators."""
     return ()
@@ -69,6 +77,7 @@ class TargetSpec:
         saturates: its 8-bit products may saturate, so that weights keep one bit free.
         bare_files: model files without a bundle; None where users have none.
         build_options: fields of `BuildOptions` that a user may set.
+        run_options: those of `RUN_OPTIONS` that mean something on a device.
         builds_ahead: export builds the engine too, where this machine can.
         needs_engine: it loads engines only.
         is_built_for: whether a bundle is built on a device before it is measured there.
@@ -93,6 +102,7 @@ class TargetSpec:
     system_packages: tuple[str, ...] = ()
     bare_files: BareFiles | None = None
     build_options: frozenset[str] = frozenset()
+    run_options: Callable[[str], frozenset[str]] = every_run_option
     builds_ahead: bool = False
     needs_engine: bool = False
     is_built_for: Callable[[str], bool] = never

@@ -36,6 +36,7 @@ class OnnxTarget:
         writer="onnx_file",
         provers=("onnx",),
         saturates=True,
+        run_options=lambda device: frozenset({"threads" if device == "cpu" else "allow_fallback"}),
         bare_files=BareFiles(
             (".onnx",), read_onnx, precision_of_file, endings_of_file, files_beside
         ),

@@ -42,6 +42,7 @@ class OpenVinoTarget:
         writer="openvino_ir",
         provers=("openvino",),
         saturates=True,
+        run_options=lambda device: frozenset({"threads" if device == "cpu" else "allow_fallback"}),
         bare_files=BareFiles(
             (".xml",), read_openvino, precision_of_file, endings_of_file, weights_beside
         ),

@@ -40,6 +40,7 @@ class QnnTarget:
         writer="onnx_file",
         provers=("qnn", "onnx"),
         saturates=False,
+        run_options=lambda device: frozenset({"allow_fallback"}),
         # For the name of a chip; the machine's own NPU compiles when it loads.
         is_built_for=lambda device: device != NPU,
         dynamic_batch=False,

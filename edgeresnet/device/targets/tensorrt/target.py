@@ -62,6 +62,7 @@ class TensorRtTarget:
         writer="onnx_file",
         provers=("onnx",),
         saturates=False,
+        run_options=lambda device: frozenset({"cuda_graph", "spin_wait"}),
         bare_files=BareFiles((ENGINE,), describe_engine, engine_precision, beside=record_beside),
         build_options=frozenset(
             ("workspace_mib", "version_compatible", "hardware_compatible", "gpu_fallback")

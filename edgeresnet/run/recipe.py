@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.errors import InputError
 from edgeresnet.run.shipped import recipe_file
 from edgeresnet.settings.base import made_of, settings
@@ -206,6 +207,7 @@ def _parse(text: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
+    check_is_text(path, "a recipe", "give a YAML file.")
     try:
         values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

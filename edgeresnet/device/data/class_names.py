@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.errors import InputError
 
 SHOWN = 5
@@ -105,6 +106,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: the file is not there or is none of these, or a name or an index is double.
     """
+    check_is_text(path, "a list of class names", "give a text file in UTF-8.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

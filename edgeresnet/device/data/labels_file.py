@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeresnet.device.data.class_names import listed, natural_key
 from edgeresnet.device.data.dataset import Split
+from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.device.data.folder import PARTS, FolderDataset, split_by_name
 from edgeresnet.errors import InputError
 
@@ -43,6 +44,7 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
         InputError: the file is not understood, an image has two labels or is not there, or there
             is no such part.
     """
+    check_is_text(path, "a list of images", FIX)
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         rows = _from_json(text) if path.suffix.lower() == ".json" else _from_table(text, path)

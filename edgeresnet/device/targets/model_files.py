@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.device.targets.classifier import TensorInfo
 from edgeresnet.device.targets.model_facts import ModelFacts
 from edgeresnet.device.targets.protocol import Target
@@ -45,6 +46,8 @@ def reader_of(path: Path) -> tuple[Target, BareFiles]:
         kinds = [own for t in TARGETS.values() if (own := t.spec.bare_files)]
         suffixes = [suffix for own in kinds for suffix in own.suffixes]
         raise InputError(f"{path} is no model file", f"give one of {', '.join(suffixes)}.")
+    if path.is_file():
+        check_is_text(path, "a model", f"give the {path.suffix.lower()} file itself.")
     return target, target.spec.bare_files
 
 

@@ -74,7 +74,7 @@ def test_numbers_are_indices_of_a_model_without_names(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is empty"),
+        ("", r"is empty \(0 bytes\)"),
         ("img/0.png,cat\nimg/0.png,dog\n", "two labels, cat and dog"),
         ("img/0.png,cat\nimg/none.png,dog\n", "1 images that are not there: img/none.png"),
         ("img/0.png,cat\nimg/1.png,cat\n", "only one class"),

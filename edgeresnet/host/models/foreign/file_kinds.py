@@ -5,17 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from edgeresnet.device.data.file_kinds import check_is_whole
 from edgeresnet.errors import InputError
-
-_HEAD_BYTES = 1024
-_MAGIC = {
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes them",
-    b"\x93NUMPY": "an array of numpy",
-    b"\x1f\x8b": "a file that gzip has compressed",
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"%PDF": "a PDF document",
-}
 
 
 def check_kind(path: Path) -> None:
@@ -24,24 +15,10 @@ def check_kind(path: Path) -> None:
     Raises:
         InputError: says what it is, and what to do.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if not head:
-        raise InputError(f"{path} is empty (0 bytes)", "copy or download the file again.")
+    head = check_is_whole(path, "a checkpoint of PyTorch", _FIX)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"version https://git-lfs"):
-        raise InputError(
-            f"{path} is a Git LFS pointer, not the file itself",
-            "fetch the file: git lfs pull.",
-        )
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
-        raise InputError(
-            f"{path} is a web page, not a checkpoint",
-            "download the file itself: the link led to a page that shows it, or to a login.",
-        )
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            raise InputError(f"{path} is {kind}, not a checkpoint of PyTorch", _FIX)
+    if text.startswith(b"<?xml"):
+        raise InputError(f"{path} is XML, not a checkpoint", _FIX)
     if text.startswith((b"{", b"[")) and text.isascii() and b"\0" not in head:
         raise InputError(f"{path} is a JSON text, not a checkpoint", _FIX)
     if head.startswith(b"PK"):

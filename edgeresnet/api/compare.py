@@ -103,7 +103,7 @@ def _check_options(paths: Sequence[Path], device: str | None, options: RunOption
     told = told_options(raw=options.raw, network=options.network)
     if told and not any(map(is_checkpoint, paths)):
         raise InputError(f"{told} is of checkpoints, and none is compared", "leave it out.")
-    check_run_options([path for path in paths if path.exists()], device, options)
+    check_run_options(paths, device, options)
 
 
 def _options_of(path: Path, told: ModelSource) -> RunOptions:

@@ -112,8 +112,7 @@ def _open(source: ModelSource) -> Opened:
     path, device, options = source.path, source.device, source.options
     check_devices([path], device)
     check_told(path, raw=options.raw, network=options.network)
-    if path.exists():
-        check_run_options([path], device, options)
+    check_run_options([path], device, options)
     if is_bundle(path):
         check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
@@ -195,7 +194,12 @@ def check_run_options(paths: Sequence[Path], device: str | None, options: RunOpt
     Raises:
         InputError: names the options.
     """
-    useful = frozenset[str]().union(*(run_options_of(path, device) for path in paths))
+    useful = frozenset[str]()
+    for path in paths:
+        with readable(path):
+            if not path.exists() and not is_checkpoint(path):
+                return  # whoever opens it says so
+            useful |= run_options_of(path, device)
     plain = with_effect(options, useful)
     idle = [name for name in sorted(RUN_OPTIONS) if getattr(plain, name) != getattr(options, name)]
     if idle:

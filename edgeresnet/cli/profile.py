@@ -17,7 +17,8 @@ from edgeresnet.cli.options import (
     On,
     Quiet,
 )
-from edgeresnet.cli.output import give, say, show
+from edgeresnet.cli.output import give, show
+from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions

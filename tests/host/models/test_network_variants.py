@@ -18,6 +18,7 @@ from edgeresnet.host.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from edgeresnet.host.models.foreign.said import all_said
 from edgeresnet.host.models.foreign.strides import stride_said
 from edgeresnet.host.models.resnet import build_resnet
 from edgeresnet.settings.inputs import InputSpec
@@ -179,7 +180,7 @@ OPENMMLAB = "model = dict(backbone=dict(type='ResNet', depth=50, style='{}'))"
     ],
 )
 def test_stride_said_is_what_the_file_says(said: dict[str, object], stride_in: StrideIn) -> None:
-    found = stride_said(list(said.items()), "theirs.pth")
+    found = stride_said(all_said(said), "theirs.pth")
     assert found is not None
     assert found[0] == stride_in
 

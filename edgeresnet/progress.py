@@ -62,15 +62,22 @@ class TrainProgress(Closing):
         images: in one epoch.
         enabled: False says nothing at all.
         console: None for stderr.
+        figure: what the share of right answers is called.
     """
 
     def __init__(
-        self, epochs: int, images: int, *, enabled: bool = True, console: Console | None = None
+        self,
+        epochs: int,
+        images: int,
+        *,
+        enabled: bool = True,
+        console: Console | None = None,
+        figure: str = "top-1",
     ) -> None:
         from rich.console import Console
         from rich.progress import TaskID
 
-        self._epochs, self._images = epochs, images
+        self._epochs, self._images, self._figure = epochs, images, figure
         self._console = (console or Console(stderr=True)) if enabled else None
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -116,14 +123,14 @@ class TrainProgress(Closing):
             self._bar.update(self._task, description=self._title())
 
     def step(self, images: int, seconds: float, loss: float, top1: float) -> None:
-        """A step of ``images`` took ``seconds``; loss and top-1 are the epoch's so far."""
+        """A step of ``images`` took ``seconds``; loss and share are the epoch's so far."""
         self._trained += images
         self._busy_s += seconds
         self._images_done += images
         if self._console is None:
             return
         figures = (
-            f"loss {loss:.4f}  top-1 {top1:.4f}  {self.images_per_second():.0f} images/s  "
+            f"loss {loss:.4f}  {self._figure} {top1:.4f}  {self.images_per_second():.0f} images/s  "
             f"{duration(self.seconds_left())} left"
         )
         if self._bar is not None:

@@ -196,16 +196,21 @@ class PruneResults(TypedDict):
 
 
 class QuantizeResults(TypedDict):
-    """``quantize``; ``rungs`` has the figures of each method that was tried."""
+    """``quantize``; ``rungs`` has the figures of each method that was tried.
+
+    On images without labels, top-1 and what was lost of it are None.
+    """
 
     method: str
     observer: str
     weight_bits: int
-    top1_float: float
-    top1_int8: float
-    drop: float
-    drop_interval: list[float]
+    top1_float: float | None
+    top1_int8: float | None
+    drop: float | None
+    drop_interval: list[float] | None
     agreement: float
+    agreement_interval: list[float]
+    images: int
     rungs: list[dict[str, Any]]
     budgets: list[Budget]
     verdict: str

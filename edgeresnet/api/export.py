@@ -66,7 +66,7 @@ def export(
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
     check_replaceable(Path(output))
     if context.data is not None:
-        open_dataset(context.data, "val", limit=1)
+        open_dataset(context.data, "val", limit=1, unlabelled=True)
     from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.training.splits import with_class_names
 

@@ -34,8 +34,8 @@ from edgeresnet.settings.training import QAT_DEFAULTS
 
 EXAMPLE = "edgeresnet quantize photos.pt --data photos -o photos-int8.pt"
 OPTIONS = Fields(
-    "method", "max_drop", "observer", "calibration_images", "weight_bits", "train.epochs",
-    "train.batch_size", "train.lr", "train.augment", "seed",
+    "method", "max_drop", "max_disagreement", "observer", "calibration_images", "weight_bits",
+    "train.epochs", "train.batch_size", "train.lr", "train.augment", "seed",
     phases={"train": "quantization-aware training"},
 )  # fmt: skip
 
@@ -59,7 +59,10 @@ def quantize(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop."""
+    """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.
+
+    Images without labels, directly in a folder, will do: --data unsorted --max-disagreement 0.02
+    """
     _check_training(options)
     if strict and options.drop_limit is None:
         raise InputError(
@@ -68,6 +71,7 @@ def quantize(
         )
     check_apart(output, json)
     from edgeresnet.api.quantize import quantize as quantize_model
+    from edgeresnet.report.quantized import quantize_line
     from edgeresnet.report.tables import budget_lines
 
     context = task_context(
@@ -83,12 +87,7 @@ def quantize(
         raw=raw, network=network, context=context,
     )  # fmt: skip
     give(result, json)
-    line = "\n".join([
-        f"{result['method']}: top-1 {result['top1_float']:.4f} -> {result['top1_int8']:.4f} "
-        f"(agreement {result['agreement']:.4f}); {output}",
-        *budget_lines(result),
-    ])  # fmt: skip
-    show(line, quiet=quiet, json=json)
+    show("\n".join([quantize_line(result, output), *budget_lines(result)]), quiet=quiet, json=json)
     enforce_quantized(result, output)
 
 

@@ -104,7 +104,7 @@ def _variants(run: Run, data_key: list[str]) -> list[Variant]:
         return [Variant("", dense, recipe.quantize)]
     # The dense network stands beside the pruned one, calibrated only: it is what was before.
     # No budget binds it: it is not what the recipe is to deliver.
-    dense_quantize = replace(recipe.quantize, method="ptq", max_drop=None)
+    dense_quantize = replace(recipe.quantize, method="ptq", max_drop=None, max_disagreement=None)
     pruned = prune_stage(run, recipe.prune, dense)
     return [Variant("dense-", dense, dense_quantize), Variant("", pruned, recipe.quantize)]
 

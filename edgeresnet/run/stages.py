@@ -22,7 +22,7 @@ from edgeresnet.api.prune import prune
 from edgeresnet.api.quantize import quantize
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.data.class_names import read_class_names
-from edgeresnet.device.measure.budgets import drop_budgets
+from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home, write_json
 from edgeresnet.progress import OnStep, TaskContext, duration
@@ -204,21 +204,30 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
     options = asdict(variant.quantize)
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
     options.pop("max_drop")
+    options.pop("max_disagreement")
     if variant.quantize.method == "auto":
-        options["budget"] = [variant.quantize.drop_limit, recipe.budgets.strict]
+        options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}
     return Stage(path, run.stage(name, settings, path, work))
 
 
+def _auto_budget(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:
+    """What decides whether ``auto`` trains; as older versions had it where nothing else is said."""
+    drop = options.limits(labelled=True).get("max_drop")
+    other = options.max_disagreement
+    return [drop, strict] if other is None else [drop, strict, other]
+
+
 def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
-    """The recipe's ``quantize.max_drop``, decided on what 03-quantize reported."""
-    limit = variant.quantize.drop_limit
-    if limit is None:
+    """The recipe's ``quantize.max_drop`` and the like, decided on what 03-quantize reported."""
+    options = variant.quantize
+    if not options.limits(labelled=True):
         return []
     path = _quantized_path(run, variant).with_name(REPORT)
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
-        return drop_budgets(figures, limit, "quantize.max_drop")
+        limits = options.limits(labelled=figures["top1_float"] is not None)
+        return quantization_budgets(figures, limits, "quantize.")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say what quantizing cost: {error!r}",

@@ -48,6 +48,15 @@ MaxDrop = Annotated[
     float | None,
     Field(ge=0, le=1, description="Budget: top-1 that may be lost, absolute, from 0 to 1."),
 ]
+MaxDisagreement = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="Budget: share of the images that may be answered otherwise than by the float "
+        "network, from 0 to 1; needs no labels.",
+    ),
+]
 
 
 @settings

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgeresnet.settings.base import settings
+from edgeresnet.settings.measuring import MaxDisagreement
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
 Method = Literal["ptq", "qat", "auto"]
 ObserverName = Literal["mse", "percentile", "ema"]
 # Top-1 that method auto may lose where nobody says how much.
 AUTO_MAX_DROP = 0.005
+# Share of answers that may change with method auto where there are no labels.
+AUTO_MAX_DISAGREEMENT = 0.02
 
 
 @settings
@@ -38,8 +41,9 @@ class QuantizeOptions:
         ge=0,
         le=1,
         description="Budget: top-1 that may be lost, absolute, from 0 to 1; left out: none, and "
-        f"{AUTO_MAX_DROP} with method auto.",
+        f"{AUTO_MAX_DROP} with method auto. Needs labels.",
     )
+    max_disagreement: MaxDisagreement = None
     freeze_bn: float = Field(
         default=0.5,
         ge=0,
@@ -59,8 +63,16 @@ class QuantizeOptions:
     )
     seed: Seed = 0
 
-    @property
-    def drop_limit(self) -> float | None:
-        """The budget that binds: what was given, else what ``auto`` has by itself."""
-        default = AUTO_MAX_DROP if self.method == "auto" else None
-        return default if self.max_drop is None else self.max_drop
+    def limits(self, *, labelled: bool) -> dict[str, float]:
+        """The budgets that bind, by name: what was given, else what ``auto`` has by itself.
+
+        Args:
+            labelled: whether the data says what is right; if not, only agreement can be measured.
+        """
+        told = {"max_drop": self.max_drop, "max_disagreement": self.max_disagreement}
+        given = {name: limit for name, limit in told.items() if limit is not None}
+        if given or self.method != "auto":
+            return given
+        if labelled:
+            return {"max_drop": AUTO_MAX_DROP}
+        return {"max_disagreement": AUTO_MAX_DISAGREEMENT}

@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 Split = Literal["train", "val"]
 # Of data that comes without a split of its own.
 VALIDATION_SHARE = 0.2
+# The label of an image that has none.
+UNLABELLED = -1
 
 
 class Dataset(Protocol):
-    """Labelled images in a fixed order.
+    """Images in a fixed order, labelled or not.
 
     Attributes:
         name: the DATA SPEC it was opened by.
-        classes: class names; ``labels`` index them.
-        labels: (n,) int64.
+        classes: class names; ``labels`` index them. Empty: the images have no labels.
+        labels: (n,) int64; `UNLABELLED` each where there are no classes.
         skipped: broken files that were left out.
         notes: what the user should know of how the images were found, line by line.
     """
@@ -66,6 +68,25 @@ class Dataset(Protocol):
     def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> Dataset:
         """The same images, with these labels of these classes."""
         ...
+
+
+def is_labelled(dataset: Dataset) -> bool:
+    """Whether somebody says which class each image shows."""
+    return len(dataset.classes) > 0
+
+
+def check_labelled(dataset: Dataset) -> None:
+    """Refuse images without labels where each must have one.
+
+    Raises:
+        InputError: they have none.
+    """
+    if not is_labelled(dataset):
+        raise InputError(
+            f"data {dataset.name} has no labels: nothing says which class an image shows",
+            "put the images of each class in DIR/CLASS/, or give a CSV or JSON of path and label; "
+            "images without labels are for quantize and export.",
+        )
 
 
 def pixels_of(dataset: Dataset, index: int, spec: InputSpec) -> NDArray[np.uint8]:
@@ -125,7 +146,8 @@ def balanced_subset(dataset: Dataset, limit: int, seed: int) -> Dataset:
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(dataset))
     # Rank within the class first: the k-th image of every class before the k+1-th of any.
-    seen = np.zeros(len(dataset.classes), np.int64)
+    # Images without labels are all of one kind, in the only place that -1 leads to.
+    seen = np.zeros(max(1, len(dataset.classes)), np.int64)
     rank = np.empty(len(dataset), np.int64)
     for index in order:
         label = dataset.labels[index]

@@ -1,4 +1,4 @@
-"""Users' own data sets: image files, one folder a class."""
+"""Users' own data sets: image files, one folder a class, or none where nobody has sorted them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from PIL import Image
 
 from edgeresnet.device.data.class_names import listed, match_names
 from edgeresnet.device.data.conversions import Conversions
-from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Dataset, Split
 from edgeresnet.device.data.listing import (
     IMAGE_SUFFIXES,
     LeftOut,
+    images_beside,
     images_in,
     places_around,
     sub_folders,
@@ -40,7 +41,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 @dataclass(frozen=True, eq=False)
 class FolderDataset:
-    """Image files, one folder a class."""
+    """Image files, one folder a class; without ``classes`` their labels are nobody's."""
 
     name: str
     split: Split
@@ -105,7 +106,7 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
     """Open a folder of train and val folders, or of class folders that are split by name.
 
     The part for validation needs no other beside it. Where there is one for training, that one
-    says which classes there are.
+    says which classes there are. Images that lie where class folders would have no labels.
 
     Raises:
         InputError: there is no such part, the parts have other classes, or a class has no images.
@@ -166,6 +167,11 @@ def _folders_of_classes(
 ) -> tuple[dict[str, Path | None], list[str]]:
     """For each class of the training part its folder in the wanted one; and which have none."""
     train, val = sub_folders(train_dir), sub_folders(val_dir)
+    if bool(train) != bool(val):
+        flat, other = (val_dir, train_dir) if train else (train_dir, val_dir)
+        raise InputError(
+            f"{flat} has no class folders, and {other} has", "give both the same, or neither any."
+        )
     names, others = list(train), list(val)
     matched = match_names(others, names)
     odd = [name for i, name in enumerate(others) if i not in matched]
@@ -186,12 +192,13 @@ def _read_folder(
 ) -> FolderDataset:
     """The images of the class folders; a class whose folder is None has none."""
     if not folders:
-        raise InputError(
-            f"{folder} has no class folders", f"put the images of each class in {folder}/CLASS/."
-        )
+        return _read_flat(spec, folder, split)
     paths: list[Path] = []
     labels: list[int] = []
     around, left_out = places_around(folder), LeftOut()
+    beside = images_beside(folder)
+    for name in beside:
+        left_out.add("images beside the class folders", name)
     for label, class_dir in enumerate(folders.values()):
         if class_dir is None:
             continue
@@ -207,12 +214,32 @@ def _read_folder(
     if len(folders) == 1:
         raise InputError(
             f"{folder} has only one class, {next(iter(folders))}",
-            "a classifier needs two or more class folders.",
+            "a classifier needs two or more class folders."
+            + (
+                " Without this folder, the images beside it are taken, without classes."
+                * bool(beside)
+            ),
         )
     return FolderDataset(
         spec, split, tuple(folders), np.array(labels, np.int64), tuple(paths), folder,
         notes=tuple(left_out.lines()),
     )  # fmt: skip
+
+
+def _read_flat(spec: str, folder: Path, split: Split) -> FolderDataset:
+    """The images that lie in a folder without class folders: they have no labels."""
+    left_out = LeftOut()
+    members = images_in(folder, places_around(folder), left_out)
+    notes = left_out.lines()
+    if not members:
+        raise InputError(
+            "; ".join([f"{folder} has no class folders, and no images", *notes]),
+            f"put the images of each class in {folder}/CLASS/.",
+        )
+    start = f"{folder}/"
+    paths = tuple(Path(start + member) for member in members)
+    labels = np.full(len(paths), UNLABELLED, np.int64)
+    return FolderDataset(spec, split, (), labels, paths, folder, notes=tuple(notes))
 
 
 def split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
@@ -225,6 +252,11 @@ def split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
         if in_val == (dataset.split == "val"):
             wanted.append(index)
     chosen = dataset.subset(wanted)
+    if not wanted:
+        raise InputError(
+            f"{dataset.root} has too few images to split: none for {TITLES[dataset.split]}",
+            "add images, or make the split yourself: DIR/train and DIR/val.",
+        )
     absent = sorted(set(range(len(dataset.classes))) - set(chosen.labels.tolist()))
     if absent:
         raise InputError(

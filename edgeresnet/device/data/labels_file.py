@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgeresnet.device.data.class_names import listed, natural_key
-from edgeresnet.device.data.dataset import Split
+from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.device.data.folder import PARTS, FolderDataset, split_by_name
 from edgeresnet.errors import InputError
@@ -20,19 +20,24 @@ SUFFIXES = (".csv", ".tsv", ".json")
 PATH_KEYS = ("path", "file", "filename", "file_name", "image", "image_path")
 LABEL_KEYS = ("label", "class", "class_name", "category", "target")
 SPLIT_KEYS = ("split", "part", "subset")
-FIX = "give lines of path,label; or a JSON list of such objects, or an object of path and label."
+FIX = (
+    "give lines of path,label; or a JSON list of such objects, or an object of path and label; or "
+    "paths alone, where no image has a label."
+)
 
 
 class Row(NamedTuple):
     """An image as the file names it."""
 
     path: str
-    label: str
+    label: str | None
     part: str | None
 
 
 def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset:
     """The images that a file of labels names; shared out by name where it says no split.
+
+    A file of paths alone names images without labels.
 
     Args:
         spec: the DATA SPEC.
@@ -51,13 +56,8 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"data {path} cannot be understood: {error}", FIX) from error
     _check(rows, path)
-    classes = sorted({row.label for row in rows})
-    if all(name.isdecimal() for name in classes):
-        # A number in a file is an index, and no name to be sorted as text.
-        classes.sort(key=natural_key)
-    if len(classes) < 2:
-        raise InputError(f"data {path} has only one class, {listed(classes)}", FIX)
-    where = {name: i for i, name in enumerate(classes)}
+    classes = _classes(rows, path)
+    where: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     told = [row for row in rows if row.part is None or row.part in PARTS[split]]
     if not told:
         raise InputError(f"data {path} has no images of the split {split}", FIX)
@@ -65,16 +65,33 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
         spec,
         split,
         tuple(classes),
-        np.array([where[row.label] for row in told], np.int64),
+        np.array([where.get(row.label, UNLABELLED) for row in told], np.int64),
         tuple(path.parent / row.path for row in told),
         path.parent,
     )
     return split_by_name(dataset, seed) if rows[0].part is None else dataset
 
 
+def _classes(rows: Sequence[Row], path: Path) -> list[str]:
+    """Names of the classes in their order; none where no image has a label."""
+    classes = sorted({row.label for row in rows if row.label is not None})
+    if all(name.isdecimal() for name in classes):
+        # A number in a file is an index, and no name to be sorted as text.
+        classes.sort(key=natural_key)
+    if len(classes) == 1:
+        raise InputError(f"data {path} has only one class, {listed(classes)}", FIX)
+    return classes
+
+
 def _check(rows: Sequence[Row], path: Path) -> None:
-    labels: dict[str, str] = {}
+    labels: dict[str, str | None] = {}
+    parts_of: dict[str, str | None] = {}
     for row in rows:
+        if parts_of.setdefault(row.path, row.part) != row.part:
+            raise InputError(
+                f"data {path} gives {row.path} two splits, {parts_of[row.path]} and {row.part}",
+                "leave one; an image that was trained on tells nothing in validation.",
+            )
         if labels.setdefault(row.path, row.label) != row.label:
             raise InputError(
                 f"data {path} gives {row.path} two labels, {labels[row.path]} and {row.label}",
@@ -101,13 +118,23 @@ def _from_table(text: str, path: Path) -> list[Row]:
     if not table:
         raise ValueError("it is empty")
     heading = [cell.strip().lower() for cell in table[0]]
-    if any(key in heading for key in PATH_KEYS) and any(key in heading for key in LABEL_KEYS):
+    has_paths = any(key in heading for key in PATH_KEYS)
+    labelled = any(key in heading for key in LABEL_KEYS)
+    if has_paths and (labelled or _names_paths_alone(heading)):
         if any(len(row) != len(heading) for row in table):
             raise ValueError("its lines have different numbers of columns")
-        return [_row(dict(zip(heading, row, strict=True))) for row in table[1:]]
+        named = [dict(zip(heading, row, strict=True)) for row in table[1:]]
+        return [_row(values, labelled=labelled) for values in named]
+    if all(len(row) == 1 for row in table):
+        return [Row(row[0].strip(), None, None) for row in table]
     if any(len(row) != 2 for row in table):
         raise ValueError("without a heading it must have two columns, path and label")
     return [Row(row[0].strip(), row[1].strip(), None) for row in table]
+
+
+def _names_paths_alone(keys: Iterable[str]) -> bool:
+    """Whether there is no label: any other key may be one under a name of its own."""
+    return all(key in PATH_KEYS + SPLIT_KEYS for key in keys)
 
 
 def _from_json(text: str) -> list[Row]:
@@ -116,18 +143,22 @@ def _from_json(text: str) -> list[Row]:
         content = [{"path": path, "label": label} for path, label in content.items()]
     if not isinstance(content, list) or not content:
         raise ValueError("it is no list of images")
-    return [
-        _row(one) if isinstance(one, Mapping) else _row({"path": one[0], "label": one[1]})
-        for one in content
+    if all(isinstance(one, str) for one in content):
+        return [Row(one.strip(), None, None) for one in content]
+    named = [
+        one if isinstance(one, Mapping) else {"path": one[0], "label": one[1]} for one in content
     ]
+    labelled = not all(_names_paths_alone(one) for one in named)
+    return [_row(one, labelled=labelled) for one in named]
 
 
-def _row(values: Mapping[str, Any]) -> Row:
-    """An image of named values; ValueError if path or label is missing."""
+def _row(values: Mapping[str, Any], *, labelled: bool) -> Row:
+    """An image of named values; ValueError if its path is missing, or the label where some are."""
     path, label, part = (
         next((values[key] for key in keys if values.get(key) not in (None, "")), None)
         for keys in (PATH_KEYS, LABEL_KEYS, SPLIT_KEYS)
     )
-    if path is None or label is None or not isinstance(label, (str, int)):
+    if path is None or (labelled and not isinstance(label, (str, int))):
         raise ValueError(f"an image without path or label: {dict(values)}")
-    return Row(str(path).strip(), str(label).strip(), part and str(part).strip().lower())
+    told = str(label).strip() if labelled else None
+    return Row(str(path).strip(), told, part and str(part).strip().lower())

@@ -73,6 +73,18 @@ def sub_folders(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in sorted(names)}
 
 
+def images_beside(folder: Path) -> list[str]:
+    """Names of the images directly in ``folder``, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not is_junk(entry.name)
+            and suffix_of(entry.name) in IMAGE_SUFFIXES
+            and _is_file(entry)
+        )
+
+
 def places_around(folder: Path) -> frozenset[Place]:
     """Where a folder and all folders around it lie: a link to one of these leads in a circle."""
     real = folder.resolve()

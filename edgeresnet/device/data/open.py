@@ -1,4 +1,4 @@
-"""Where labelled images come from: embedded, standard and users' own data sets."""
+"""Where images come from: embedded, standard and users' own data sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from edgeresnet.device.data.conversions import Conversions
-from edgeresnet.device.data.dataset import Dataset, Split, balanced_subset, drawn_by_name
+from edgeresnet.device.data.dataset import (
+    Dataset,
+    Split,
+    balanced_subset,
+    check_labelled,
+    drawn_by_name,
+)
 from edgeresnet.device.data.folder import FolderDataset, open_folder
 from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
@@ -72,25 +78,29 @@ def open_dataset(
     limit: int | None = None,
     seed: int = 0,
     skip_broken: bool = False,
+    unlabelled: bool = False,
 ) -> Dataset:
     """Open a DATA SPEC.
 
     Args:
         spec: ``digits``, ``fashion-mnist``, ``cifar10``, an image folder, or a CSV or JSON file of
-            path and label.
+            path and label; or a folder, CSV or JSON of images alone.
         split: training or validation part.
         limit: take only so many images: for validation drawn by a hash of name and ``seed``, each
             as likely as any other; for training drawn with ``seed``, even over the classes, so
             that the rarest is learned too.
         seed: of the draw and of a split by file name.
         skip_broken: check every image first and leave the unreadable ones out.
+        unlabelled: images without labels will do; left out, they are refused.
 
     Raises:
-        InputError: the data is not there or not usable.
+        InputError: the data is not there or not usable, or it needs labels and has none.
         MissingError: a package that reads it is not installed.
     """
 
     dataset = open_source(spec, split, seed)
+    if not unlabelled:
+        check_labelled(dataset)
     if limit is not None:
         if limit < 1:
             raise InputError(f"limit {limit} leaves no image", "give --limit of 1 or more.")

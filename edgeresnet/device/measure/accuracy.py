@@ -187,7 +187,13 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     share, z2 = hits / n, Z95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # Rounding must not leave the share itself outside.
+    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
+
+
+def share_of(hits: NDArray[np.bool_]) -> Interval:
+    """Share of the images for which something holds, (n,), with its interval of `wilson`."""
+    return Interval(float(hits.mean()), *wilson(int(hits.sum()), len(hits)))
 
 
 def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> Interval:

@@ -21,11 +21,13 @@ Decision = Literal["kept", "missed", "undecided"]
 AT_LEAST = ("min_speedup",)
 FIXES = {
     "max_drop": "quantize with --method qat and more --epochs, or raise max_drop",
+    "max_disagreement": "quantize with --method qat and more --epochs, or raise max_disagreement",
     "max_p99_ms": "prune the network, choose a faster target, or raise max_p99_ms",
     "min_speedup": "prune the network, choose a faster target, or lower min_speedup",
 }
 UNDECIDED_FIXES = {
     "max_drop": "measure on more images, or leave --strict out",
+    "max_disagreement": "measure on more images, or leave --strict out",
     "max_p99_ms": "give more --rounds, or leave --strict out",
     "min_speedup": "give more --rounds, or leave --strict out",
 }
@@ -87,20 +89,34 @@ def drop_of(difference: Interval) -> Interval:
     return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
 
 
-def drop_budgets(
-    figures: Mapping[str, Any], max_drop: float | None, name: str = "max_drop"
+def disagreement_of(agreement: float, interval: Sequence[float]) -> Interval:
+    """Share of images that are answered otherwise than by the reference."""
+    low, high = interval
+    return Interval(1.0 - agreement, 1.0 - high, 1.0 - low)
+
+
+def quantization_budgets(
+    figures: Mapping[str, Any], limits: Mapping[str, float], prefix: str = ""
 ) -> list[Budget]:
-    """The budget of a quantization, decided on the paired interval of its drop.
+    """The budgets of a quantization: its drop by a paired interval, its disagreement by Wilson's.
 
     Args:
-        figures: with ``method``, ``drop`` and ``drop_interval``.
-        max_drop: top-1 that may be lost; None is no budget.
-        name: of the budget.
+        figures: with ``method``, and what the limits are of: ``drop`` and ``drop_interval``,
+            ``agreement`` and ``agreement_interval``.
+        limits: of `edgeresnet.settings.quantization.QuantizeOptions.limits`.
+        prefix: before each budget's name, as ``quantize.``.
     """
-    if max_drop is None:
-        return []
-    drop = Interval(figures["drop"], *figures["drop_interval"])
-    return [decide(name, max_drop, {figures["method"]: drop})]
+    found: dict[str, Interval] = {}
+    if "max_drop" in limits:
+        found["max_drop"] = Interval(figures["drop"], *figures["drop_interval"])
+    if "max_disagreement" in limits:
+        found["max_disagreement"] = disagreement_of(
+            figures["agreement"], figures["agreement_interval"]
+        )
+    return [
+        decide(f"{prefix}{name}", limits[name], {figures["method"]: interval})
+        for name, interval in found.items()
+    ]
 
 
 def check_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[Budget]:
@@ -207,12 +223,14 @@ def enforce_quantized(figures: Mapping[str, Any], output: Path) -> None:
     """
     if figures["verdict"] != "fail":
         return
-    if all(budget["met"] for budget in figures["budgets"]):
+    failed = [b["name"] for b in figures["budgets"] if not b["met"]]
+    limits = " and ".join(f"--{name.replace('_', '-')}" for name in failed)
+    if not failed:
         fix = "measure on more images, or leave --strict out."
     elif figures["rungs"][-1]["method"] == "ptq":
-        fix = "give --method qat or auto, which train, or raise --max-drop."
+        fix = f"give --method qat or auto, which train, or raise {limits}."
     else:
-        fix = "give more --epochs or a lower --lr, or raise --max-drop."
+        fix = f"give more --epochs or a lower --lr, or raise {limits}."
     raise CheckError(
         f"budget missed: {figures['verdict_text']} The best result, of {figures['method']}, is in "
         f"{output}.",

@@ -69,7 +69,7 @@ def _images(
     source = data or calibrated_on or checkpoint.data
     if source is not None:
         try:
-            chosen = balanced_subset(open_dataset(source, split), count, seed)
+            chosen = balanced_subset(open_dataset(source, split, unlabelled=True), count, seed)
             # Only of these: to decode all of a large folder would take far longer than the proof.
             chosen = without_broken(chosen)
         except (InputError, MissingError):

@@ -6,24 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
-from edgeresnet.device.data.dataset import Dataset, balanced_subset, batches, fingerprint
+from edgeresnet.device.data.dataset import (
+    Dataset,
+    balanced_subset,
+    batches,
+    fingerprint,
+    is_labelled,
+)
 from edgeresnet.device.data.open import conversions_of
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
-from edgeresnet.device.measure.accuracy import chance_line, paired_difference
-from edgeresnet.device.measure.budgets import drop_budgets, drop_of, fails, verdict_of
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.device.measure.budgets import fails, quantization_budgets, verdict_of
+from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint, weights_digest
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.sparsity_2_4 import apply_masks, is_sparse, masks_of
 from edgeresnet.host.models.torch_threads import within_quota
-from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.host.quantization.reference import Reference, reference_of
 from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import TrainHooks, training_device
@@ -32,38 +35,6 @@ from edgeresnet.results import QuantizeResults
 from edgeresnet.settings.quantization import QuantizeOptions
 
 CALIBRATION_BATCH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """The float network and what it answers on the validation images."""
-
-    model: ResNet
-    images: EvaluationSet
-    answers: np.ndarray[Any, np.dtype[np.int64]]
-
-    def figures(self, model: QuantResNet) -> dict[str, Any]:
-        """Top-1 of a quantized network, what it lost, and how often it answers as the float one."""
-        device = training_device()
-        logits = evaluate(model.to(device), self.images, device)
-        model.cpu()
-        if not np.isfinite(logits).all():
-            raise CheckError(
-                "the quantized network gives NaN or infinite logits",
-                "check the checkpoint's weights, or calibrate with --observer percentile.",
-            )
-        answers, labels = logits.argmax(1), self.images.labels
-        lost = drop_of(paired_difference(self.answers == labels, answers == labels))
-        return {
-            "top1_int8": float((answers == labels).mean()),
-            "drop": lost.value,
-            "drop_interval": [lost.low, lost.high],
-            "agreement": float((answers == self.answers).mean()),
-        }
-
-    @property
-    def top1(self) -> float:
-        return float((self.answers == self.images.labels).mean())
 
 
 @within_quota()
@@ -84,14 +55,16 @@ def quantize_checkpoint(
         options: all settings.
         strict: a budget that its interval leaves undecided counts as missed; ``auto`` then trains.
         context: data (else what the checkpoint remembers): the training split calibrates and
-            trains, the validation split measures. ``resume_path`` is the file of the
+            trains, the validation split measures: without labels, agreement with the float network
+            alone. ``resume_path`` is the file of the
             quantization-aware training; see `edgeresnet.host.training.fit.fit`.
 
     Returns:
         The int8 checkpoint, normalization folded, and its figures.
 
     Raises:
-        InputError: the checkpoint is quantized already, or data and checkpoint do not fit.
+        InputError: the checkpoint is quantized already, data and checkpoint do not fit, or the
+            options need labels and the data has none.
         CheckError: training diverged, or the result is not finite.
     """
     if checkpoint.precision != "fp32":
@@ -100,10 +73,12 @@ def quantize_checkpoint(
             "give the float checkpoint that it was made of.",
         )
     named = checkpoint.classes_known
-    checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
+    checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
+    if not is_labelled(val_set):
+        options = _options_without_labels(options, val_set.name, context)
     context.on_step(f"measuring the float network on {len(val_set)} images")
-    reference = _reference(checkpoint, val_set)
-    doubt = chance_line(reference.answers, val_set.labels, len(checkpoint.classes), by_name=named)
+    reference = reference_of(checkpoint, val_set)
+    doubt = reference.doubt(len(checkpoint.classes), by_name=named)
     if doubt is not None:
         context.on_step(doubt)
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
@@ -123,29 +98,65 @@ def quantize_checkpoint(
     return quantized, cast(QuantizeResults, figures)
 
 
-def _reference(checkpoint: Checkpoint, val_set: Dataset) -> _Reference:
-    device = training_device()
-    model = cast(ResNet, checkpoint.build())
-    images = EvaluationSet(val_set, checkpoint.input_spec)
-    logits = evaluate(model.to(device), images, device)
-    model.cpu()
-    if not np.isfinite(logits).all():
-        raise CheckError(
-            "the float network gives NaN or infinite logits", "train it again, or check its file."
+def _options_without_labels(
+    options: QuantizeOptions, data: str, context: TaskContext
+) -> QuantizeOptions:
+    """The options with a training that learns from the float network alone.
+
+    Raises:
+        InputError: an option needs labels.
+    """
+    train = options.train
+    if options.max_drop is not None:
+        raise InputError(
+            f"--max-drop is of top-1, which needs labels, and data {data} has none",
+            "give --max-disagreement instead, the share of images that may be answered otherwise "
+            "than by the float network, or labelled images.",
         )
-    return _Reference(model, images, logits.argmax(1))
+    if options.method == "ptq":
+        return options
+    if train.distill == 0 or train.label_smoothing > 0:
+        key = "label_smoothing" if train.distill else "distill 0"
+        raise InputError(
+            f"{key} in quantization-aware training needs labels, and data {data} has none",
+            "leave it out: without labels the float network's answers are learned.",
+        )
+    context.on_step(
+        "training, where there is one, learns from the float network's answers alone (distill 1)"
+    )
+    return replace(options, train=replace(train, distill=1.0))
 
 
-def _keeps(rung: Mapping[str, Any], max_drop: float | None, *, strict: bool) -> bool:
-    return not any(fails(b, strict=strict) for b in drop_budgets(rung, max_drop))
+def _keeps(rung: Mapping[str, Any], limits: Mapping[str, float], *, strict: bool) -> bool:
+    return not any(fails(b, strict=strict) for b in quantization_budgets(rung, limits))
 
 
 def best_rung(
-    rungs: Sequence[dict[str, Any]], max_drop: float | None, *, strict: bool = False
+    rungs: Sequence[dict[str, Any]], limits: Mapping[str, float], *, strict: bool = False
 ) -> dict[str, Any]:
-    """The first rung that keeps the budget, else the one with the highest top-1."""
-    keeping = (rung for rung in rungs if _keeps(rung, max_drop, strict=strict))
-    return next(keeping, max(rungs, key=lambda rung: float(rung["top1_int8"])))
+    """The first rung that keeps the budgets, else the one with the highest top-1.
+
+    Without labels the one that answers as the float network most often.
+
+    Args:
+        rungs: the figures of each method that was tried, the cheapest first.
+        limits: of `QuantizeOptions.limits`.
+        strict: a budget in doubt is not kept.
+    """
+
+    def merit(rung: Mapping[str, Any]) -> float:
+        return float(rung["agreement"] if rung["top1_int8"] is None else rung["top1_int8"])
+
+    keeping = (rung for rung in rungs if _keeps(rung, limits, strict=strict))
+    return next(keeping, max(rungs, key=merit))
+
+
+def _missed(rung: Mapping[str, Any], limits: Mapping[str, float], *, strict: bool) -> str:
+    """What a method costs that has not kept every budget, in a line."""
+    costs = {"max_drop": "loses {:.4f} top-1", "max_disagreement": "answers {:.4f} otherwise"}
+    failed = [b for b in quantization_budgets(rung, limits) if fails(b, strict=strict)]
+    told = [f"{costs[b['name']].format(b['value'])}, and {b['limit']} is the limit" for b in failed]
+    return f"{rung['method']} {'; '.join(told)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,22 +164,28 @@ class _Work:
     """One quantization under way."""
 
     checkpoint: Checkpoint
-    reference: _Reference
+    reference: Reference
     train_set: Dataset
     val_set: Dataset
     options: QuantizeOptions
     context: TaskContext
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The budgets that bind, by name."""
+        return self.options.limits(labelled=self.reference.labelled)
+
     def figures(self, rungs: list[dict[str, Any]], *, strict: bool) -> dict[str, Any]:
         """Those of the best rung, of all rungs, and whether the budget is kept."""
         options = self.options
-        best = best_rung(rungs, options.drop_limit, strict=strict)
-        checked = drop_budgets(best, options.drop_limit)
+        best = best_rung(rungs, self.limits, strict=strict)
+        checked = quantization_budgets(best, self.limits)
         return {
             "method": best["method"],
             "observer": options.observer,
             "weight_bits": options.weight_bits,
             "top1_float": self.reference.top1,
+            "images": len(self.val_set),
             "threads": torch.get_num_threads(),
             **best,
             "rungs": rungs,
@@ -187,22 +204,18 @@ class _Work:
         Returns:
             The network of `best_rung`, and the figures of each method that was tried.
         """
-        limit = self.options.drop_limit
+        limits = self.limits
         calibrating, training = self._calibrate_only, self._train
         methods = {"ptq": [calibrating], "qat": [training], "auto": [calibrating, training]}
         tried: list[tuple[QuantResNet, dict[str, Any]]] = []
         for method in methods[self.options.method]:
             if tried:
-                figures = tried[-1][1]
-                self.context.on_step(
-                    f"{figures['method']} loses {figures['drop']:.4f} top-1, and {limit} is the "
-                    "limit: training"
-                )
+                self.context.on_step(f"{_missed(tried[-1][1], limits, strict=strict)}: training")
             tried.append(method())
-            if _keeps(tried[-1][1], limit, strict=strict):
+            if _keeps(tried[-1][1], limits, strict=strict):
                 break
         rungs = [figures for _, figures in tried]
-        best = best_rung(rungs, limit, strict=strict)
+        best = best_rung(rungs, limits, strict=strict)
         return next(model for model, figures in tried if figures is best), rungs
 
     def _calibrate_only(self) -> tuple[QuantResNet, dict[str, Any]]:
@@ -213,23 +226,28 @@ class _Work:
     def _train(self) -> tuple[QuantResNet, dict[str, Any]]:
         checkpoint, options = self.checkpoint, self.options
         model = self._calibrated(live=options.freeze_bn > 0)
-        calibrated = self.reference.figures(model)["top1_int8"]
+        calibrated = self.reference.figures(model)
         masks = masks_of(checkpoint.state_dict) if is_sparse(checkpoint) else None
 
         def before_epoch(network: nn.Module, done: float) -> None:
             if done >= options.freeze_bn:
                 cast(QuantResNet, network).freeze_bn()
 
+        labelled = self.reference.labelled
+        val_set = self.val_set
+        if not labelled:
+            val_set = val_set.relabelled(checkpoint.classes, self.reference.answers)
         result = fit(
             model,
             self.train_set,
-            self.val_set,
+            val_set,
             checkpoint.input_spec,
             options.train,
             hooks=TrainHooks(
                 teacher=self.reference.model if options.train.distill > 0 else None,
                 on_epoch=before_epoch,
                 constrain=None if masks is None else lambda network: apply_masks(network, masks),
+                unlabelled=not labelled,
             ),
             resume_path=self.context.resume_path,
             resume_key=self._resume_key(),
@@ -239,7 +257,8 @@ class _Work:
         figures = {
             "method": "qat",
             **self.reference.figures(model),
-            "top1_calibrated": calibrated,
+            "top1_calibrated": calibrated["top1_int8"],
+            "agreement_calibrated": calibrated["agreement"],
             "epochs_run": result.epochs_run,
             "threads": result.threads,
         }

@@ -79,7 +79,7 @@ class _Training:
                 validated: dict[str, float] = {}
                 if last or (standing.epoch + 1) % options.validate_every == 0:
                     validated = _validate(learner, self.validation, standing, options)
-                text = _end_epoch(learner, standing, validated)
+                text = _end_epoch(learner, standing, validated, self.hooks.figure)
                 reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")
                 self.saver.save(learner, standing)
             if standing.epoch < options.epochs:
@@ -111,7 +111,8 @@ def fit(
     Args:
         model: (N, 3, H, W) float32 to logits (N, classes).
         train_set: two images or more.
-        val_set: of the same classes.
+        val_set: of the same classes; where ``hooks`` say that there are no labels, labelled with
+            the teacher's answers: what is called top-1 is then agreement with it.
         spec: how an image becomes an input.
         options: all settings.
         hooks: a teacher, the optimizer's groups, and what is called meanwhile.
@@ -125,7 +126,9 @@ def fit(
         CheckError: the loss became NaN or infinite.
     """
     training = _prepare(model, train_set, val_set, spec, options, hooks, resume_path, resume_key)
-    with TrainProgress(options.epochs, training.feed.images, enabled=progress) as reporter:
+    with TrainProgress(
+        options.epochs, training.feed.images, enabled=progress, figure=hooks.figure
+    ) as reporter:
         standing = training.run(reporter)
     return _finish(model, training.learner, standing, options)
 
@@ -237,8 +240,10 @@ def _validate(
     return {"top1": standing.top1}
 
 
-def _end_epoch(learner: Learner, standing: Standing, validated: dict[str, float]) -> str:
-    """Close the epoch's books; returns a line about it."""
+def _end_epoch(
+    learner: Learner, standing: Standing, validated: dict[str, float], figure: str
+) -> str:
+    """Close the epoch's books; returns a line about it, in which ``figure`` names the shares."""
     loss, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
     figures = {
         "epoch": float(standing.epoch + 1),
@@ -248,9 +253,9 @@ def _end_epoch(learner: Learner, standing: Standing, validated: dict[str, float]
         "seconds": standing.epoch_s,
     }
     standing.history.append(figures | validated)
-    text = f"loss {loss:.4f}  train top-1 {top1:.4f}"
+    text = f"loss {loss:.4f}  train {figure} {top1:.4f}"
     if validated:
-        text += f"  val top-1 {standing.top1:.4f} (best {standing.best_top1:.4f})"
+        text += f"  val {figure} {standing.top1:.4f} (best {standing.best_top1:.4f})"
     text += f"  {duration(standing.epoch_s)}"
     standing.epoch += 1
     standing.step = standing.images = standing.correct = 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
 from edgeresnet.device.data.class_names import retold
-from edgeresnet.device.data.dataset import Dataset, Split
+from edgeresnet.device.data.dataset import Dataset, Split, is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.errors import InputError
@@ -16,13 +16,14 @@ from edgeresnet.progress import TaskContext
 SPLITS: tuple[Split, Split] = ("train", "val")
 
 
-def open_splits(context: TaskContext) -> tuple[Dataset, Dataset]:
+def open_splits(context: TaskContext, *, unlabelled: bool = False) -> tuple[Dataset, Dataset]:
     """The training and the validation split.
 
     The split has its own fixed seed: with the training's, evaluation would meet training images.
 
     Args:
         context: its DATA SPEC, limit of each split, and whether unreadable images are left out.
+        unlabelled: images without labels will do.
 
     Raises:
         InputError: there is no DATA SPEC, or the data is not there or not usable.
@@ -31,7 +32,13 @@ def open_splits(context: TaskContext) -> tuple[Dataset, Dataset]:
     if context.data is None:
         raise InputError("nobody says which data", "give --data, e.g. --data photos.")
     train_set, val_set = (
-        open_dataset(context.data, split, limit=context.limit, skip_broken=context.skip_broken)
+        open_dataset(
+            context.data,
+            split,
+            limit=context.limit,
+            skip_broken=context.skip_broken,
+            unlabelled=unlabelled,
+        )
         for split in SPLITS
     )
     for note in dict.fromkeys((*train_set.notes, *val_set.notes)):
@@ -40,34 +47,59 @@ def open_splits(context: TaskContext) -> tuple[Dataset, Dataset]:
 
 
 def open_splits_for(
-    checkpoint: Checkpoint, context: TaskContext
+    checkpoint: Checkpoint, context: TaskContext, *, unlabelled: bool = False
 ) -> tuple[Checkpoint, Dataset, Dataset]:
     """Both splits of the context's data, else of the checkpoint's own, and the checkpoint.
 
     The labels are in the order of the checkpoint's classes, each of which must be in the data: a
     class without images would be forgotten in training, and missed in calibration. One that has
     no class names takes them from this data; one that remembers no data (a foreign one) spells
-    them as this does, and remembers it.
+    them as this does, and remembers it. Images without labels leave the classes as they are.
+
+    Args:
+        checkpoint: of any origin.
+        context: the data, how it is read, and what the user says of the classes.
+        unlabelled: images without labels will do.
 
     Raises:
         InputError: the data is not usable, or its classes are not the checkpoint's.
         MissingError: a package that reads it is not installed.
     """
     context = replace(context, data=context.data or checkpoint.data)
-    own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
-    (model,) = with_options([own], context.class_order, context.classes_path)
-    train_set, val_set = (
-        bind_classes(dataset, model, whole=True) for dataset in open_splits(context)
-    )
-    for line in train_set.lines:
-        context.on_step(line)
-    if not checkpoint.classes_known or context.classes_path is not None or checkpoint.data is None:
-        classes = tuple(train_set.dataset.classes)
-        checkpoint = replace(checkpoint, classes=classes, classes_known=True)
+    train_set, val_set = open_splits(context, unlabelled=unlabelled)
+    if is_labelled(train_set):
+        checkpoint, train_set, val_set = _bound(checkpoint, train_set, val_set, context)
+    else:
+        checkpoint = _without_labels(checkpoint, train_set, context)
     if checkpoint.data is None:
         data, fingerprint = placed(context.data), known_by(context.data)
         checkpoint = replace(checkpoint, data=data, data_fingerprint=fingerprint)
-    return _retold(checkpoint, context), train_set.dataset, val_set.dataset
+    return _retold(checkpoint, context), train_set, val_set
+
+
+def _without_labels(checkpoint: Checkpoint, images: Dataset, context: TaskContext) -> Checkpoint:
+    """The checkpoint with the names of ``--classes``: the images have none."""
+    if context.class_order is not None:
+        raise InputError(
+            f"--class-order has no effect: data {images.name} has no class folders",
+            "leave it out, or give --classes, a file of the names.",
+        )
+    return with_class_names(checkpoint, context)
+
+
+def _bound(
+    checkpoint: Checkpoint, train_set: Dataset, val_set: Dataset, context: TaskContext
+) -> tuple[Checkpoint, Dataset, Dataset]:
+    """Labels in the order of the checkpoint's classes, and the checkpoint with their names."""
+    own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
+    (model,) = with_options([own], context.class_order, context.classes_path)
+    bound, val_bound = (bind_classes(one, model, whole=True) for one in (train_set, val_set))
+    for line in bound.lines:
+        context.on_step(line)
+    if not checkpoint.classes_known or context.classes_path is not None or checkpoint.data is None:
+        classes = tuple(bound.dataset.classes)
+        checkpoint = replace(checkpoint, classes=classes, classes_known=True)
+    return checkpoint, bound.dataset, val_bound.dataset
 
 
 def _retold(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint:
@@ -94,5 +126,5 @@ def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint
         classes = named.names or checkpoint.classes
         return _retold(replace(checkpoint, classes=classes, classes_known=True), context)
     if context.class_order is not None:
-        return open_splits_for(checkpoint, context)[0]
+        return open_splits_for(checkpoint, context, unlabelled=True)[0]
     return checkpoint

@@ -35,12 +35,20 @@ class TrainHooks:
             epochs done.
         constrain: brings the network back to what it must keep (such as zeros), in place; called
             after every step.
+        unlabelled: the training images have no labels: the teacher alone is learned from, and its
+            answers count as right, in validation too.
     """
 
     teacher: nn.Module | None = None
     param_groups: ParamGroups | None = None
     on_epoch: Callable[[nn.Module, float], None] | None = None
     constrain: Callable[[nn.Module], None] | None = None
+    unlabelled: bool = False
+
+    @property
+    def figure(self) -> str:
+        """What the share of right answers is called."""
+        return "agreement" if self.unlabelled else "top-1"
 
 
 NO_HOOKS = TrainHooks()
@@ -116,7 +124,7 @@ class Learner:
         hooks: the teacher's logits are learned with weight ``options.distill``.
 
     Raises:
-        InputError: fp16 without a GPU, or distillation without a teacher.
+        InputError: fp16 without a GPU, distillation without a teacher, or no labels to learn from.
     """
 
     def __init__(
@@ -128,7 +136,7 @@ class Learner:
         hooks: TrainHooks = NO_HOOKS,
     ) -> None:
         teacher, groups = hooks.teacher, hooks.param_groups or default_param_groups
-        _check(options, device, teacher)
+        _check(options, device, hooks)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.device = device
         self.options = options
@@ -140,7 +148,7 @@ class Learner:
             self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
-        self._constrain = hooks.constrain
+        self._constrain, self._unlabelled = hooks.constrain, hooks.unlabelled
         self._ema = _average(model, options.ema, device) if options.ema > 0 else None
 
     @property
@@ -165,7 +173,7 @@ class Learner:
 
         Args:
             images: (n, 3, H, W) float32, normalized, on the device.
-            labels: (n,) int64.
+            labels: (n,) int64; not looked at where the hooks say that there are none.
 
         Returns:
             Mean loss and number of right answers, both 0-D on the device.
@@ -174,7 +182,7 @@ class Learner:
         with self._autocast(), self._convolutions():
             logits = self.model(images)
         logits = logits.float()
-        loss = self._loss(logits, images, labels)
+        loss, right = self._loss(logits, images, labels)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.options.clip_norm is not None:
@@ -190,7 +198,7 @@ class Learner:
                 self._constrain(self.model)
             if self._ema is not None:
                 self._ema.update_parameters(self.model)
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return loss.detach(), (logits.detach().argmax(1) == right).sum()
 
     def _autocast(self) -> torch.autocast:
         precision = self.options.precision
@@ -202,15 +210,24 @@ class Learner:
             return MatmulWeightGradients()
         return contextlib.nullcontext()
 
-    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and the classes that count as right."""
+        if self._unlabelled:
+            return self._distilled(logits, images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
         if self._teacher is None:
-            return loss
+            return loss, labels
+        weight = self.options.distill
+        distilled, _ = self._distilled(logits, images)
+        return (1 - weight) * loss + weight * distilled, labels
+
+    def _distilled(self, logits: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's term of the loss, and its answers."""
+        assert self._teacher is not None
         with torch.no_grad(), self._autocast():
             teacher_logits = self._teacher(images)
-        weight = self.options.distill
-        distilled = distillation_loss(logits, teacher_logits.float(), self.options.temperature)
-        return (1 - weight) * loss + weight * distilled
+        loss = distillation_loss(logits, teacher_logits.float(), self.options.temperature)
+        return loss, teacher_logits.argmax(1)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs; tensors and plain values only."""
@@ -240,13 +257,15 @@ def _scheduler_state(scheduler: LambdaLR) -> dict[str, Any]:
     }
 
 
-def _check(options: TrainOptions, device: torch.device, teacher: nn.Module | None) -> None:
+def _check(options: TrainOptions, device: torch.device, hooks: TrainHooks) -> None:
     if options.precision == "fp16" and device.type != "cuda":
         raise MissingError(
             "precision fp16 needs an NVIDIA GPU to train on, and there is none here",
             "train with precision bf16 or fp32.",
         )
-    if options.distill > 0 and teacher is None:
+    if hooks.unlabelled and options.distill < 1:
+        raise InputError(f"distill {options.distill:g} needs labels too", "set distill to 1.")
+    if options.distill > 0 and hooks.teacher is None:
         raise InputError(
             f"distill {options.distill} needs a teacher, and this training has none",
             "set distill to 0; quantization-aware training has the float network as its teacher.",

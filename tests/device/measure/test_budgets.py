@@ -140,12 +140,13 @@ def rung(method: str, top1: float, *drop: float) -> dict[str, Any]:
 
 def test_best_rung_is_calibration_when_training_ends_worse() -> None:
     ptq, qat = rung("ptq", 0.90, 0.05, 0.03, 0.07), rung("qat", 0.85, 0.1, 0.08, 0.12)
-    assert best_rung([ptq, qat], 0.005) is ptq
-    assert best_rung([ptq, {**qat, "top1_int8": 0.92}], 0.005)["method"] == "qat"
+    limits = {"max_drop": 0.005}
+    assert best_rung([ptq, qat], limits) is ptq
+    assert best_rung([ptq, {**qat, "top1_int8": 0.92}], limits)["method"] == "qat"
     # Where doubt counts as missed, the rung that surely keeps the budget comes first.
     unsure, sure = rung("ptq", 0.95, 0.0, -0.01, 0.01), rung("qat", 0.949, 0.001, -0.002, 0.004)
-    assert best_rung([unsure, sure], 0.005, strict=True) is sure
-    assert best_rung([unsure, sure], 0.005) is unsure
+    assert best_rung([unsure, sure], limits, strict=True) is sure
+    assert best_rung([unsure, sure], limits) is unsure
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,104 @@
+"""What a quantized network is held against: the float one's answers on the validation images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from torchvision.models import ResNet
+
+from edgeresnet.device.data.dataset import Dataset, is_labelled
+from edgeresnet.device.measure.accuracy import chance_line, paired_difference, share_of
+from edgeresnet.device.measure.budgets import drop_of
+from edgeresnet.errors import CheckError
+from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.training.step import training_device
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The float network and what it answers on the validation images.
+
+    Attributes:
+        model: the network.
+        images: for validation.
+        answers: (n,) its classes.
+        labelled: whether somebody says which answers are right; else there is only agreement.
+    """
+
+    model: ResNet
+    images: EvaluationSet
+    answers: np.ndarray[Any, np.dtype[np.int64]]
+    labelled: bool
+
+    @property
+    def top1(self) -> float | None:
+        """None without labels."""
+        if not self.labelled:
+            return None
+        return float((self.answers == self.images.labels).mean())
+
+    def figures(self, model: QuantResNet) -> dict[str, Any]:
+        """Top-1 of a quantized network, what it lost, and how often it answers as the float one.
+
+        Raises:
+            CheckError: its logits are not finite.
+        """
+        device = training_device()
+        logits = evaluate(model.to(device), self.images, device)
+        model.cpu()
+        if not np.isfinite(logits).all():
+            raise CheckError(
+                "the quantized network gives NaN or infinite logits",
+                "check the checkpoint's weights, or calibrate with --observer percentile.",
+            )
+        answers = logits.argmax(1)
+        same = share_of(answers == self.answers)
+        return {
+            **self._accuracy(answers),
+            "agreement": same.value,
+            "agreement_interval": [same.low, same.high],
+        }
+
+    def _accuracy(self, answers: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
+        if not self.labelled:
+            return dict.fromkeys(("top1_int8", "drop", "drop_interval"))
+        labels = self.images.labels
+        lost = drop_of(paired_difference(self.answers == labels, answers == labels))
+        return {
+            "top1_int8": float((answers == labels).mean()),
+            "drop": lost.value,
+            "drop_interval": [lost.low, lost.high],
+        }
+
+    def doubt(self, classes: int, *, by_name: bool) -> str | None:
+        """Says that the float network's top-1 is not clearly above chance; None if it is.
+
+        Args:
+            classes: how many there are.
+            by_name: whether names say which class is which output.
+        """
+        if not self.labelled:
+            return None
+        return chance_line(self.answers, self.images.labels, classes, by_name=by_name)
+
+
+def reference_of(checkpoint: Checkpoint, val_set: Dataset) -> Reference:
+    """The float network of a checkpoint, asked.
+
+    Raises:
+        CheckError: its logits are not finite.
+    """
+    device = training_device()
+    model = cast(ResNet, checkpoint.build())
+    images = EvaluationSet(val_set, checkpoint.input_spec)
+    logits = evaluate(model.to(device), images, device)
+    model.cpu()
+    if not np.isfinite(logits).all():
+        raise CheckError(
+            "the float network gives NaN or infinite logits", "train it again, or check its file."
+        )
+    return Reference(model, images, logits.argmax(1), is_labelled(val_set))

@@ -110,7 +110,10 @@ class EvaluateResults(TypedDict):
 
 
 class CompareRow(TypedDict):
-    """One model of ``compare``. On an emulator times are None, or there is none of them."""
+    """One model of ``compare``. On an emulator times are None, or there is none of them.
+
+    On images without labels, top-1 and top-5 are None.
+    """
 
     name: str
     target: str
@@ -118,11 +121,12 @@ class CompareRow(TypedDict):
     precision: str
     answers: str
     n: int
-    top1: float
-    top5: float
-    top1_interval: list[float]
-    top1_difference: IntervalResults
+    top1: float | None
+    top5: float | None
+    top1_interval: list[float] | None
+    top1_difference: IntervalResults | None
     agreement: float
+    agreement_interval: list[float]
     runs: int | None
     batch: NotRequired[int]
     p50_ms: float | None

@@ -64,7 +64,8 @@ def compare(
         references: for each model the index of the one that its speed-up is against; None: the
             baseline's.
         skip_missing: leave out candidates that cannot run here.
-        context: data (else what the models remember) and how the work reports.
+        context: data (else what the models remember) and how the work reports. On images without
+            labels there is agreement with the baseline in place of top-1.
 
     Raises:
         InputError: the models do not take one batch size, or one cannot take the data.
@@ -80,7 +81,7 @@ def compare(
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
         opened = _open(stack, paths, told, skip_missing, context)
-        measured = measured_data(opened, context)
+        measured = measured_data(opened, context, unlabelled=True)
         total = len(opened) * len(measured.dataset)
         bar = images_progress("evaluating", total, enabled=context.progress)
         result = compare_models(

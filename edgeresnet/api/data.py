@@ -10,9 +10,11 @@ from edgeresnet.device.data.class_binding import (
     Binding,
     ClassesOf,
     bind_classes,
+    check_same_classes,
     with_options,
 )
 from edgeresnet.device.data.class_names import retold
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.open import conversions_of, open_dataset
 from edgeresnet.device.data.remembered import check_remembered
 from edgeresnet.errors import InputError
@@ -58,21 +60,37 @@ class MeasuredData:
     bindings: tuple[Binding, ...]
 
 
-def measured_data(models: Sequence[Opened], context: TaskContext) -> MeasuredData:
+def measured_data(
+    models: Sequence[Opened], context: TaskContext, *, unlabelled: bool = False
+) -> MeasuredData:
     """The validation images, with labels in the order of each model's outputs.
+
+    Args:
+        models: the baseline first.
+        context: the data, how it is read, and what the user says of the classes.
+        unlabelled: images without labels will do: the models are held against each other.
 
     Raises:
         InputError: nobody says which data; or a model cannot take it, or has other classes.
     """
     spec = context.data or _remembered(models)
-    dataset = open_dataset(spec, "val", limit=context.limit, skip_broken=context.skip_broken)
+    dataset = open_dataset(
+        spec,
+        "val",
+        limit=context.limit,
+        skip_broken=context.skip_broken,
+        unlabelled=unlabelled,
+    )
     for note in dataset.notes:
         context.on_step(note)
     if dataset.skipped:
         context.on_step(f"left out {len(dataset.skipped)} unreadable images")
     told = [ClassesOf.of(m.name, m.classes) for m in models]
-    told = with_options(told, context.class_order, context.classes_path)
-    bindings = tuple(bind_classes(dataset, classes) for classes in told)
+    if is_labelled(dataset):
+        told = with_options(told, context.class_order, context.classes_path)
+        bindings = tuple(bind_classes(dataset, classes) for classes in told)
+    else:
+        bindings = _unbound(dataset, models, told, context)
     for line in dict.fromkeys(line for binding in bindings for line in binding.lines):
         context.on_step(line)
     for model, binding in zip(models, bindings, strict=True):
@@ -91,6 +109,29 @@ def say_conversions(datasets: Sequence[Dataset], context: TaskContext) -> dict[s
     for line in conversions.lines():
         context.on_step(line)
     return conversions.counts()
+
+
+def _unbound(
+    dataset: Dataset, models: Sequence[Opened], told: Sequence[ClassesOf], context: TaskContext
+) -> tuple[Binding, ...]:
+    """Images without labels, which are nobody's classes; the models' must be the same."""
+    options = {"--class-order": context.class_order, "--classes": context.classes_path}
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(
+                f"{option} has no effect: data {dataset.name} has no labels", "leave it out."
+            )
+    if not models:
+        return ()
+    lines = check_same_classes(told)
+    outputs = [model.outputs or model.session.classes for model in models]
+    for model, count in zip(models, outputs, strict=True):
+        if None not in (count, outputs[0]) and count != outputs[0]:
+            raise InputError(
+                f"{model.name} has {count} outputs, and {models[0].name} has {outputs[0]}",
+                "compare models of the same classes.",
+            )
+    return tuple(Binding(dataset, by_name=False, lines=lines) for _ in models)
 
 
 def _remembered(models: Sequence[Opened]) -> str:

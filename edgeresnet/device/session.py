@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import check_golden
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.device.targets.answers import Answers, answers_of, two_classes
 from edgeresnet.device.targets.classifier import PIXELS, channels_last
@@ -257,9 +258,9 @@ def check_outputs(name: str, outputs: int | None, dataset: Dataset) -> None:
     Args:
         name: of the model, for the message.
         outputs: how many logits it gives; None: not known before a run.
-        dataset: labelled images.
+        dataset: images; without labels any number will do.
     """
-    if outputs is not None and outputs != len(dataset.classes):
+    if outputs is not None and is_labelled(dataset) and outputs != len(dataset.classes):
         raise InputError(
             f"{name} has {outputs} outputs, and {dataset.name} has {len(dataset.classes)} classes",
             "give the data that it was trained on (--data), or a model of these classes.",

@@ -71,7 +71,9 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
         MissingError: the machine cannot be reached or lacks something, or the connection broke.
     """
     packed = [model_parcel(path) for path in job.models]
-    images = data_parcel(job.data, job.limit) if job.data else None
+    # The other commands look at labels, and refuse here what has none.
+    unlabelled = job.command == "compare"
+    images = data_parcel(job.data, job.limit, unlabelled=unlabelled) if job.data else None
     with Connection(address) as connection:
         machine = prepare_machine(connection, sorted({target for _, _, target in packed}), on_step)
         for parcel in [*(p for p, _, _ in packed), *([images[0]] if images else [])]:

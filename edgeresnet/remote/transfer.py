@@ -15,6 +15,7 @@ from pathlib import Path
 
 import edgeresnet
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import SOURCES, open_dataset
 from edgeresnet.device.data.standard import standard_files
@@ -98,8 +99,15 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     return Parcel(place, files), name, target.spec.name
 
 
-def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
+def data_parcel(
+    spec: str, limit: int | None, *, unlabelled: bool = False
+) -> tuple[Parcel, str | None]:
     """The validation images of a DATA SPEC, and no more of them than are looked at.
+
+    Args:
+        spec: DATA SPEC here.
+        limit: images at most.
+        unlabelled: images without labels will do.
 
     Returns:
         (parcel, name of the image folder in it; None for a standard data set).
@@ -109,18 +117,28 @@ def data_parcel(spec: str, limit: int | None) -> tuple[Parcel, str | None]:
     """
     if spec in SOURCES:
         return Parcel("data/standard", standard_files(spec, "val"), exact=False), None
-    dataset = open_dataset(spec, "val", limit=limit)
+    dataset = open_dataset(spec, "val", limit=limit, unlabelled=unlabelled)
     assert isinstance(dataset, FolderDataset)
     root = from_home(spec)
     name = root.resolve().name
     # Laid out by class whatever it is here; class folders of a training part, without images, say
     # which classes there are, for those that the limit has left without.
     files = {
-        f"{name}/val/{dataset.classes[label]}/{_inside(dataset, index)}": dataset.paths[index]
-        for index, label in enumerate(dataset.labels)
+        f"{name}/val/{_below_val(dataset, index)}": dataset.paths[index]
+        for index in range(len(dataset))
     }
     folders = tuple(f"{name}/train/{c}" for c in dataset.classes)
     return Parcel(f"data/{_key(root)}", files, folders), name
+
+
+def _below_val(dataset: FolderDataset, index: int) -> str:
+    """Path in the part for validation: a folder in it would be a class."""
+    inside = _inside(dataset, index)
+    if is_labelled(dataset):
+        return f"{dataset.classes[dataset.labels[index]]}/{inside}"
+    if "/" not in inside:
+        return inside
+    return f"{sha256_bytes(inside.encode(errors='surrogateescape'))[:16]}{Path(inside).suffix}"
 
 
 def _inside(dataset: FolderDataset, index: int) -> str:

@@ -118,13 +118,13 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     table.collapse_padding = True  # leaves the names 6 characters more
     for row in result["rows"]:
         difference, faster = row["top1_difference"], row["speedup"]
-        margin = (difference["high"] - difference["low"]) / 2
-        change = (
-            "–" if row["name"] == result["baseline"] else f"{difference['value']:+.4f}±{margin:.4f}"
-        )
+        change = "–"
+        if difference is not None and row["name"] != result["baseline"]:
+            margin = (difference["high"] - difference["low"]) / 2
+            change = f"{difference['value']:+.4f}±{margin:.4f}"
         table.add_row(
             f"{row['name']}",
-            f"{row['top1']:.4f}",
+            _figure(row["top1"], 4),
             change,
             f"{row['agreement']:.4f}",
             _figure(row["p50_ms"], 2),

@@ -20,7 +20,11 @@ ROUNDS, BATCH = 200, 1
 
 
 def device_commands(
-    recipe: Recipe, bundles: Mapping[str, Path], elsewhere: Mapping[str, str]
+    recipe: Recipe,
+    bundles: Mapping[str, Path],
+    elsewhere: Mapping[str, str],
+    *,
+    labelled: bool = True,
 ) -> list[str]:
     """What to type, first here and then on the device, for the targets that were not measured.
 
@@ -29,12 +33,13 @@ def device_commands(
         bundles: path of each bundle by ``TARGET-PRECISION`` or ``TARGET-dense-PRECISION``, in the
             order of the run.
         elsewhere: the targets whose device is not here.
+        labelled: whether the data has labels, without which no model can be evaluated alone.
     """
     commands = []
     for name in elsewhere:
         own = [path for key, path in bundles.items() if target_name(key) == name]
         if own:
-            commands += _commands_of(recipe, name, own, bundles)
+            commands += _commands_of(recipe, name, own, bundles, labelled=labelled)
     return commands
 
 
@@ -44,7 +49,7 @@ def target_name(bundle_name: str) -> str:
 
 
 def _commands_of(
-    recipe: Recipe, name: str, own: list[Path], bundles: Mapping[str, Path]
+    recipe: Recipe, name: str, own: list[Path], bundles: Mapping[str, Path], *, labelled: bool
 ) -> list[str]:
     target, device = target_of(name), recipe.compare.device
     to_build = own
@@ -66,7 +71,8 @@ def _commands_of(
         commands.append(["edgeresnet", "compare", *there, *options, *_measuring(recipe)])
     else:
         commands.append(["edgeresnet", "profile", *there, *on_device])
-        commands.append(["edgeresnet", "evaluate", *there, *options])
+        if labelled:
+            commands.append(["edgeresnet", "evaluate", *there, *options])
     return [shlex.join(command) for command in commands]
 
 

@@ -8,23 +8,25 @@ says why that device's bundles are not measured here.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeresnet.device.data.class_names import read_class_names
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.export_support import check_inputs, check_prover, known_precisions
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
-from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import from_home
 from edgeresnet.run.device_commands import has_threads
 from edgeresnet.run.folder import check_folder
+from edgeresnet.run.recipe_faults import Faults
 from edgeresnet.settings.export import BatchRange
+from edgeresnet.settings.measuring import check_without_labels
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
 
@@ -53,39 +55,6 @@ class Checked:
     train_set: Dataset
     val_set: Dataset
     elsewhere: Mapping[str, str]
-
-
-@dataclass
-class Faults:
-    """Errors by the recipe's key that they are about, collected and not raised one by one."""
-
-    by_key: list[tuple[str, EdgeResNetError]] = field(default_factory=list)
-
-    @contextmanager
-    def of(self, key: str) -> Iterator[None]:
-        """Keep an error that the body raises."""
-        try:
-            yield
-        except (InputError, MissingError) as error:
-            self.by_key.append((key, error))
-
-    def lines(self) -> list[str]:
-        """One text for each fault, without repetitions."""
-        texts = (f"{key}: {error.cause}; {error.fix}" for key, error in self.by_key)
-        return list(dict.fromkeys(texts))
-
-    def raise_any(self, what: str) -> None:
-        """Raise one error for all, if there is any: InputError if one of them is."""
-        if not self.by_key:
-            return
-        lines = self.lines()
-        listed = "\n".join(f"  {line}" for line in lines)
-        if any(isinstance(error, InputError) for _, error in self.by_key):
-            raise InputError(f"{what} has {len(lines)} fault(s):\n{listed}", "mend these keys.")
-        raise MissingError(
-            f"{what} needs what is not here:\n{listed}",
-            "install it, or take those keys out of the recipe; nothing was run.",
-        )
 
 
 def check_run(recipe: Recipe, run_dir: Path, records: str) -> Checked:
@@ -264,9 +233,28 @@ def _open_data(recipe: Recipe, faults: Faults) -> tuple[Dataset | None, Dataset 
     if faults.by_key and recipe.data in DOWNLOADED and not standard_files(recipe.data, "train"):
         return None, None
     with faults.of("data"):
-        opened[0] = open_dataset(recipe.data, "train", limit=recipe.limit)
-        opened[1] = open_dataset(recipe.data, "val", limit=recipe.limit)
+        # What trains learns from labels, but quantization-aware training.
+        unlabelled = recipe.train is None and recipe.prune is None
+        opened[0] = open_dataset(recipe.data, "train", limit=recipe.limit, unlabelled=unlabelled)
+        val_set = open_dataset(recipe.data, "val", limit=recipe.limit, unlabelled=unlabelled)
+        opened[1] = val_set
+        if not is_labelled(val_set):
+            _check_without_labels(recipe, faults)
     return opened[0], opened[1]
+
+
+def _check_without_labels(recipe: Recipe, faults: Faults) -> None:
+    """What a recipe says that needs labels."""
+    with faults.of("budgets.max_drop"):
+        check_without_labels(recipe.budgets.max_drop, recipe.data)
+    with faults.of("quantize"):
+        recipe.quantize.without_labels(recipe.data)
+    with faults.of("class_order"):
+        if recipe.class_order is not None:
+            raise InputError(
+                f"no effect: data {recipe.data} has no class folders",
+                "leave it out, or give classes, a file of the names.",
+            )
 
 
 def devices_elsewhere(recipe: Recipe) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Recipe:
     data: str = Field(
         description="Images: digits, fashion-mnist, cifar10, an image folder, which is "
         "DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg; or a CSV or JSON file "
-        "of path and label."
+        "of path and label. Where nothing is trained or pruned, images without labels will do."
     )
     image_size: int | None = Field(
         default=None,

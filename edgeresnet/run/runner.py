@@ -10,6 +10,7 @@ from typing import Any, cast
 from edgeresnet.api.compare import compare
 from edgeresnet.api.data import measured_data
 from edgeresnet.device.data.content_hashes import content_fingerprint
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.measure.budgets import with_budgets
 from edgeresnet.device.measure.compare import SCHEMA
@@ -20,7 +21,7 @@ from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
 from edgeresnet.run.folder import RUNS_DIR
-from edgeresnet.run.preflight import check_run, fault_lines
+from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import (
     RECORDS,
@@ -87,7 +88,7 @@ def run_recipe(
         bundles |= _export(run, variant)
         if _quantized(recipe):
             quantized_budgets += quantize_budgets(run, variant)
-    result = _compare(run, bundles, checked.elsewhere)
+    result = _compare(run, bundles, checked)
     if quantized_budgets:
         # A quantization that missed its budget is exported and compared all the same, to be seen.
         with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
@@ -138,13 +139,14 @@ def _precisions_of(run: Run, target: str) -> list[str]:
     return had
 
 
-def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -> CompareResults:
+def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareResults:
     """Measured anew in every run: the machine may have changed."""
     recipe, settings = run.recipe, run.recipe.compare
+    elsewhere, labelled = checked.elsewhere, is_labelled(checked.val_set)
     run.on_step("05-compare: running")
     further = {
         "unmeasured": [name for name in bundles if target_name(name) in elsewhere],
-        "device_commands": device_commands(recipe, bundles, elsewhere),
+        "device_commands": device_commands(recipe, bundles, elsewhere, labelled=labelled),
     }
     bundles = {name: bundles[name] for name in bundles if name not in further["unmeasured"]}
     context = replace(run.context(), limit=settings.limit)
@@ -161,7 +163,7 @@ def _compare(run: Run, bundles: dict[str, Path], elsewhere: Mapping[str, str]) -
             context=context,
         )
     else:
-        dataset = measured_data([], context).dataset
+        dataset = measured_data([], context, unlabelled=True).dataset
         measured = _unmeasured(recipe, dataset.name, len(dataset))
     result = {**measured, "recipe": recipe.name, **further}
     write_json(result, run.path / RESULTS)

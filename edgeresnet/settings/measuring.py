@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edgeresnet.errors import InputError
 from edgeresnet.settings.base import settings
 from edgeresnet.settings.foreign import RawWeights
 from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
@@ -54,7 +55,7 @@ MaxDisagreement = Annotated[
         ge=0,
         le=1,
         description="Budget: share of the images that may be answered otherwise than by the float "
-        "network, from 0 to 1; needs no labels.",
+        "network (compare: the baseline), from 0 to 1; needs no labels.",
     ),
 ]
 
@@ -74,6 +75,7 @@ class Budgets:
     """Limits that the candidates must keep; None sets none."""
 
     max_drop: MaxDrop = None
+    max_disagreement: MaxDisagreement = None
     max_p99_ms: float | None = Field(
         default=None, gt=0, description="Budget: 99th percentile of latency in ms."
     )
@@ -87,8 +89,22 @@ class Budgets:
 
     def given(self) -> list[str]:
         """Names of the limits that are set."""
-        names = ("max_drop", "max_p99_ms", "min_speedup")
+        names = ("max_drop", "max_disagreement", "max_p99_ms", "min_speedup")
         return [name for name in names if getattr(self, name) is not None]
+
+
+def check_without_labels(max_drop: float | None, data: str) -> None:
+    """Refuse a budget of top-1 on images without labels.
+
+    Raises:
+        InputError: there is one.
+    """
+    if max_drop is not None:
+        raise InputError(
+            f"--max-drop is of top-1, which needs labels, and data {data} has none",
+            "give --max-disagreement instead, the share of images that may be answered otherwise "
+            "than by the float network, or labelled images.",
+        )
 
 
 @settings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edgeresnet.errors import InputError
 from edgeresnet.settings.base import settings
-from edgeresnet.settings.measuring import MaxDisagreement
+from edgeresnet.settings.measuring import MaxDisagreement, check_without_labels
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
 Method = Literal["ptq", "qat", "auto"]
@@ -62,6 +64,26 @@ class QuantizeOptions:
         "products do not saturate (VNNI, AMX, Arm, GPUs, NPUs).",
     )
     seed: Seed = 0
+
+    def without_labels(self, data: str) -> QuantizeOptions:
+        """These for images without labels: a training learns from the float network alone.
+
+        Args:
+            data: what to call the images in a message.
+
+        Raises:
+            InputError: an option needs labels.
+        """
+        check_without_labels(self.max_drop, data)
+        if self.method == "ptq":
+            return self
+        if self.train.distill == 0 or self.train.label_smoothing > 0:
+            key = "label_smoothing" if self.train.distill else "distill 0"
+            raise InputError(
+                f"{key} in quantization-aware training needs labels, and data {data} has none",
+                "leave it out: without labels the float network's answers are learned.",
+            )
+        return replace(self, train=replace(self.train, distill=1.0))
 
     def limits(self, *, labelled: bool) -> dict[str, float]:
         """The budgets that bind, by name: what was given, else what ``auto`` has by itself.

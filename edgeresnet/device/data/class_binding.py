@@ -142,6 +142,33 @@ def bind_classes(dataset: Dataset, model: ClassesOf, *, whole: bool = False) -> 
     return _by_order(dataset, model)
 
 
+def check_same_classes(models: Sequence[ClassesOf]) -> tuple[str, ...]:
+    """What is to be known of models that are held against each other on images without labels.
+
+    Args:
+        models: the baseline first.
+
+    Raises:
+        InputError: one has other classes than the baseline.
+    """
+    baseline = models[0]
+    for model in models[1:]:
+        if baseline.names is None or model.names is None:
+            continue
+        matched = match_names(model.names, baseline.names)
+        if not len(matched) == len(model.names) == len(baseline.names):
+            odd = [name for i, name in enumerate(model.names) if i not in matched]
+            raise InputError(
+                f"{model.title} has other classes than {baseline.title}"
+                + (f": {listed(odd)}" if odd else ""),
+                "compare models of the same classes.",
+            )
+    unnamed = [model.title for model in models if model.names is None]
+    if not 0 < len(unnamed) < len(models):
+        return ()
+    return (f"{listed(unnamed)} has no class names: its outputs are taken in the others' order",)
+
+
 def _by_name(dataset: Dataset, model: ClassesOf, names: tuple[str, ...], *, whole: bool) -> Binding:
     if tuple(dataset.classes) == names:
         return Binding(dataset, by_name=True)

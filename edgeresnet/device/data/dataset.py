@@ -85,7 +85,7 @@ def check_labelled(dataset: Dataset) -> None:
         raise InputError(
             f"data {dataset.name} has no labels: nothing says which class an image shows",
             "put the images of each class in DIR/CLASS/, or give a CSV or JSON of path and label; "
-            "images without labels are for quantize and export.",
+            "images without labels are for quantize, export and compare.",
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeresnet.device.data.class_names import match_names
-from edgeresnet.device.data.dataset import Dataset, batches
+from edgeresnet.device.data.dataset import Dataset, batches, is_labelled
 from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.device.session import check_outputs
@@ -34,10 +34,11 @@ class Predictions:
 
     Attributes:
         logits: (n, classes) float32.
-        labels: (n,) int64.
+        labels: (n,) int64; without meaning where there are none.
         preprocess_ms: for one image, mean (decoding aside).
         run_ms: for one image, mean.
         classes: what the logits are of, by name; empty: in the order of whatever it is compared to.
+        labelled: whether the images have labels, so that an answer can be right.
     """
 
     logits: NDArray[np.float32]
@@ -45,9 +46,11 @@ class Predictions:
     preprocess_ms: float
     run_ms: float
     classes: tuple[str, ...] = ()
+    labelled: bool = True
 
     def correct(self, k: int = 1) -> NDArray[np.bool_]:
         """(n,) whether the label is among the k largest logits."""
+        assert self.labelled
         own = self.logits[np.arange(len(self.labels)), self.labels][:, None]
         # Ties count against the label, so a network that answers the same for all classes is wrong.
         larger = (self.logits >= own).sum(1)
@@ -87,7 +90,7 @@ def predict(
 
     Args:
         session: takes any batch; the last one is padded.
-        dataset: labelled images.
+        dataset: images, labelled or not.
         spec: how an image becomes an input.
         embed_preprocess: the session takes uint8 pixels.
         on_images: called with the number of images done, for progress.
@@ -122,6 +125,7 @@ def predict(
         preprocess_s * per_image_ms,
         run_s * per_image_ms,
         tuple(dataset.classes),
+        is_labelled(dataset),
     )
 
 
@@ -214,7 +218,7 @@ def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_])
     return Interval((gained - lost) / n, float(centre - half), float(centre + half))
 
 
-def agreement(a: Predictions, b: Predictions) -> float:
+def agreement(a: Predictions, b: Predictions) -> Interval:
     """Share of images with the same top-1 class, in whatever order either has its outputs."""
     answers, others = a.logits.argmax(1), b.logits.argmax(1)
     if a.classes and b.classes and a.classes != b.classes:
@@ -223,4 +227,4 @@ def agreement(a: Predictions, b: Predictions) -> float:
         for own, other in match_names(b.classes, a.classes).items():
             places[own] = other
         others = places[others]
-    return float((answers == others).mean())
+    return share_of(answers == others)

@@ -124,8 +124,8 @@ def check_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[B
 
     Args:
         rows: of `edgeresnet.device.measure.compare.compare`, the baseline first. Read are ``name``,
-            ``top1_difference``, ``p99_ms``, ``p99_interval_ms`` (it may be missing), ``speedup``
-            and ``speedup_against``.
+            ``top1_difference``, ``agreement``, ``agreement_interval``, ``p99_ms``,
+            ``p99_interval_ms`` (it may be missing), ``speedup`` and ``speedup_against``.
         budgets: limits.
 
     Raises:
@@ -136,6 +136,11 @@ def check_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[B
     if budgets.max_drop is not None:
         drops = {r["name"]: drop_of(Interval(**r["top1_difference"])) for r in candidates}
         checked.append(decide("max_drop", budgets.max_drop, drops))
+    if budgets.max_disagreement is not None:
+        other = {
+            r["name"]: disagreement_of(r["agreement"], r["agreement_interval"]) for r in candidates
+        }
+        checked.append(decide("max_disagreement", budgets.max_disagreement, other))
     if budgets.max_p99_ms is not None:
         _check_timed(candidates, "p99_ms")
         checked.append(

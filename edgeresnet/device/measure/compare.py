@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import environment, integer_speed_note
 from edgeresnet.device.measure.accuracy import (
     Predictions,
@@ -22,7 +23,7 @@ from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.errors import InputError
-from edgeresnet.settings.measuring import Budgets
+from edgeresnet.settings.measuring import Budgets, check_without_labels
 
 if TYPE_CHECKING:
     from edgeresnet.device.data.dataset import Dataset
@@ -50,7 +51,8 @@ def compare(
 
     Args:
         models: the baseline first.
-        dataset: labelled images; each model preprocesses them by its own input spec.
+        dataset: images; each model preprocesses them by its own input spec. Without labels there is
+            no top-1, only how often a model answers as the baseline does.
         budgets: apply to all but the baseline.
         rounds: timed runs of each model, at least.
         batch: inputs in a timed run, of every model; None: the smallest that all take.
@@ -64,8 +66,11 @@ def compare(
         The JSON contract of ``compare``; see README.
 
     Raises:
-        InputError: there is no batch size that all models take, or one does not take ``batch``.
+        InputError: there is no batch size that all models take, or one does not take ``batch``; or
+            the data has no labels, and a budget needs them, or the models have other classes.
     """
+    if not is_labelled(dataset):
+        check_without_labels(budgets.max_drop, dataset.name)
     size = common_batch(models, batch)
     predictions = [
         _predict(model, images, on_images)
@@ -80,13 +85,15 @@ def compare(
 def _predict(
     model: Opened, dataset: Dataset, on_images: Callable[[int], object] | None
 ) -> Predictions:
-    return predict(
+    found = predict(
         model.session,
         dataset,
         model.input_spec,
         embed_preprocess=model.embed_preprocess,
         on_images=on_images,
     )
+    # Of images without labels only the models know the classes.
+    return found if found.labelled else replace(found, classes=tuple(model.classes or ()))
 
 
 def _figures(
@@ -98,7 +105,7 @@ def _figures(
         "schema": SCHEMA,
         "baseline": rows[0]["name"],
         "rows": rows,
-        "agreements": [[agreement(a, b) for b in predictions] for a in predictions],
+        "agreements": [[agreement(a, b).value for b in predictions] for a in predictions],
         "budgets": checked,
         **verdict_of(checked, strict=budgets.strict),
     }
@@ -213,15 +220,25 @@ def _rows(
 
 def _accuracy(model: Opened, own: Predictions, baseline: Predictions) -> dict[str, Any]:
     """A row's figures of what the model answers."""
+    same = agreement(baseline, own)
     return {
         "target": model.target,
         "device": model.device,
         "precision": model.precision,
         "answers": model.answers,
-        **accuracy(own).to_dict(),
-        "top1_difference": paired_difference(baseline.correct(), own.correct()).to_dict(),
-        "agreement": agreement(baseline, own),
+        **_top1(own, baseline),
+        "agreement": same.value,
+        "agreement_interval": [same.low, same.high],
     }
+
+
+def _top1(own: Predictions, baseline: Predictions) -> dict[str, Any]:
+    """How often a model is right; None each where nobody says what is."""
+    if not own.labelled:
+        unknown = dict.fromkeys(("top1", "top5", "top1_interval", "top1_difference"))
+        return {"n": len(own.labels), **unknown}
+    difference = paired_difference(baseline.correct(), own.correct())
+    return {**accuracy(own).to_dict(), "top1_difference": difference.to_dict()}
 
 
 def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str, Any]:

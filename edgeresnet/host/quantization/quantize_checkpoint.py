@@ -75,7 +75,9 @@ def quantize_checkpoint(
     named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):
-        options = _options_without_labels(options, val_set.name, context)
+        options = options.without_labels(val_set.name)
+        if options.method != "ptq":
+            context.on_step("a training learns from the float network's answers alone (distill 1)")
     context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = reference_of(checkpoint, val_set)
     doubt = reference.doubt(len(checkpoint.classes), by_name=named)
@@ -96,35 +98,6 @@ def quantize_checkpoint(
         quantization=figures,
     )
     return quantized, cast(QuantizeResults, figures)
-
-
-def _options_without_labels(
-    options: QuantizeOptions, data: str, context: TaskContext
-) -> QuantizeOptions:
-    """The options with a training that learns from the float network alone.
-
-    Raises:
-        InputError: an option needs labels.
-    """
-    train = options.train
-    if options.max_drop is not None:
-        raise InputError(
-            f"--max-drop is of top-1, which needs labels, and data {data} has none",
-            "give --max-disagreement instead, the share of images that may be answered otherwise "
-            "than by the float network, or labelled images.",
-        )
-    if options.method == "ptq":
-        return options
-    if train.distill == 0 or train.label_smoothing > 0:
-        key = "label_smoothing" if train.distill else "distill 0"
-        raise InputError(
-            f"{key} in quantization-aware training needs labels, and data {data} has none",
-            "leave it out: without labels the float network's answers are learned.",
-        )
-    context.on_step(
-        "training, where there is one, learns from the float network's answers alone (distill 1)"
-    )
-    return replace(options, train=replace(train, distill=1.0))
 
 
 def _keeps(rung: Mapping[str, Any], limits: Mapping[str, float], *, strict: bool) -> bool:

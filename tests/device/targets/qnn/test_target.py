@@ -99,7 +99,7 @@ def same_on_the_npu(own: Path, checkpoint: Checkpoint, folder: Path, images: int
     npu, cpu = found
     assert npu.correct().sum() >= 0.8 * images, "the network must know something"
     assert abs(int(npu.correct().sum()) - int(cpu.correct().sum())) <= 1
-    assert agreement(npu, cpu) >= 1 - 2 / images
+    assert agreement(npu, cpu).value >= 1 - 2 / images
 
 
 def quantized_graph(checkpoint: Checkpoint, folder: Path, precision: str) -> onnx.ModelProto:

@@ -341,3 +341,13 @@ def test_the_key_of_auto_has_a_new_budget_only_where_it_is_given(
     told: dict[str, float], key: list[float | bool | None]
 ) -> None:
     assert _auto_budget(QuantizeOptions(**told), strict=False) == key  # type: ignore[arg-type]
+
+
+def test_quantize_says_so_when_the_float_network_gives_one_class_to_nearly_all(
+    photos: Path, floats: Path, tmp_path: Path
+) -> None:
+    torch.save(tensors_of(narrow()), tmp_path / "same.pth")
+    _, lines = to_int8(tmp_path / "same.pth", tmp_path / "x.pt", photos)
+    assert any("class 4 to 25 of 25 images: agreement says little there" in line for line in lines)
+    _, lines = to_int8(floats, tmp_path / "x.pt", photos)
+    assert not any("says little" in line for line in lines)

@@ -80,7 +80,7 @@ def quantize_checkpoint(
             context.on_step("a training learns from the float network's answers alone (distill 1)")
     context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = reference_of(checkpoint, val_set)
-    doubt = reference.doubt(len(checkpoint.classes), by_name=named)
+    doubt = reference.doubt(checkpoint.classes, by_name=named)
     if doubt is not None:
         context.on_step(doubt)
     work = _Work(checkpoint, reference, train_set, val_set, options, context)

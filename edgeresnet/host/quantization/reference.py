@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +17,9 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.training.step import training_device
+
+# Share of the images above which one class among the answers is worth a line.
+ONE_CLASS = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +78,28 @@ class Reference:
             "drop_interval": [lost.low, lost.high],
         }
 
-    def doubt(self, classes: int, *, by_name: bool) -> str | None:
-        """Says that the float network's top-1 is not clearly above chance; None if it is.
+    def doubt(self, classes: Sequence[str], *, by_name: bool) -> str | None:
+        """Says that the float network does not do what it was trained for; None if it may.
 
         Args:
-            classes: how many there are.
+            classes: their names.
             by_name: whether names say which class is which output.
         """
         if not self.labelled:
+            return self._one_class(classes)
+        return chance_line(self.answers, self.images.labels, len(classes), by_name=by_name)
+
+    def _one_class(self, classes: Sequence[str]) -> str | None:
+        """All that can be told without labels: whoever answers always the same always agrees."""
+        counts, n = np.bincount(self.answers, minlength=len(classes)), len(self.answers)
+        most = int(counts.argmax())
+        if counts[most] <= ONE_CLASS * n:
             return None
-        return chance_line(self.answers, self.images.labels, classes, by_name=by_name)
+        return (
+            f"the float network gives class {classes[most]} to {counts[most]} of {n} images: "
+            "agreement says little there; look at the preprocessing (mean and std, channel order, "
+            "size and crop), then at whether these images are of the kind that it was trained on"
+        )
 
 
 def reference_of(checkpoint: Checkpoint, val_set: Dataset) -> Reference:

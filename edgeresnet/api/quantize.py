@@ -30,7 +30,8 @@ def quantize(
     """Write a fake-quantized INT8 checkpoint of a float one.
 
     A missed budget is no error: the best network that was reached is written, and ``verdict`` says
-    ``fail``. Interrupted, a quantization-aware training goes on where it was.
+    ``fail``. On images without labels top-1 is None, and ``max_disagreement`` the budget.
+    Interrupted, a quantization-aware training goes on where it was.
 
     Args:
         source: float checkpoint of any origin.
@@ -45,7 +46,8 @@ def quantize(
         context: data (else what the checkpoint remembers); how the work reports and goes on.
 
     Raises:
-        InputError: the checkpoint is quantized already, or data and checkpoint do not fit.
+        InputError: the checkpoint is quantized already, data and checkpoint do not fit, or the
+            options need labels and the data has none.
         CheckError: the training diverged, or the result is not finite.
     """
     path = Path(output)

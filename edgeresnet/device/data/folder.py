@@ -149,7 +149,10 @@ def _read_part(
     spec: str, root: Path, split: Split, parts: Mapping[Split, list[Path]]
 ) -> FolderDataset:
     own, *others = parts[split]
-    notes = []
+    left_out = LeftOut()
+    for name in images_beside(root):
+        left_out.add(f"images beside {' and '.join(p[0].name for p in parts.values() if p)}", name)
+    notes = left_out.lines()
     if own.name != split or others:
         beside = f"; not of {', '.join(path.name for path in others)}" if others else ""
         notes.append(f"{TITLES[split]} images are those of {own}{beside}")

@@ -156,3 +156,11 @@ def test_open_dataset_refuses_when_a_file_gives_an_image_two_splits(tmp_path: Pa
     (tmp_path / "x.csv").write_text("path,split\nimg/0.png,train\nimg/0.png,val\nimg/1.png,val\n")
     with pytest.raises(InputError, match="two splits, train and val"):
         open_dataset(str(tmp_path / "x.csv"), "val", unlabelled=True)
+
+
+def test_images_beside_the_parts_are_told(tmp_path: Path) -> None:
+    flat(tmp_path / "train", 3)
+    flat(tmp_path / "val", 3)
+    Image.new("RGB", (8, 8)).save(tmp_path / "plot.png")
+    notes = open_dataset(str(tmp_path), "val", unlabelled=True).notes
+    assert "left out 1 images beside train and val: plot.png" in notes

@@ -29,7 +29,7 @@ COMMANDS = {
     "train": "Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it "
     "was.",
     "prune": "Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back.",
-    "quantize": "Make a fake-quantized INT8 checkpoint of a float one; exit 1 over --max-drop.",
+    "quantize": "Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.",
     "export": "Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own "
     "graph.",
     "build": "Compile a bundle for a device of this machine, into BUNDLE/engines.",

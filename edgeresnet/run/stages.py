@@ -132,11 +132,8 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
 
     def work() -> None:
         if recipe.train is None:
-            named = replace(
-                run.context(),
-                class_order=recipe.class_order,
-                classes_path=from_home(recipe.classes) if recipe.classes else None,
-            )
+            classes = from_home(recipe.classes) if recipe.classes else None
+            named = replace(run.context(), class_order=recipe.class_order, classes_path=classes)
             take_checkpoint(
                 path,
                 str(weights),

@@ -275,13 +275,14 @@ def _weights_key(weights: str) -> str:
     if weights.startswith("torchvision:"):
         return f"{weights} read {WEIGHTS_READING}"
     from edgeresnet.files import sha256_file
+    from edgeresnet.host.models.foreign.class_facts import LISTS
     from edgeresnet.host.models.foreign.said import CONFIG, PREPROCESSOR
 
     path = from_home(weights)
     if not path.is_file():
         raise InputError(f"weights {weights} do not exist", "check the recipe's model.weights.")
-    # What lies beside a foreign file says how its images are made.
-    beside = [path.with_name(name) for name in (CONFIG, PREPROCESSOR)]
+    # What lies beside a foreign file says how its images are made, and its classes.
+    beside = [path.with_name(name) for name in (CONFIG, PREPROCESSOR, *LISTS)]
     hashes = " ".join(sha256_file(one) for one in (path, *beside) if one.is_file())
     return f"{hashes} read {WEIGHTS_READING}"
 

@@ -126,6 +126,9 @@ def test_load_checkpoint_reads_the_configuration_when_it_is_beside(
     assert checkpoint.classes == NAMES
     assert (checkpoint.input_spec.image_size, checkpoint.input_spec.mean) == (96, (0.5,) * 3)
     assert torch.equal(answers(checkpoint.build()), answers(model))
+    vit = {"model_type": "vit", "hidden_act": "gelu", "num_labels": 5, "image_size": 96}
+    (tmp_path / "config.json").write_text(json.dumps(vit))
+    assert loaded(tmp_path, tensors_of(model)).input_spec.image_size == 32
     (tmp_path / "config.json").write_text('{"num_classes": 9, "image_size": 512}')
     assert loaded(tmp_path, tensors_of(model)).input_spec.image_size == 32
 
@@ -146,3 +149,169 @@ def test_load_checkpoint_refuses_when_its_description_is_of_another_network(
 ) -> None:
     with pytest.raises(InputError, match=told):
         with_facts(tmp_path, config=said)
+
+
+SHUFFLED = ("b", "e", "a", "d", "c")
+TO_INDEX = {name: index for index, name in enumerate(SHUFFLED)}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"class2idx": TO_INDEX},
+        {"classToIdx": TO_INDEX},
+        {"label_map": TO_INDEX},
+        {"class_indices": TO_INDEX},
+        {"idx2label": dict(enumerate(SHUFFLED))},
+        {"class_to_idx": dict(enumerate(SHUFFLED))},
+        {"class_to_idx": {name: index + 1 for name, index in TO_INDEX.items()}},
+        {"class_to_idx": {name: torch.tensor(index) for name, index in TO_INDEX.items()}},
+        {"class_to_idx": {name: float(index) for name, index in TO_INDEX.items()}},
+        {"vocab": list(SHUFFLED)},
+        {"classes": ", ".join(SHUFFLED)},
+        {"classes": json.dumps(SHUFFLED)},
+        {"classes": list(enumerate(SHUFFLED))},
+        {"categories": [{"id": i + 1, "name": n} for i, n in enumerate(SHUFFLED)]},
+        {"extra": {"dataset": {"class_to_idx": TO_INDEX}}},
+        {"train_dataset": {"classes": list(SHUFFLED)}},
+    ],
+    ids=str,
+)
+def test_load_checkpoint_has_the_files_classes_when_they_are_listed_under_other_names(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    checkpoint = with_facts(tmp_path, **said)
+    assert (checkpoint.classes, checkpoint.classes_known) == (SHUFFLED, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"class_to_idx": {**TO_INDEX, "c": 9}},
+        {"class_to_idx": {**TO_INDEX, "f": 4}},
+        {"classes": set(SHUFFLED)},
+        {"label_map": {"0": "0", "1": "1", "2": "3", "3": "4", "4": "2"}},
+    ],
+    ids=str,
+)
+def test_load_checkpoint_refuses_when_the_order_of_the_files_classes_is_not_understood(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=r"lists 5 classes in .* not understood"):
+        with_facts(tmp_path, **said)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("classes.txt", "\n".join(SHUFFLED)), ("class_indices.json", json.dumps(TO_INDEX))],
+)
+def test_load_checkpoint_has_the_classes_of_the_list_beside_when_the_file_has_none(
+    tmp_path: Path, file: str, text: str
+) -> None:
+    (tmp_path / file).write_text(text)
+    checkpoint = with_facts(tmp_path)
+    assert checkpoint.classes == SHUFFLED
+    assert f"as {file} beside it lists them" in checkpoint.provenance["assumed"]
+    assert with_facts(tmp_path, classes=list(NAMES)).classes == NAMES
+    (tmp_path / file).write_text("one\ntwo\n")
+    assert not with_facts(tmp_path).classes_known
+
+
+HALF = [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mean": 0.5, "std": 0.5},
+        {"args": argparse.Namespace(mean=[0.5], std=[0.5])},
+        {"mean": "0.5,0.5,0.5", "std": "(0.5, 0.5, 0.5)"},
+        {"means": HALF, "stdev": HALF},
+        {"img_mean": HALF, "img_std": HALF},
+        {"stats": (HALF, HALF)},
+        {"dataset": {"mean": HALF, "std": HALF}},
+        {"val": {"transforms": {"Normalize": {"mean": HALF, "std": HALF}}}},
+        {"transform": "Compose(\n    Normalize(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])\n)"},
+    ],
+    ids=str,
+)
+def test_load_checkpoint_has_the_normalization_when_it_is_said_under_other_names(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    spec = with_facts(tmp_path, **said).input_spec
+    assert (spec.mean, spec.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"accuracy": {"mean": 0.93, "std": 0.02}},
+        {"train_transforms": {"mean": HALF, "std": HALF, "image_size": 48}},
+        {"optimizer": {"state": {0: {"mean": torch.ones(3, 3)}}}},
+        {"dataset": {"size": 5000, "channels": 3}},
+    ],
+    ids=str,
+)
+def test_load_checkpoint_has_the_usual_input_when_what_is_said_is_of_something_else(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    spec = with_facts(tmp_path, **said).input_spec
+    assert (spec.image_size, spec.mean[0], spec.channels) == (32, 0.485, "rgb")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"resolution": 24},
+        {"input_shape": (24, 24, 3)},
+        {"img_size": 24.0},
+        {"image_height": 24, "image_width": 24},
+        {"data": {"img_dim": 24}},
+        {"transform": "Compose(\n    Resize(size=32, interpolation=bilinear)\n"
+         "    CenterCrop(size=(24, 24))\n)"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_load_checkpoint_has_the_size_when_it_is_said_under_other_names(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    assert with_facts(tmp_path, **said).input_spec.image_size == 24
+
+
+@pytest.mark.parametrize(
+    "said", [{"bgr": True}, {"rgb": False}, {"color_space": "BGR"}, {"swap_rb": True}], ids=str
+)
+def test_load_checkpoint_has_the_channels_when_they_are_said_under_other_names(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    assert with_facts(tmp_path, **said).input_spec.channels == "bgr"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"act_layer": "silu"}, "activation"),
+        ({"activation": "nn.GELU"}, "activation"),
+        ({"model_kwargs": {"act_layer": "leaky_relu"}}, "activation"),
+        ({"gp": "max"}, "pooling"),
+        ({"global_pool": "gem"}, "pooling"),
+        ({"bn_eps": 1e-3}, "epsilon"),
+        ({"aa_layer": "blurpool"}, "anti-aliasing"),
+        ({"antialias": True}, "anti-aliasing"),
+        ({"replace_stride_with_dilation": [False, True, True]}, "dilated"),
+        ({"dilations": [1, 1, 1, 2]}, "dilated"),
+        ({"strides": [1, 2, 2, 1]}, "other strides"),
+    ],
+    ids=str,
+)
+def test_load_checkpoint_refuses_when_a_script_says_another_network_than_its_tensors(
+    tmp_path: Path, said: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        with_facts(tmp_path, args=argparse.Namespace(**said))
+
+
+def test_load_checkpoint_loads_when_a_script_says_what_a_plain_resnet_has(tmp_path: Path) -> None:
+    plain = {"act_layer": "nn.ReLU", "gp": "avg", "bn_eps": 1e-5, "aa_layer": "", "dilation": 1,
+             "strides": (1, 2, 2, 2), "activation": "softmax"}  # fmt: skip
+    with_facts(tmp_path, args=argparse.Namespace(**plain))

@@ -179,7 +179,7 @@ def test_input_is_refused_when_what_the_file_says_cannot_be_done(
     [
         ({"val_crop_size": 64, "image_size": 96},
          "image_size 96 is unused: val_crop_size says 64"),
-        ({"mean": [0.1307], "std": [0.3081]}, "mean [0.1307] is unused"),
+        ({"mean": [0.13, 0.3], "std": [0.31, 0.3]}, "mean [0.13, 0.3] is unused"),
         ({"args": {"pixel_mean": [0.5] * 3}}, "args.pixel_mean [0.5, 0.5, 0.5] is unused"),
         ({"resize": True}, "resize True is unused"),
     ],
@@ -193,7 +193,7 @@ def test_what_is_not_used_is_named_when_the_file_says_it(
 def test_configuration_is_named_when_it_is_beside_and_of_another_network(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"num_classes": 9, "image_size": 512}')
     said = notes_of(with_inputs(tmp_path))
-    assert "config.json beside it is not of a network of 5 outputs: unused" in said
+    assert "config.json beside it is not of a ResNet of 5 outputs: unused" in said
     (tmp_path / "config.json").unlink()
     (tmp_path / "preprocessor_config.json").write_text('{"size": 64}')
     assert "preprocessor_config.json beside it is unused" in notes_of(with_inputs(tmp_path))

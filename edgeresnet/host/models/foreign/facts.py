@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.errors import InputError
-from edgeresnet.host.models.foreign.class_facts import read_classes
+from edgeresnet.host.models.foreign.class_facts import classes_beside, read_classes
 from edgeresnet.host.models.foreign.input_facts import read_inputs
-from edgeresnet.host.models.foreign.said import Said, all_said, named, said_beside
+from edgeresnet.host.models.foreign.other_networks import refuse_others
+from edgeresnet.host.models.foreign.said import all_said, said_beside
 from edgeresnet.host.models.foreign.strides import stride_said
 from edgeresnet.settings.network import StrideIn
 
-# Said in a description and in no tensor: what a plain ResNet has there, and what others are.
-_PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
-    "hidden_act": (("relu",), "another activation than ReLU"),
-    "downsample_in_first_stage": ((False,), "a stride in the first level"),
-    "output_stride": ((32,), "a network with dilated convolutions"),
-    "problem_type": (("single_label_classification",), "a network of several labels at once"),
-    "multi_label": ((False, 0), "a network of several labels at once"),
-    "multilabel": ((False, 0), "a network of several labels at once"),
-}
-# Names of networks with a plain ResNet's tensors that pool or dilate otherwise.
-_UNSEEN = re.compile(r"(?i)blur|resnet\w*aa|anti_?alias|dilat|deeplab|(^|_)fcn")
 Three = tuple[float, float, float]
 
 
@@ -76,26 +64,11 @@ def read_facts(
     if path is not None:
         beside, unused = said_beside(path, outputs)
         said += beside
-    _refuse_others(said, source)
+    refuse_others(said, source)
     classes, listed_in, of_classes = read_classes(said, outputs, source)
+    if classes is None and path is not None:
+        classes, listed_in, of_files = classes_beside(path, outputs)
+        of_classes += of_files
     stride_in = None if stride_told else stride_said(said, source)
     inputs, of_inputs = read_inputs(said, source, told)
     return Facts(classes, inputs, (*unused, *of_classes, *of_inputs), listed_in, stride_in)
-
-
-def _refuse_others(said: Sequence[Said], source: str) -> None:
-    """Networks that only their own description tells from a plain ResNet."""
-    for one in named(said, ("arch", "architecture", "model_name", "model")):
-        if isinstance(one.value, str) and _UNSEEN.search(one.value):
-            raise InputError(
-                f"{source} says {one.name}: {one.value}, which blurs or dilates where no tensor "
-                "shows it",
-                "give a checkpoint of a plain ResNet.",
-            )
-    for key, (plain, what) in _PLAIN.items():
-        for one in named(said, (key,)):
-            if one.value not in plain:
-                raise InputError(
-                    f"{source} says {one.name}: {one.value}, which is {what}",
-                    "give a checkpoint of a plain ResNet.",
-                )

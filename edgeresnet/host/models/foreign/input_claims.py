@@ -28,7 +28,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "crop_ratio": (("test_crop_pct",), ("crop_pct", "crop_ratio", "center_crop_ratio")),
     "interpolation": (("test_interpolation", "val_interpolation"), ("interpolation", "resample")),
     "channels": (
-        ("channel_order", "color_order", "channels", "color_mode", "format"),
+        ("channel_order", "color_order", "channels", "color_mode", "color_space", "format"),
         ("to_rgb", "bgr_to_rgb", "rgb_to_bgr"),
     ),
 }
@@ -114,10 +114,12 @@ def sides_of(value: Any) -> tuple[int, int]:
     if isinstance(value, Mapping):
         shortest = value.get("shortest_edge")
         value = [value.get("height", shortest), value.get("width", shortest)]
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
+    if isinstance(value, (str, float)) and float(value).is_integer():
+        value = int(float(value))
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         value = [value, value]
+    if isinstance(value, (list, tuple)) and len(value) == 3 and value[2] in (1, 3):
+        value = value[:2]
     if isinstance(value, (list, tuple)) and 2 <= len(value) <= 4:
         sides = [int(v) for v in value[-2:] if isinstance(v, (int, np.integer)) and 8 <= v <= 4096]
         if len(sides) == 2:

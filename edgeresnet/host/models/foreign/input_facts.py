@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import floor
 from typing import Any
@@ -13,6 +14,8 @@ from edgeresnet.host.models.foreign.preprocessor import processor_claims, split_
 from edgeresnet.host.models.foreign.said import Said
 from edgeresnet.settings.inputs import SQUASH
 
+# Sections on how the images of a training were changed.
+_OF_TRAINING = re.compile(r"(?i)(^|[._ ])(train|aug)")
 # What a message calls each, and the options that go over it.
 _FIELDS = {
     "image_size": ("size", "--image-size N"),
@@ -37,7 +40,7 @@ def read_inputs(
     Raises:
         InputError: two keys contradict each other, or one says what cannot be done.
     """
-    rest, processors = split_processors(said)
+    rest, processors = split_processors([s for s in said if not _OF_TRAINING.search(s.place)])
     claims = [*normalization_claims(rest), *claims_of(rest)]
     claims += [claim for keys in processors for claim in processor_claims(keys)]
     unused = [f"{c.name} {c.said} is unused: {c.fault}" for c in claims if c.field == UNUSED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,17 @@ _KEYS = {
     "pixel_mean": "pixel_std",
     "rgb_mean": "rgb_std",
 }
+_PAIRS = ("stats", "normalize", "normalization", "norm", "norm_stats", "mean_std", "imagenet_stats")
 Three = tuple[float, float, float]
 
 
 def normalization_claims(said: Sequence[Said]) -> Iterator[Claim]:
     """A claim for each mean with its std; one without the other, or of no image, is unused."""
-    deviations = named(said, tuple(_KEYS.values()))
+    pairs = [part for one in named(said, _PAIRS) for part in _pair_of(one)]
+    told = [_of_all_channels(one) for one in (*said, *pairs)]
+    deviations = named(told, tuple(_KEYS.values()))
     used: list[Said] = []
-    for mean in named(said, tuple(_KEYS)):
+    for mean in named(told, tuple(_KEYS)):
         fault, value = _fault(mean.value), None
         beside_it = [d for d in deviations if d.place == mean.place and not _fault(d.value)]
         beside_it.sort(key=lambda d: d.key != _KEYS[mean.key])
@@ -47,13 +51,17 @@ def normalization_claims(said: Sequence[Said]) -> Iterator[Claim]:
 
 
 def three(value: Any) -> Three:
-    """Three numbers of a list, an array or a tensor.
+    """Three numbers of a list, an array, a tensor or a text; a list of one is of all channels.
 
     Raises:
         ValueError: it is something else.
     """
     if isinstance(value, (Tensor, np.ndarray)):
         value = value.flatten().tolist()
+    if isinstance(value, str):
+        value = _numbers_in(value)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = [value[0]] * 3
     if (
         not isinstance(value, (list, tuple))
         or len(value) != 3
@@ -61,6 +69,14 @@ def three(value: Any) -> Three:
     ):
         raise ValueError("these are not three numbers, of an RGB image")
     return float(value[0]), float(value[1]), float(value[2])
+
+
+def _numbers_in(text: str) -> list[float]:
+    """Those of ``0.5, 0.5, 0.5``, in brackets or not; none of another text."""
+    try:
+        return [float(part) for part in text.strip(" ()[]").split(",")]
+    except ValueError:
+        return []
 
 
 def divided(values: Three, by: float) -> Three:
@@ -71,6 +87,23 @@ def divided(values: Three, by: float) -> Three:
 def _in_0_to_1(mean: Three, std: Three) -> tuple[Three, Three]:
     # Of values in 0 to 255.
     return (divided(mean, 255), divided(std, 255)) if max(*mean, *std) > 1 else (mean, std)
+
+
+def _of_all_channels(one: Said) -> Said:
+    """A number where the input is described is each channel's; elsewhere it may be of anything."""
+    number = isinstance(one.value, (int, float)) and not isinstance(one.value, bool)
+    return replace(one, value=[float(one.value)] * 3) if number and one.known else one
+
+
+def _pair_of(one: Said) -> list[Said]:
+    """Mean and std that stand under one key, as ``stats: (mean, std)``."""
+    both = isinstance(one.value, (list, tuple)) and len(one.value) == 2
+    if not both or any(_fault(part) for part in one.value):
+        return []
+    return [
+        Said(f"{one.name}.", key, f"{one.name}[{i}]", one.value[i], one.beside)
+        for i, key in enumerate(("mean", "std"))
+    ]
 
 
 def _fault(value: Any, *, positive: bool = False) -> str:

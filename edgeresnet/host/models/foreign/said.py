@@ -9,15 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from edgeresnet.host.models.foreign.key_names import canonical
 from edgeresnet.host.models.foreign.openmmlab import read_python
 
-# Under which keys of a file more may be said, and in which files beside it.
+# Under which keys of a file a network and its input are described.
 _SECTIONS = ("meta", "metadata", "args", "config", "cfg", "hyper_parameters", "hparams", "opt",
              "dataset_meta", "pretrained_cfg", "default_cfg", "data", "data_config", "transform",
              "normalization", "normalize", "preprocessing", "preprocess", "model_args",
              "data_preprocessor", "img_norm_cfg")  # fmt: skip
-# The same, where they are in one of those: on top they may hold the tensors, or anything.
 _INNER_SECTIONS = ("model", "input")
+_TRANSFORMS = (
+    (re.compile(r"\bNormalize\(mean=([\[(][^])]*[])]), std=([\[(][^])]*[])])"), ("mean", "std")),
+    (re.compile(r"\bCenterCrop\(size=(\d+|[\[(][^])]*[])])"), ("crop_size",)),
+    (re.compile(r"\bResize\(size=(\d+|[\[(][^])]*[])])"), ("resize",)),
+    (re.compile(r"\bResize\(size=.*?interpolation=([\w.]+)"), ("interpolation",)),
+)
 _DEEPEST = 4
 _TEXTS = ("cfg", "config")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -29,7 +37,7 @@ class Said:
 
     Attributes:
         place: the sections that it is in, as ``args.``; and the file beside, as ``config.json ``.
-        key: in lower case.
+        key: by its name in `edgeresnet.host.models.foreign.key_names`, in lower case.
         name: both, as the file has them.
         value: what stands there.
         beside: in a file beside the checkpoint.
@@ -40,6 +48,12 @@ class Said:
     name: str
     value: Any
     beside: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether it stands on top, or in sections that describe a network and its input."""
+        sections = self.place.rpartition(" ")[2].lower().split(".")[:-1]
+        return all(one in _SECTIONS + _INNER_SECTIONS for one in sections)
 
 
 def all_said(content: Mapping[Any, Any]) -> list[Said]:
@@ -58,7 +72,7 @@ def said_beside(path: Path, outputs: int) -> tuple[list[Said], list[str]]:
         return config + processor, []
     notes = []
     if config:
-        notes.append(f"{CONFIG} beside it is not of a network of {outputs} outputs: unused")
+        notes.append(f"{CONFIG} beside it is not of a ResNet of {outputs} outputs: unused")
     if processor:
         notes.append(f"{PREPROCESSOR} beside it is unused: no {CONFIG} says that it is of this "
                      "network")  # fmt: skip
@@ -68,14 +82,32 @@ def said_beside(path: Path, outputs: int) -> tuple[list[Said], list[str]]:
 def _walk(
     content: Mapping[Any, Any], place: str = "", beside: bool = False, depth: int = 0
 ) -> Iterator[Said]:
-    """Every key outside the tensors, those inside the known sections as ``args.classes``."""
+    """Every key outside the tensors, those inside of others as ``args.classes``."""
     for key, value in content.items():
-        inner, lower = _inside(str(key).lower(), value), str(key).lower()
-        known = lower in _SECTIONS or (depth > 0 and lower in _INNER_SECTIONS)
-        if isinstance(inner, Mapping) and known and depth < _DEEPEST:
+        lower = str(key).lower()
+        inner = _inside(lower, value)
+        if isinstance(inner, Mapping) and depth < _DEEPEST and not _holds_tensors(inner):
             yield from _walk(inner, f"{place}{key}.", beside, depth + 1)
+        if isinstance(value, str):
+            yield from _of_transforms(f"{place}{key}.", value, beside)
         if value is not None:
-            yield Said(place, lower, f"{place}{key}", value, beside)
+            yield Said(place, canonical(lower), f"{place}{key}", value, beside)
+
+
+def _of_transforms(place: str, text: str, beside: bool) -> Iterator[Said]:
+    """What torchvision's transforms say of themselves, written out."""
+    for pattern, keys in _TRANSFORMS:
+        for found in pattern.finditer(text):
+            for key, value in zip(keys, found.groups(), strict=True):
+                digits = re.findall(r"[\d.]+", value)
+                numbers = [int(one) if one.isdecimal() else float(one) for one in digits]
+                whole = numbers if len(numbers) > 1 else numbers[0] if numbers else value
+                yield Said(place, key, f"{place}{found[0].partition('(')[0]}", whole, beside)
+
+
+def _holds_tensors(section: Mapping[Any, Any]) -> bool:
+    """Whether this is a state_dict, in which nothing is said."""
+    return any(isinstance(value, Tensor) and value.ndim > 1 for value in section.values())
 
 
 def _inside(key: str, value: Any) -> Any:
@@ -100,7 +132,9 @@ def _neighbour(path: Path, name: str) -> list[Said]:
 
 
 def _is_about(config: Sequence[Said], outputs: int) -> bool:
-    """Whether a configuration beside the file is of a network with as many outputs."""
+    """Whether a configuration beside the file is of a ResNet with as many outputs."""
+    if any(said.value != "resnet" for said in named(config, ("model_type",))):
+        return False
     numbers = [said.value for said in named(config, ("num_classes", "num_labels"))]
     labels = [len(s.value) for s in named(config, ("id2label",)) if isinstance(s.value, Mapping)]
     return outputs in (*numbers, *labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Answers = Literal["logits", "probabilities"]
 # Operators that end in probabilities, by the name that a runtime has for them.
 PROBABILITIES = ("Softmax", "SoftMax", "Sigmoid")
+# Those after which 0 is the border of two classes; behind any other it may be 0.5.
+LOGITS = re.compile(r"MatMul|Gemm|FullyConnected|Conv|Pool|ReduceMean|^(Add|Sub|Subtract|Tanh)$")
 # Rounding of a sum of 1,000 half-precision numbers.
 SUM_TOLERANCE = 0.01
 
@@ -47,10 +50,16 @@ def two_classes(
     Raises:
         InputError: whether that output is a logit or a probability is not told.
     """
-    if len({ending in PROBABILITIES for ending in endings}) != 1:
+    told = {ending in PROBABILITIES for ending in endings}
+    unknown = [
+        ending for ending in endings if ending not in PROBABILITIES and not LOGITS.search(ending)
+    ]
+    if len(told) != 1 or unknown:
+        last = f" (its last operation is {unknown[0]})" if unknown and unknown[0] else ""
         raise InputError(
-            f"{path} has one output and does not tell whether it is a logit or a probability",
-            "give the .onnx or .xml that it was made of.",
+            f"{path} has one output and does not tell whether it is a logit or a probability{last}",
+            "give the .onnx or .xml that it was made of, whose last operation is the linear layer "
+            "or the sigmoid.",
         )
     return TwoClasses(session, answers)
 

@@ -169,6 +169,7 @@ REFUSED = {
     "1001 outputs": (Form(classes=1001), "1001 outputs"),
     "5 outputs": (Form(classes=5), "5 outputs"),
     "12 outputs, untold": (Form(classes=12, told=False), "12 outputs"),
+    "one output of a hard sigmoid": (Form(classes=1, ending="HardSigmoid"), "operation is HardSig"),
     "mean of pixels": (Form(NHWC, UINT8, changes={"mean": "0.5"}), "no effect"),
 }
 

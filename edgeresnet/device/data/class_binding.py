@@ -230,7 +230,8 @@ def _by_order(dataset: Dataset, model: ClassesOf) -> Binding:
         return Binding(_placed(dataset, ordered), by_name=True, lines=(line,))
     if made_up(classes):
         return Binding(dataset, by_name=True)
-    if made_up(by_number) and classes == by_text:
+    numbers = all(name.isascii() and name.isdecimal() for name in classes)
+    if numbers and classes == by_text != by_number:
         raise InputError(
             f"{model.title} has no class names, and the folders of data {dataset.name} are numbers "
             f"whose order is not known: {', '.join(by_text[:4])} … as text, or "

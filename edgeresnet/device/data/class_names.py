@@ -14,6 +14,7 @@ from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.errors import InputError
 
 SHOWN = 5
+INDEX_HEADINGS = ("index", "idx", "id", "number", "class_id", "class_idx", "class_index")
 # How the line on a foreign checkpoint ends.
 SORTED_CLASSES = "classes by sorted folder name"
 _CLASSES_SAID = re.compile(r", classes (by|as) .*$")
@@ -150,12 +151,26 @@ def _from_csv(text: str) -> tuple[str, ...]:
         return tuple(row[0] for row in rows)
     if any(len(row) != 2 for row in rows):
         raise ValueError("its lines have different numbers of columns")
-    for column in (0, 1):
-        # A heading is no number.
-        body = rows if rows[0][column].isdecimal() else rows[1:]
-        if body and all(row[column].isdecimal() for row in body):
-            return _by_index({int(row[column]): row[1 - column] for row in body}, len(body))
-    raise ValueError("no column has the numbers of the classes")
+    titled = not any(cell.isdecimal() for cell in rows[0])
+    body = rows[titled:]
+    columns = [c for c in (0, 1) if body and all(row[c].isdecimal() for row in body)]
+    if titled and len(columns) > 1:
+        columns = [c for c in columns if rows[0][c].lower() in INDEX_HEADINGS] or columns
+    if not columns:
+        raise ValueError("no column has the numbers of the classes")
+    numbered = [{int(row[c]): row[1 - c] for row in body} for c in columns]
+    whole = [one for one in numbered if sorted(one) == list(range(len(body)))]
+    return _only([_by_index(one, len(body)) for one in whole or numbered[:1]])
+
+
+def _only(readings: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Names that are digits too may be read either way: the same then, or nobody knows."""
+    if any(reading != readings[0] for reading in readings):
+        raise ValueError(
+            "names and indices are both numbers, and nothing says which are which (in a CSV a "
+            "heading: index,name)"
+        )
+    return readings[0]
 
 
 def _by_index(names: Mapping[int, str], count: int) -> tuple[str, ...]:

@@ -23,17 +23,13 @@ from edgeresnet.device.data.listing import (
     places_around,
     sub_folders,
 )
+from edgeresnet.device.data.parts import PARTS, parts_among
 from edgeresnet.device.data.preprocess import check_values
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Names of the parts, whatever their case; the first that is there is taken.
-PARTS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev", "test"),
-}
 TITLES: dict[Split, str] = {"train": "training", "val": "validation"}
 # Pillow reads more, and goes by the content: what calls itself .png could start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
@@ -113,8 +109,9 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
     """
     try:
         folders = sub_folders(root)
-        parts = {part: _candidates(folders, names) for part, names in PARTS.items()}
+        parts = parts_among(folders)
         if not any(parts.values()):
+            _check_no_parts_within(root, folders)
             return split_by_name(_read_folder(spec, root, split, folders), seed)
         if not parts[split]:
             raise _no_part(root, split, parts)
@@ -126,16 +123,6 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
         ) from error
 
 
-def _candidates(folders: Mapping[str, Path], names: Sequence[str]) -> list[Path]:
-    """Folders of these names in any case, in their order; the one in lower case first."""
-    return [
-        folders[found]
-        for name in names
-        for found in sorted(folders, reverse=True)
-        if found.lower() == name
-    ]
-
-
 def _no_part(root: Path, split: Split, parts: Mapping[Split, list[Path]]) -> InputError:
     other = next(iter(parts["val" if split == "train" else "train"]))
     return InputError(
@@ -145,13 +132,37 @@ def _no_part(root: Path, split: Split, parts: Mapping[Split, list[Path]]) -> Inp
     )
 
 
+def _check_no_parts_within(root: Path, folders: Mapping[str, Path]) -> None:
+    """Refuse parts one folder further down, which would be images of one class."""
+    within: dict[Split, list[Path]] = {}
+    for folder in folders.values():
+        within = parts_among(sub_folders(folder))
+        if not (within["train"] and within["val"]):
+            return  # asked of the first alone where all is as usual: there may be many images
+    if not within:
+        return
+    names = " and ".join(paths[0].name for paths in within.values())
+    if len(folders) == 1:
+        (only,) = folders
+        raise InputError(f"{root} has {names} inside {only}", f"give {root / only}.")
+    raise InputError(
+        f"{root} has {names} inside each of its folders",
+        f"lay it out as {root / 'train'}/CLASS/ and {root / 'val'}/CLASS/.",
+    )
+
+
 def _read_part(
     spec: str, root: Path, split: Split, parts: Mapping[Split, list[Path]]
 ) -> FolderDataset:
     own, *others = parts[split]
     left_out = LeftOut()
+    named = " and ".join(paths[0].name for paths in parts.values() if paths)
     for name in images_beside(root):
-        left_out.add(f"images beside {' and '.join(p[0].name for p in parts.values() if p)}", name)
+        left_out.add(f"images beside {named}", name)
+    taken = {path.name for paths in parts.values() for path in paths}
+    for name in sub_folders(root):
+        if name not in taken:
+            left_out.add(f"folders beside {named}", name)
     notes = left_out.lines()
     if own.name != split or others:
         beside = f"; not of {', '.join(path.name for path in others)}" if others else ""

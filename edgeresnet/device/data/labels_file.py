@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +15,14 @@ import numpy as np
 from edgeresnet.device.data.class_names import listed, natural_key
 from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.file_kinds import check_is_text
-from edgeresnet.device.data.folder import PARTS, FolderDataset, split_by_name
+from edgeresnet.device.data.folder import FolderDataset, split_by_name
+from edgeresnet.device.data.parts import PARTS
 from edgeresnet.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".json")
 PATH_KEYS = ("path", "file", "filename", "file_name", "image", "image_path")
 LABEL_KEYS = ("label", "class", "class_name", "category", "target")
-SPLIT_KEYS = ("split", "part", "subset")
+SPLIT_KEYS = ("split", "part", "subset", "set", "partition", "phase")
 FIX = (
     "give lines of path,label; or a JSON list of such objects, or an object of path and label; or "
     "paths alone, where no image has a label."
@@ -56,6 +59,8 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"data {path} cannot be understood: {error}", FIX) from error
     _check(rows, path)
+    # An image counts once, however often it is named.
+    rows = list({normpath(row.path): row for row in reversed(rows)}.values())[::-1]
     classes = _classes(rows, path)
     where: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     told = [row for row in rows if row.part is None or row.part in PARTS[split]]
@@ -75,6 +80,8 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
 def _classes(rows: Sequence[Row], path: Path) -> list[str]:
     """Names of the classes in their order; none where no image has a label."""
     classes = sorted({row.label for row in rows if row.label is not None})
+    if "" in classes:
+        raise InputError(f"data {path} has images without a label among others", FIX)
     if all(name.isdecimal() for name in classes):
         # A number in a file is an index, and no name to be sorted as text.
         classes.sort(key=natural_key)
@@ -87,17 +94,22 @@ def _check(rows: Sequence[Row], path: Path) -> None:
     labels: dict[str, str | None] = {}
     parts_of: dict[str, str | None] = {}
     for row in rows:
-        if parts_of.setdefault(row.path, row.part) != row.part:
+        place = normpath(row.path)
+        if parts_of.setdefault(place, row.part) != row.part:
             raise InputError(
-                f"data {path} gives {row.path} two splits, {parts_of[row.path]} and {row.part}",
+                f"data {path} gives {row.path} two splits, {parts_of[place]} and {row.part}",
                 "leave one; an image that was trained on tells nothing in validation.",
             )
-        if labels.setdefault(row.path, row.label) != row.label:
+        if labels.setdefault(place, row.label) != row.label:
             raise InputError(
-                f"data {path} gives {row.path} two labels, {labels[row.path]} and {row.label}",
+                f"data {path} gives {row.path} two labels, {labels[place]} and {row.label}",
                 "leave one; an image has one class.",
             )
-    absent = [name for name in labels if not (path.parent / name).is_file()]
+    absent = [
+        name
+        for name in dict.fromkeys(row.path for row in rows)
+        if not (path.parent / name).is_file()
+    ]
     if absent:
         raise InputError(
             f"data {path} names {len(absent)} images that are not there: {listed(absent)}",
@@ -126,10 +138,19 @@ def _from_table(text: str, path: Path) -> list[Row]:
         named = [dict(zip(heading, row, strict=True)) for row in table[1:]]
         return [_row(values, labelled=labelled) for values in named]
     if all(len(row) == 1 for row in table):
+        parted = next((sign for sign in ";\t|" if all(sign in row[0] for row in table)), None)
+        if parted is not None and not (path.parent / table[-1][0]).exists():
+            raise ValueError(f"its columns are parted by {parted!r}, and not by commas")
         return [Row(row[0].strip(), None, None) for row in table]
     if any(len(row) != 2 for row in table):
         raise ValueError("without a heading it must have two columns, path and label")
-    return [Row(row[0].strip(), row[1].strip(), None) for row in table]
+    return [Row(row[0].strip(), _label(row[1]), None) for row in table]
+
+
+def _label(value: Any) -> str:
+    """A name, or an index as a table of floats has it: 3.0 is 3."""
+    text = str(value).strip()
+    return text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else text
 
 
 def _names_paths_alone(keys: Iterable[str]) -> bool:
@@ -158,7 +179,7 @@ def _row(values: Mapping[str, Any], *, labelled: bool) -> Row:
         next((values[key] for key in keys if values.get(key) not in (None, "")), None)
         for keys in (PATH_KEYS, LABEL_KEYS, SPLIT_KEYS)
     )
-    if path is None or (labelled and not isinstance(label, (str, int))):
+    if path is None or (labelled and not isinstance(label, (str, int, float))):
         raise ValueError(f"an image without path or label: {dict(values)}")
-    told = str(label).strip() if labelled else None
+    told = _label(label) if labelled else None
     return Row(str(path).strip(), told, part and str(part).strip().lower())

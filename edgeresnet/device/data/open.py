@@ -19,7 +19,7 @@ from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home
+from edgeresnet.files import from_home, shortened
 
 SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
     "digits": digits,
@@ -33,7 +33,13 @@ def open_source(spec: str, split: Split, seed: int) -> Dataset:
     if spec in SOURCES:
         return SOURCES[spec](split, seed)
     path = from_home(spec)
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise InputError(
+            f"data {shortened(path)} cannot be read: {error.strerror}", "check the path."
+        ) from error
+    if is_folder:
         return open_folder(spec, path, split, seed)
     fix = (
         f"give a folder of class folders, a CSV or JSON of path and label, or {', '.join(SOURCES)}."

@@ -64,6 +64,7 @@ def test_read_class_names_reads_every_form(tmp_path: Path, name: str, text: str)
         ("names.json", '{"cat": 0, "dog": 2}', "not numbered from 0 to 1"),
         ("names.json", '{"cat": 0, "dog": 0}', "not numbered from 0 to 1"),
         ("names.csv", "a,b\nc,d\n", "no column has the numbers"),
+        ("names.csv", "0,0\n1,1\n2,3\n3,4\n4,2\n", "both numbers"),
         ("none.txt", None, "cannot be read"),
     ],
 )
@@ -74,3 +75,10 @@ def test_read_class_names_refuses_what_is_unclear(
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=why):
         read_class_names(tmp_path / name)
+
+
+def test_read_class_names_reads_by_its_heading_when_names_are_digits_too(tmp_path: Path) -> None:
+    names = sorted(map(str, range(12)))
+    lines = ["class,index", *(f"{name},{i}" for i, name in enumerate(names))]
+    (tmp_path / "names.csv").write_text("\n".join(lines))
+    assert read_class_names(tmp_path / "names.csv") == tuple(names)

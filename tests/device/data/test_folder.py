@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def folder(root: Path, split: str = "val") -> FolderDataset:
     ("train", "val"),
     [
         ("Train", "Test"), ("training", "validation"), ("TRAIN", "Val"), ("train", "valid"),
-        ("train", "dev"),
+        ("train", "dev"), ("Training", "Testing"), ("train", "eval"), ("training_set", "test_set"),
+        ("seg_train", "seg_test"), ("trainset", "testset"), ("train2017", "val2017"),
+        ("trn", "tst"), ("my train images", "my val images"),
     ],
 )  # fmt: skip
 def test_parts_are_known_by_their_usual_names_in_any_case(
@@ -138,6 +141,31 @@ def test_pictures_of_formats_that_are_not_read_are_counted_and_named(tmp_path: P
         note.startswith("left out 2 files of a format that is not read (.heic)") for note in notes
     )
     assert any("(.svg): c.svg" in note for note in notes)
+
+
+def test_folders_are_classes_when_they_only_contain_the_words_of_parts(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"toy_train": (0, 9), "toy_truck": (1, 9), "contest_val": (2, 9)})
+    assert folder(tmp_path).classes == ("contest_val", "toy_train", "toy_truck")
+
+
+@pytest.mark.parametrize(("names", "fix"), [(["only"], "give .*only"), (["cat", "dog"], "lay it")])
+def test_parts_inside_of_folders_are_refused(tmp_path: Path, names: list[str], fix: str) -> None:
+    for name in names:
+        write_classes(tmp_path / name, {"train": (0, 5), "val": (1, 5)})
+    with pytest.raises(InputError, match="has train and val inside") as refused:
+        folder(tmp_path)
+    assert re.search(fix, refused.value.fix)
+
+
+def test_folders_beside_the_parts_are_told_of(tmp_path: Path) -> None:
+    write_classes(tmp_path / "val", TWO)
+    write_classes(tmp_path, {"cat": (0, 1), "dog": (1, 1)})
+    assert "left out 2 folders beside val: cat, dog" in folder(tmp_path).notes
+
+
+def test_a_path_too_long_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        open_dataset("x" * 5000, "val")
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,12 @@ def test_split_column_says_which_images_validate(
     assert evaluate("m", context=context)["top1"] == 0.0
 
 
+@pytest.mark.parametrize("label", [int, float], ids=["2", "2.0"])
 def test_numbers_are_indices_of_a_model_without_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: type
 ) -> None:
     write_classes(tmp_path, {f"x{i}": (i, 1) for i in range(12)})
-    lines = ["path,label,split", *(f"x{i}/0.png,{i},val" for i in range(12))]
+    lines = ["path,label,split", *(f"x{i}/0.png,{label(i)},val" for i in range(12))]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     opens(monkeypatch, reader_of([str(i) for i in range(12)], outputs=12))
     assert evaluate("m", context=TaskContext(data=str(tmp_path / "labels.csv")))["top1"] == 1.0
@@ -81,9 +82,23 @@ def test_numbers_are_indices_of_a_model_without_names(
         ("a,b,c\n", "two columns, path and label"),
         ("path,label,split\nimg/0.png,cat,odd\nimg/1.png,dog,val\n", "not known: odd"),
         ("path,label\nimg/0.png,\nimg/1.png,dog\n", "without path or label"),
+        ("img/0.png,\nimg/1.png,dog\n", "without a label"),
+        ("img/0.png,cat\n./img/0.png,dog\n", "two labels, cat and dog"),
+        (
+            "path,label,split\nimg/0.png,cat,val\n./img/0.png,cat,train\n",
+            "two splits, val and train",
+        ),
+        ("path;label\nimg/0.png;cat\n", "parted by ';'"),
     ],
 )
 def test_unclear_labels_are_refused(images: Path, text: str, why: str) -> None:
     (images / "labels.csv").write_text(text)
     with pytest.raises(InputError, match=why):
         open_dataset(str(images / "labels.csv"), "val")
+
+
+def test_an_image_counts_once_when_it_is_named_twice(images: Path) -> None:
+    (images / "labels.csv").write_text(
+        "path,label,Set\nimg/0.png,cat,val\n./img/0.png,cat,val\nimg/1.png,dog,val\n"
+    )
+    assert open_dataset(str(images / "labels.csv"), "val").labels.tolist() == [0, 1]

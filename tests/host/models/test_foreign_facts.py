@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -315,3 +316,15 @@ def test_load_checkpoint_loads_when_a_script_says_what_a_plain_resnet_has(tmp_pa
     plain = {"act_layer": "nn.ReLU", "gp": "avg", "bn_eps": 1e-5, "aa_layer": "", "dilation": 1,
              "strides": (1, 2, 2, 2), "activation": "softmax"}  # fmt: skip
     with_facts(tmp_path, args=argparse.Namespace(**plain))
+
+
+def test_load_checkpoint_has_what_the_metadata_says_when_the_file_is_safetensors(
+    tmp_path: Path,
+) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in tensors_of(narrow()).items()}
+    said = {"format": "pt", "class_to_idx": json.dumps(TO_INDEX), "mean": "[0.5, 0.5, 0.5]",
+            "std": "0.5,0.5,0.5", "note": "{"}  # fmt: skip
+    save_file(tensors, tmp_path / "m.safetensors", metadata=said)
+    checkpoint = load_checkpoint(tmp_path / "m.safetensors")
+    assert checkpoint.classes == SHUFFLED
+    assert (checkpoint.input_spec.mean, checkpoint.input_spec.std) == ((0.5,) * 3, (0.5,) * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
@@ -13,6 +14,8 @@ import torch
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.foreign.file_kinds import check_kind
 from edgeresnet.host.models.foreign.inert import inert_types
+
+_METADATA = "__metadata__"  # as the format itself calls it
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -71,11 +74,20 @@ def refused(path: Path, error: pickle.UnpicklingError) -> InputError:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors: dict[str, Any] = load_file(str(path))
+        with safe_open(str(path), framework="pt") as file:
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            said = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {error}", "copy or download it again.") from error
-    return tensors
+    return {**tensors, _METADATA: {key: _value_of(text) for key, text in said.items()}}
+
+
+def _value_of(text: str) -> Any:
+    """What a text of the metadata holds, which knows no other type: often JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

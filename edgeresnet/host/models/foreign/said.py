@@ -15,10 +15,10 @@ from edgeresnet.host.models.foreign.key_names import canonical
 from edgeresnet.host.models.foreign.openmmlab import read_python
 
 # Under which keys of a file a network and its input are described.
-_SECTIONS = ("meta", "metadata", "args", "config", "cfg", "hyper_parameters", "hparams", "opt",
-             "dataset_meta", "pretrained_cfg", "default_cfg", "data", "data_config", "transform",
-             "normalization", "normalize", "preprocessing", "preprocess", "model_args",
-             "data_preprocessor", "img_norm_cfg")  # fmt: skip
+_SECTIONS = ("meta", "metadata", "__metadata__", "args", "config", "cfg", "hyper_parameters",
+             "hparams", "opt", "dataset_meta", "pretrained_cfg", "default_cfg", "data",
+             "data_config", "transform", "normalization", "normalize", "preprocessing",
+             "preprocess", "model_args", "data_preprocessor", "img_norm_cfg")  # fmt: skip
 _INNER_SECTIONS = ("model", "input")
 _TRANSFORMS = (
     (re.compile(r"\bNormalize\(mean=([\[(][^])]*[])]), std=([\[(][^])]*[])])"), ("mean", "std")),

@@ -26,6 +26,7 @@ SQUASH: Literal["squash"] = "squash"
 Resize = int | Literal["squash"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 Channels = Literal["rgb", "bgr", "gray"]
+CropRounding = Literal["even", "down"]
 Triple = tuple[float, float, float]
 
 RESIZE_HELP = (
@@ -37,6 +38,10 @@ CROP_RATIO_HELP = (
     "number of pixels."
 )
 INTERPOLATION_HELP = "How pixels are interpolated."
+CROP_ROUNDING_HELP = (
+    "Where half a pixel goes when an odd number of pixels is cut off: even as torchvision and timm "
+    "round, down as Hugging Face's processors do."
+)
 MEAN_HELP = (
     "Mean of each channel, in the network's own order, on values in 0 to 1: as 0.485,0.456,0.406, "
     "one number for all, or fractions as 104/255."
@@ -111,6 +116,7 @@ class InputSpec:
     crop_ratio: float | None = Field(default=None, gt=0, le=1, description=CROP_RATIO_HELP)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION_HELP)
     channels: Channels = Field(default="rgb", description=CHANNELS_HELP)
+    crop_rounding: CropRounding = Field(default="even", description=CROP_ROUNDING_HELP)
 
     @model_validator(mode="after")
     def _cuts_from_what_is_there(self) -> InputSpec:

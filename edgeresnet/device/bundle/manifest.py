@@ -11,8 +11,9 @@ from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE
 
-# 1 where the input is told by size, mean and std: what older versions read. 2 where it is not.
-FORMAT_VERSION = 2
+# 1 where the input is told by size, mean and std: what older versions read. 2 where it is not, 3
+# where the centre of an image is another than theirs.
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Manifest:
         """JSON text, indented so that people can read it."""
         values = {"format_version": self.format_version, **vars(self)}
         if not self.input_spec.plain:
-            values["format_version"] = max(self.format_version, 2)
+            needed = 3 if self.input_spec.crop_rounding == "down" else 2
+            values["format_version"] = max(self.format_version, needed)
         values["input_spec"] = self.input_spec.to_dict()
         values["batch"] = vars(self.batch)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

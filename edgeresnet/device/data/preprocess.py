@@ -102,6 +102,12 @@ def resized_to(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
     return shorter * width // min(width, height), shorter * height // min(width, height)
 
 
+def crop_start(spec: InputSpec, length: int) -> int:
+    """The first pixel of the centre of so many, across or down."""
+    spare = length - spec.image_size
+    return spare // 2 if spec.crop_rounding == "down" else round(spare / 2)
+
+
 def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """Resize and crop one image to the network's size, with antialiasing.
 
@@ -114,7 +120,7 @@ def to_pixels(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     size, filtered = spec.image_size, INTERPOLATIONS[spec.interpolation]
     image = to_colours(image, spec)
     width, height = resized_to(spec, *image.size)
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    left, top = crop_start(spec, width), crop_start(spec, height)
     if width * height > MOST_RESIZED:
         across, down = image.width / width, image.height / height
         box = (left * across, top * down, (left + size) * across, (top + size) * down)

@@ -27,8 +27,9 @@ from edgeresnet.settings.network import FIRST_STEMS, NOTHING_TOLD, USUAL_STRIDE,
 
 FORMAT = "edgeresnet-checkpoint"
 # 1 where the input is told by size, mean and std, and stem and strides are those of the first
-# versions, which read it. 2 where the input is told otherwise, 3 where the network is.
-VERSIONS = (1, 2, 3)
+# versions, which read it. 2 where the input is told otherwise, 3 where the network is, 4 where the
+# centre of an image is another than theirs.
+VERSIONS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Checkpoint:
     @property
     def version(self) -> int:
         """Of the file: the lowest whose readers take the network for what it is."""
+        if self.input_spec.crop_rounding == "down":
+            return 4
         if self.stem not in FIRST_STEMS or self.stride_in != USUAL_STRIDE:
             return 3
         return 1 if self.input_spec.plain else 2

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_load_bundle_refuses_when_the_format_is_newer(bundle_dir: Path) -> None:
     (bundle_dir / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="bundle format 99"):
         load_bundle(bundle_dir)
+
+
+def test_bundle_has_the_format_whose_readers_cut_out_its_centre(bundle_dir: Path) -> None:
+    manifest = load_bundle(bundle_dir).manifest
+    spec = replace(manifest.input_spec, crop_rounding="down")
+    formats = [
+        json.loads(replace(manifest, input_spec=s).to_json())["format_version"]
+        for s in (manifest.input_spec, replace(spec, crop_rounding="even", resize=20), spec)
+    ]
+    assert formats == [1, 2, 3]
+    (bundle_dir / "manifest.json").write_text(replace(manifest, input_spec=spec).to_json())
+    assert load_bundle(bundle_dir).manifest.input_spec == spec
 
 
 def test_check_replaceable_refuses_when_the_folder_is_no_bundle(tmp_path: Path) -> None:

@@ -153,8 +153,9 @@ def names_of_example(target: str, spec: InputSpec) -> dict[str, Any]:
         InputSpec(160, resize="squash", channels="bgr"),
         InputSpec(48, resize="squash", crop_ratio=0.875, interpolation="lanczos"),
         InputSpec(48, crop_ratio=0.95, channels="gray"),
+        InputSpec(48, resize=59, crop_rounding="down"),
     ],
-    ids=["large", "small", "resize", "squash", "squash and crop", "ratio"],
+    ids=["large", "small", "resize", "squash", "squash and crop", "ratio", "rounded down"],
 )
 def test_example_makes_the_pixels_that_edgeresnet_makes(target: str, spec: InputSpec) -> None:
     names = names_of_example(target, spec)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.settings.inputs import InputChanges, InputSpec
 from tests.host.models.foreign_networks import loaded, narrow, tensors_of
 
 HALF, QUARTER = (0.5,) * 3, (0.25,) * 3
+DOWN: dict[str, Any] = {"crop_rounding": "down"}
 MM_CONFIG = """
 data_preprocessor = dict(
     mean=[127.5, 127.5, 127.5], num_classes=5, std=[63.75, 63.75, 63.75], to_rgb=True)
@@ -105,13 +107,17 @@ def test_input_is_what_the_file_says_when_it_says_so(
         # ResNets there: shorter side to 64 / 0.875, then the centre.
         ({"size": {"shortest_edge": 64}, "crop_pct": 0.875, "resample": 3, "image_mean": [0.5] * 3,
           "image_std": [0.25] * 3, "do_resize": True},
-         usual(64, crop_ratio=0.875, interpolation="bicubic", mean=HALF, std=QUARTER)),
+         usual(64, crop_ratio=0.875, interpolation="bicubic", mean=HALF, std=QUARTER, **DOWN)),
+        # What it does not say is what its kind does, and without a kind that of ResNets.
         ({"size": 64, "image_processor_type": "ConvNextImageProcessor"},
-         usual(64, crop_ratio=0.875)),
+         usual(64, crop_ratio=0.875, interpolation="bicubic", mean=HALF, std=HALF, **DOWN)),
         ({"size": {"shortest_edge": 384}, "crop_pct": 0.95, "do_resize": True},
-         usual(384, resize="squash")),
+         usual(384, resize="squash", interpolation="bicubic", mean=HALF, std=HALF)),
         ({"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64},
-          "do_center_crop": True, "resample": 2}, usual(64, resize=72)),
+          "do_center_crop": True, "resample": 2}, usual(64, resize=72, **DOWN)),
+        ({"size": 64, "image_processor_type": "ConvNextImageProcessor", "resample": 2,
+          "image_mean": [0.5] * 3, "image_std": [0.25] * 3, "crop_size": 56},
+         usual(64, crop_ratio=0.875, mean=HALF, std=QUARTER, **DOWN)),
         ({"size": {"height": 64, "width": 64}, "resample": 2, "do_rescale": True},
          usual(64, resize="squash")),
         ({"size": {"height": 64, "width": 64}, "crop_size": 56, "do_center_crop": False},
@@ -131,6 +137,20 @@ def test_input_is_what_the_processor_beside_says_when_it_is_of_this_network(
     tmp_path: Path, processor: dict[str, Any], wanted: InputSpec
 ) -> None:
     assert beside(tmp_path, processor).input_spec == wanted
+
+
+def test_own_checkpoint_keeps_how_the_centre_is_cut(tmp_path: Path) -> None:
+    theirs = beside(tmp_path, {"size": 64, "crop_pct": 0.85})
+    save_checkpoint(theirs, tmp_path / "own.pt")
+    # Versions of before read up to 3, and refuse this one by its number.
+    assert torch.load(tmp_path / "own.pt", weights_only=True)["version"] == 4
+    assert load_checkpoint(tmp_path / "own.pt").input_spec == theirs.input_spec
+
+
+def test_processor_is_refused_when_it_cuts_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="crop_size 56: it is cut out of what is cut out already"):
+        beside(tmp_path, {"size": 64, "image_processor_type": "ConvNextImageProcessor",
+                          "crop_size": 56, "do_center_crop": True})  # fmt: skip
 
 
 def test_notes_name_the_keys_when_the_file_says_how_images_are_made(tmp_path: Path) -> None:

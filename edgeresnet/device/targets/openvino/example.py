@@ -96,7 +96,9 @@ def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
         shorter = side if resize is None else resize
         width, height = (shorter * side // min(image.size) for side in image.size)
     image = image.resize((width, height), filtered)
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    spare = (width - size, height - size)
+    down = spec.get("crop_rounding") == "down"
+    left, top = (n // 2 if down else round(n / 2) for n in spare)
     pixels = np.array(image.crop((left, top, left + size, top + size)))
     return np.ascontiguousarray(pixels[..., ::-1]) if spec.get("channels") == "bgr" else pixels
 

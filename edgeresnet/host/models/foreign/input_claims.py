@@ -33,6 +33,9 @@ _KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 _INTERPOLATIONS = {"linear": "bilinear", "cubic": "bicubic", "antialias": "lanczos"}
+# Sections with timm's own configuration of a network.
+_OF_TIMM = ("pretrained_cfg.", "default_cfg.")
+_TIMM = {"crop_pct": 0.875, "interpolation": "bicubic"}
 _OF_PILLOW = ("nearest", "lanczos", "bilinear", "bicubic")
 _KNOWN = ("nearest", "bilinear", "bicubic", "lanczos")
 _CHANNELS = {"rgb": "rgb", "bgr": "bgr", "gray": "gray", "grey": "gray", "l": "gray",
@@ -68,6 +71,7 @@ class ImpossibleError(Exception):
 
 def claims_of(said: Sequence[Said]) -> Iterator[Claim]:
     """Every claim of these keys; those that are no claim after all are `UNUSED` with the reason."""
+    said = [*said, *_defaults_of_timm(said)]
     for field, groups in _KEYS.items():
         for rank, keys in enumerate(groups):
             for one in named(said, keys):
@@ -85,6 +89,15 @@ def claims_of(said: Sequence[Said]) -> Iterator[Claim]:
         there = set(one.value) if isinstance(one.value, Mapping) else set()
         if "mean" in there and not {"to_rgb", "bgr_to_rgb"} & there:
             yield Claim("channels", "bgr", one.name, "without to_rgb", one.beside, 1)
+
+
+def _defaults_of_timm(said: Sequence[Said]) -> Iterator[Said]:
+    """What `timm.data.resolve_data_config` takes where a configuration of its own does not say."""
+    for size in named(said, ("input_size",)):
+        there = {s.key for s in said if s.place == size.place}
+        for key, value in _TIMM.items():
+            if size.place.endswith(_OF_TIMM) and not {key, f"test_{key}"} & there:
+                yield Said(size.place, key, f"timm's default of {key}", value, size.beside)
 
 
 def _claims(field: str, rank: int, one: Said) -> Iterator[Claim]:

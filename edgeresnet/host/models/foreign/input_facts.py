@@ -24,6 +24,7 @@ _FIELDS = {
     "crop_ratio": ("crop ratio", "--crop-ratio"),
     "interpolation": ("interpolation", "--interpolation"),
     "channels": ("channels", "--channels"),
+    "crop_rounding": ("half a pixel of the cut goes", "--resize"),
 }
 
 

@@ -23,9 +23,31 @@ _MARKS = ("do_resize", "do_rescale", "do_normalize", "do_center_crop", "image_pr
           "feature_extractor_type")  # fmt: skip
 _KEYS = (*_MARKS, "size", "crop_size", "crop_pct", "resample", "rescale_factor", "image_mean",
          "image_std", "do_flip_channel_order")  # fmt: skip
-# ConvNextImageProcessor, that of ResNets: the share when none is told, and from which size nothing
-# is cut off.
-_SHARE, _WHOLE_FROM = 224 / 256, 384
+# ConvNextImageProcessor, that of ResNets, cuts nothing off from this size up.
+_WHOLE_FROM = 384
+_CONVNEXT = "ConvNextImageProcessor"
+_STANDARD = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+_CLIP = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "size": {"shortest_edge": 224},
+    "crop_size": {"height": 224, "width": 224},
+    "do_center_crop": True,
+    "resample": 3,
+}
+# What a kind does where its file does not say (transformers 5, models/*/image_processing_pil_*.py).
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "convnext": {**_STANDARD, "size": {"shortest_edge": 384}, "crop_pct": 224 / 256, "resample": 3,
+                 "do_center_crop": False},
+    "vit": {**_STANDARD, "size": {"height": 224, "width": 224}, "resample": 2,
+            "do_center_crop": False},
+    "deit": {**_STANDARD, "size": {"height": 256, "width": 256}, "resample": 3,
+             "crop_size": {"height": 224, "width": 224}, "do_center_crop": True},
+    "bit": _CLIP,
+    "clip": _CLIP,
+}  # fmt: skip
+# Of these one number of pixels is both sides.
+_SQUARE = ("vit", "deit", "beit")
 
 
 def split_processors(said: Sequence[Said]) -> tuple[list[Said], list[dict[str, Said]]]:
@@ -52,6 +74,7 @@ def processor_claims(keys: Mapping[str, Said]) -> Iterator[Claim]:
             field, fault = UNUSED, str(error)
         yield Claim(field, value, one.name, shown(one.value), one.beside, fault=fault)
 
+    keys = _with_defaults(keys)
     for field, key, read in _geometry(keys):
         yield from claim(field, key, read)
     if _said(keys, "do_resize") is False:
@@ -77,33 +100,70 @@ def _refuse(why: str) -> Any:
     return read
 
 
+def _kind(keys: Mapping[str, Said]) -> str:
+    """The class of the processor; "" where it is not told."""
+    return str(_said(keys, "image_processor_type") or _said(keys, "feature_extractor_type") or "")
+
+
+def _with_defaults(keys: Mapping[str, Said]) -> Mapping[str, Said]:
+    """What is said, and what the kind of processor does where nothing is."""
+    kind, size, first = _kind(keys), _said(keys, "size"), next(iter(keys.values()))
+    squashed = isinstance(size, Mapping) and "shortest_edge" not in size
+    if not kind and first.place == f"{PREPROCESSOR} " and "crop_size" not in keys and not squashed:
+        kind = _CONVNEXT  # AutoImageProcessor takes the one of ResNets.
+    name = next((n for n in _DEFAULTS if kind.lower().startswith(n)), None)
+    if name is None:
+        return keys
+    own = {
+        key: Said(first.place, key, f"{kind}'s default of {key}", value, first.beside)
+        for key, value in _DEFAULTS[name].items()
+        if key != "crop_size" or _said(keys, "do_center_crop") is not False
+    }
+    return {**own, **keys}
+
+
 def _geometry(keys: Mapping[str, Said]) -> Iterator[tuple[str, str, Any]]:
     """Fields with the key that says them, and how it is read."""
-    size, cut = _said(keys, "size"), _said(keys, "do_center_crop") is not False
-    if "crop_size" in keys and cut:
+    size, cut, kind = _said(keys, "size"), _said(keys, "do_center_crop"), _kind(keys).lower()
+    square = kind.startswith(_SQUARE)
+    of_resnets = kind.startswith("convnext") or (cut is not True and "crop_pct" in keys)
+    if "crop_size" in keys and cut is not False and not of_resnets:
         yield "image_size", "crop_size", size_of
         if size is not None:
-            yield "resize", "size", resize_of
+            yield "resize", "size", _squashed if square else resize_of
+            if not (square and _side(size) == _side(_said(keys, "crop_size"))):
+                yield "crop_rounding", "size", "down"
         return
     if "crop_size" in keys:
-        yield UNUSED, "crop_size", _unused("do_center_crop says False")
+        if cut and _side(size) != _side(_said(keys, "crop_size")):
+            yield "image_size", "crop_size", _refuse("it is cut out of what is cut out already")
+            return
+        if not cut:
+            yield UNUSED, "crop_size", _unused("do_center_crop does not say True")
     if size is None:
         return
     yield "image_size", "size", size_of
-    kind = str(_said(keys, "image_processor_type") or _said(keys, "feature_extractor_type")).lower()
-    if isinstance(size, Mapping) and "shortest_edge" not in size:
+    both = isinstance(size, Mapping) and "shortest_edge" not in size
+    if both or (_side(size) >= _WHOLE_FROM if of_resnets else square):
         yield "resize", "size", "squash"
-    elif kind.startswith("convnext") or "crop_pct" in keys:
-        if isinstance(side := size_of(size), int) and side >= _WHOLE_FROM:
-            yield "resize", "size", "squash"
-        elif "crop_pct" in keys:
-            yield "crop_ratio", "crop_pct", float
-        else:
-            yield "crop_ratio", "size", _SHARE
-    elif kind.startswith(("vit", "deit", "beit")):
-        yield "resize", "size", "squash"
-    elif not cut:
+    elif of_resnets:
+        yield "crop_ratio", "crop_pct", float
+        yield "crop_rounding", "crop_pct", "down"
+    elif cut is False:
         yield "resize", "do_center_crop", _refuse("only square images are made")
+
+
+def _side(size: Any) -> int:
+    """The side of a square; 0 of what is none, which is said where it is read."""
+    try:
+        return size_of(size)
+    except (ImpossibleError, TypeError, ValueError, AttributeError):
+        return 0
+
+
+def _squashed(value: Any) -> Any:
+    """One number is both sides."""
+    return (side, side) if isinstance(side := resize_of(value), int) else side
 
 
 def _unused(why: str) -> Any:

@@ -177,6 +177,7 @@ class TrainResults(TypedDict):
     top1: float
     epochs_run: int
     threads: int
+    conversions: dict[str, int]
 
 
 class PruneResults(TypedDict):
@@ -195,6 +196,7 @@ class PruneResults(TypedDict):
     widths_before: dict[str, Any]
     widths_after: dict[str, Any]
     images: int
+    conversions: dict[str, int]
     data: str
     seed: int
 

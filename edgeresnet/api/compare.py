@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgeresnet.api.data import measured_data, on_foreign, say_conversions
+from edgeresnet.api.data import measured_data, on_foreign
 from edgeresnet.api.opening import (
     check_run_options,
     is_bundle,
@@ -18,6 +18,7 @@ from edgeresnet.api.opening import (
     told_options,
     with_effect,
 )
+from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
@@ -95,7 +96,7 @@ def compare(
             bound=[binding.dataset for binding in measured.bindings],
             on_images=stack.enter_context(bar),
         )
-        conversions = say_conversions([measured.dataset], context)
+        conversions = say_conversions([measured.dataset], context.on_step)
     return cast(CompareResults, {**result, "conversions": conversions})
 
 

@@ -15,7 +15,7 @@ from edgeresnet.device.data.class_binding import (
 )
 from edgeresnet.device.data.class_names import retold
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.data.open import conversions_of, open_dataset
+from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import check_remembered
 from edgeresnet.errors import InputError
 from edgeresnet.progress import OnStep, TaskContext
@@ -101,14 +101,6 @@ def measured_data(
                 "number count as wrong, in top-5 above all"
             )
     return MeasuredData(dataset, bindings)
-
-
-def say_conversions(datasets: Sequence[Dataset], context: TaskContext) -> dict[str, int]:
-    """Tell how the images were made RGB where that is a choice; their numbers for the results."""
-    conversions = conversions_of(datasets)
-    for line in conversions.lines():
-        context.on_step(line)
-    return conversions.counts()
 
 
 def _unbound(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.data import measured_data, on_foreign, say_conversions
+from edgeresnet.api.data import measured_data, on_foreign
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
+from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
@@ -50,7 +51,7 @@ def evaluate(
         dataset = binding.dataset
         predictions = _predict(opened, binding, context)
         figures = accuracy(predictions)
-        conversions = say_conversions([dataset], context)
+        conversions = say_conversions([dataset], context.on_step)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,

@@ -50,7 +50,12 @@ def train(
         model, options or TrainOptions(), image_size=image_size, inputs=inputs, context=context
     )
     save_result(checkpoint, path, context)
-    return {"top1": result.top1, "epochs_run": result.epochs_run, "threads": result.threads}
+    return {
+        "top1": result.top1,
+        "epochs_run": result.epochs_run,
+        "threads": result.threads,
+        "conversions": checkpoint.provenance["conversions"],
+    }
 
 
 def take_checkpoint(

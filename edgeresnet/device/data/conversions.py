@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +30,15 @@ class Conversions:
     def add(self, path: Path, image: Image.Image) -> None:
         """Look at an image as it was read of this file."""
         for key in _kinds(image):
+            self._paths[key].add(path)
+
+    def of(self, path: Path) -> tuple[str, ...]:
+        """What was done to the image of this file, as far as it was read."""
+        return tuple(key for key, paths in self._paths.items() if path in paths)
+
+    def take(self, path: Path, kinds: Sequence[str]) -> None:
+        """What another process did to the image of this file, as it has it from `of`."""
+        for key in kinds:
             self._paths[key].add(path)
 
     def with_all(self, others: Iterable[Conversions]) -> Conversions:

@@ -20,6 +20,7 @@ from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home, shortened
+from edgeresnet.progress import OnStep
 
 SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
     "digits": digits,
@@ -75,6 +76,27 @@ def conversions_of(datasets: Sequence[Dataset]) -> Conversions:
     """How images of these were converted when they were read, in this process."""
     folders = [dataset for dataset in datasets if isinstance(dataset, FolderDataset)]
     return Conversions().with_all(folder.conversions for folder in folders)
+
+
+def converted(dataset: Dataset, index: int) -> tuple[str, ...]:
+    """How one image was converted when it was read, in this process."""
+    if not isinstance(dataset, FolderDataset):
+        return ()
+    return dataset.conversions.of(dataset.paths[index])
+
+
+def take_converted(dataset: Dataset, index: int, kinds: tuple[str, ...]) -> None:
+    """Count what `converted` told in another process."""
+    if isinstance(dataset, FolderDataset):
+        dataset.conversions.take(dataset.paths[index], kinds)
+
+
+def say_conversions(datasets: Sequence[Dataset], on_step: OnStep) -> dict[str, int]:
+    """Tell how the images were made RGB where that is a choice; their numbers for the results."""
+    conversions = conversions_of(datasets)
+    for line in conversions.lines():
+        on_step(line)
+    return conversions.counts()
 
 
 def open_dataset(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import Dataset, fingerprint
+from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.errors import InputError
@@ -75,6 +76,7 @@ def prune_checkpoint(
         "drop": top1_dense - reached["top1"],
         **_before_after(checkpoint, pruned),
         "images": len(bench.scoring),
+        "conversions": say_conversions([train_set, val_set], context.on_step),
         "data": placed(context.data or checkpoint.data),
         "data_fingerprint": fingerprint(train_set),
         "seed": options.seed,

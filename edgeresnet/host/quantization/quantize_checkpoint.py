@@ -16,7 +16,7 @@ from edgeresnet.device.data.dataset import (
     fingerprint,
     is_labelled,
 )
-from edgeresnet.device.data.open import conversions_of
+from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import fails, quantization_budgets, verdict_of
@@ -86,10 +86,7 @@ def quantize_checkpoint(
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
     model, rungs = work.climb(strict=strict)
     figures = work.figures(rungs, strict=strict)
-    conversions = conversions_of([train_set, val_set])
-    for line in conversions.lines():
-        context.on_step(line)
-    figures["conversions"] = conversions.counts()
+    figures["conversions"] = say_conversions([train_set, val_set], context.on_step)
     state_dict = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     quantized = replace(
         checkpoint,

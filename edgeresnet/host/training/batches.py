@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from edgeresnet.device.data.dataset import Dataset, pixels_of
+from edgeresnet.device.data.open import converted, take_converted
 from edgeresnet.device.data.preprocess import CROP_FROM, to_colours
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
@@ -199,25 +200,51 @@ class _Views(torch.utils.data.Dataset[Any]):
     """Decodes one image at a time, in a worker process.
 
     A broken image is returned as its message, not raised: across processes an exception loses
-    its parts.
+    its parts. What was converted is counted in the process that trains.
     """
 
     def __init__(self, dataset: Dataset, spec: InputSpec, *, photo: bool) -> None:
         self._dataset, self._spec, self._photo = dataset, spec, photo
 
-    def __getitem__(self, item: tuple[int, int]) -> Tensor | tuple[str, str]:
+    def __getitem__(self, item: tuple[int, int]) -> _View | _Broken:
         index, seed = item
         try:
             if self._photo:
-                return photo_view(self._dataset, index, self._spec, seed)
-            return torch.from_numpy(pixels_of(self._dataset, index, self._spec))
+                pixels = photo_view(self._dataset, index, self._spec, seed)
+            else:
+                pixels = torch.from_numpy(pixels_of(self._dataset, index, self._spec))
         except InputError as error:
-            return error.cause, error.fix
+            return _Broken(error.cause, error.fix)
+        return _View(pixels, index, converted(self._dataset, index))
+
+    def count(self, index: int, kinds: tuple[str, ...]) -> None:
+        """Take over what a worker process did to an image."""
+        take_converted(self._dataset, index, kinds)
 
 
-def _collate(items: list[Tensor | tuple[str, str]]) -> Tensor | tuple[str, str]:
-    broken = next((item for item in items if isinstance(item, tuple)), None)
-    return torch.stack(cast("list[Tensor]", items)) if broken is None else broken
+class _View(NamedTuple):
+    pixels: Tensor
+    of: int
+    kinds: tuple[str, ...]
+
+
+class _Broken(NamedTuple):
+    cause: str
+    fix: str
+
+
+class _Batch(NamedTuple):
+    pixels: Tensor
+    converted: list[tuple[int, tuple[str, ...]]]
+
+
+def _collate(items: list[_View | _Broken]) -> _Batch | _Broken:
+    broken = next((item for item in items if isinstance(item, _Broken)), None)
+    if broken is not None:
+        return broken
+    views = cast("list[_View]", items)
+    converted = [(view.of, view.kinds) for view in views if view.kinds]
+    return _Batch(torch.stack([view.pixels for view in views]), converted)
 
 
 class _Stream:
@@ -226,6 +253,7 @@ class _Stream:
     def __init__(self, views: _Views, workers: int | None, device: torch.device) -> None:
         if workers is None:
             workers = min(default_threads(), MOST_WORKERS)
+        self._views = views
         self._plan: list[list[tuple[int, int]]] = []
         self._loader: DataLoader[Any] = DataLoader(
             views,
@@ -244,9 +272,11 @@ class _Stream:
             list(zip(part.tolist(), view_seeds[part].tolist(), strict=True)) for part in parts
         ]
         for batch in self._loader:
-            if not isinstance(batch, Tensor):
+            if isinstance(batch, _Broken):
                 raise InputError(*batch)
-            yield batch
+            for index, kinds in batch.converted:
+                self._views.count(index, kinds)
+            yield batch.pixels
 
 
 class _Plan(torch.utils.data.Sampler[Sequence[Any]]):

@@ -8,6 +8,7 @@ from typing import Any
 from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, fingerprint
+from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.machine.process_environment import openmp_waiting
@@ -86,6 +87,7 @@ def train_checkpoint(
         resume_key=start.resume_key,
         progress=context.progress,
     )
+    conversions = say_conversions([train_set, val_set], context.on_step)
     checkpoint = Checkpoint(
         start.arch,
         start.stem,
@@ -97,6 +99,7 @@ def train_checkpoint(
         data_fingerprint=known_by(context.data),
         provenance={
             **_provenance(settings, options, train_set, val_set, result),
+            "conversions": conversions,
             **({"weights_assumed": start.assumed} if start.assumed else {}),
         },
         stride_in=start.stride_in,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ import edgeresnet as er
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.open import conversions_of, open_dataset
 from edgeresnet.device.data.preprocess import to_rgb
+from edgeresnet.host.training.batches import _Batch, _collate, _Views
 from edgeresnet.progress import TaskContext
+from edgeresnet.settings.inputs import InputSpec
 from tests.class_folders import opens, reader_of
 from tests.host.training.test_train_checkpoint import narrow_weights
 
@@ -77,6 +81,46 @@ def test_quantize_says_conversions_once(tmp_path: Path) -> None:
         "4 images turned upright as their EXIF says (torchvision's ImageFolder and timm leave them "
         "as they lie)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "workers"),
+    [("train", 0), ("prune", 0), pytest.param("train", 1, marks=pytest.mark.slow)],
+)
+def test_trainings_say_conversions_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, workers: int
+) -> None:
+    for split in ("train", "val"):
+        write_odd(tmp_path / "photos" / split)
+    narrow_weights(tmp_path / "w.pt", classes=2)
+    # A larger set is read by worker processes, which count for themselves.
+    monkeypatch.setattr("edgeresnet.host.training.batches.fits_in_memory", lambda *_: False)
+    said: list[str] = []
+    context = TaskContext(data=str(tmp_path / "photos"), on_step=said.append)
+    training = er.TrainOptions(epochs=1, batch_size=12, augment="none", workers=workers)
+    output = tmp_path / "out.pt"
+    if task == "train":
+        weights = er.ModelSettings(weights=str(tmp_path / "w.pt"))
+        result: Any = er.train(output, weights, training, context=context)
+    else:
+        options = er.PruneOptions(pattern="2:4", train=training)
+        result = er.prune(tmp_path / "w.pt", output, options, context=context)
+    assert result["conversions"] == {"rotated": 4, "transparent": 4, "of_16_bits": 2}
+    assert len([line for line in said if "EXIF" in line]) == 1
+
+
+def test_training_counts_what_its_workers_converted(tmp_path: Path) -> None:
+    write_odd(tmp_path / "val")
+    dataset = open_dataset(str(tmp_path), "val")
+    views = _Views(dataset, InputSpec(8), photo=False)
+    elsewhere = pickle.loads(pickle.dumps(views))
+    batch = _collate([elsewhere[index, 0] for index in range(len(dataset))])
+    assert isinstance(batch, _Batch)
+    assert conversions_of([dataset]).lines() == []
+    for index, kinds in batch.converted:
+        views.count(index, kinds)
+    counts = conversions_of([dataset]).counts()
+    assert counts == {"rotated": 2, "transparent": 2, "of_16_bits": 1}
 
 
 @pytest.mark.parametrize("task", ["evaluate", "compare"])

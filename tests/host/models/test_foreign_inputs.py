@@ -27,6 +27,13 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 """
+MM_STEPS = [
+    {"type": "LoadImageFromFile"},
+    {"type": "Resize", "size": (80, -1), "interpolation": "bicubic"},
+    {"type": "CenterCrop", "crop_size": 64},
+    {"type": "Normalize", "mean": [127.5] * 3, "std": [63.75] * 3, "to_rgb": True},
+    {"type": "Collect", "keys": ["img"]},
+]
 
 
 def with_inputs(folder: Path, changes: InputChanges | None = None, **said: Any) -> Checkpoint:
@@ -84,6 +91,19 @@ OF_TIMM = usual(64, mean=HALF, std=QUARTER, crop_ratio=0.95, interpolation="bicu
         ({"meta": {"cfg": {"img_norm_cfg": {"mean": [127.5] * 3, "std": [63.75] * 3,
                                             "to_rgb": True}}}},
          usual(32, mean=HALF, std=QUARTER)),
+        # Before there was a data_preprocessor, as dictionaries and as text.
+        ({"cfg": {"test_pipeline": MM_STEPS}},
+         usual(64, mean=HALF, std=QUARTER, resize=80, interpolation="bicubic")),
+        ({"test_pipeline": MM_STEPS},
+         usual(64, mean=HALF, std=QUARTER, resize=80, interpolation="bicubic")),
+        ({"meta": {"cfg": f"test_pipeline = {MM_STEPS}"}},
+         usual(64, mean=HALF, std=QUARTER, resize=80, interpolation="bicubic")),
+        ({"cfg": {"test_pipeline": MM_STEPS, "img_norm_cfg": {
+            "mean": [0.0] * 3, "std": [255.0] * 3, "to_rgb": False}}},
+         usual(64, mean=(0,) * 3, std=(1,) * 3, resize=80, interpolation="bicubic",
+               channels="bgr")),
+        ({"mean": [0.5], "std": 0.25}, usual(32, mean=HALF, std=QUARTER)),
+        ({"mean": torch.tensor(127.5), "std": [63.75]}, usual(32, mean=HALF, std=QUARTER)),
         ({"meta": {"cfg": MM_CONFIG}},
          usual(64, mean=HALF, std=QUARTER, resize=80, interpolation="bicubic")),
         ({"image_size": 64, "resize": (64, 64), "channels": "BGR"},
@@ -199,7 +219,11 @@ def test_input_is_refused_when_what_the_file_says_cannot_be_done(
     [
         ({"val_crop_size": 64, "image_size": 96},
          "image_size 96 is unused: val_crop_size says 64"),
-        ({"mean": [0.13, 0.3], "std": [0.31, 0.3]}, "mean [0.13, 0.3] is unused"),
+        ({"mean": [0.5, 0.5], "std": [0.5, 0.5]}, "mean [0.5, 0.5] is unused"),
+        ({"mean": 0.5, "std": 0.0}, "std [0.0] is unused: a deviation is above 0"),
+        ({"mean": 0.5, "std": True}, "mean [0.5] is unused: no std stands beside it"),
+        ({"mean": [0.1307], "std": 0.3081}, "mean and std as mean (one number for all channels) "
+         "and std (one number for all channels) say"),
         ({"args": {"pixel_mean": [0.5] * 3}}, "args.pixel_mean [0.5, 0.5, 0.5] is unused"),
         ({"resize": True}, "resize True is unused"),
     ],

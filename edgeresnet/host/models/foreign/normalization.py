@@ -32,7 +32,8 @@ def normalization_claims(said: Sequence[Said]) -> Iterator[Claim]:
     used: list[Said] = []
     for mean in named(told, tuple(_KEYS)):
         fault, value = _fault(mean.value), None
-        beside_it = [d for d in deviations if d.place == mean.place and not _fault(d.value)]
+        there = [d for d in deviations if d.place == mean.place]
+        beside_it = [d for d in there if not _fault(d.value, positive=True)]
         beside_it.sort(key=lambda d: d.key != _KEYS[mean.key])
         if not fault and not beside_it:
             fault = "no std stands beside it"
@@ -41,13 +42,19 @@ def normalization_claims(said: Sequence[Said]) -> Iterator[Claim]:
             value = _in_0_to_1(three(mean.value), three(std.value))
             used.append(std)
             text = f"{shown(mean.value)} and {shown(std.value)}"
-            yield Claim(FIELD, value, f"{mean.name} and {std.name}", text, mean.beside)
+            yield Claim(FIELD, value, f"{_key(mean)} and {_key(std)}", text, mean.beside)
         else:
             yield Claim(UNUSED, None, mean.name, shown(mean.value), mean.beside, fault=fault)
     for std in deviations:
         if std not in used:
             fault = _fault(std.value, positive=True) or "no mean stands beside it"
             yield Claim(UNUSED, None, std.name, shown(std.value), std.beside, fault=fault)
+
+
+def _key(one: Said) -> str:
+    """The name of the key, for notes; what is broadcast is said."""
+    length = int(np.size(one.value)) if not isinstance(one.value, Tensor) else one.value.numel()
+    return f"{one.name} (one number for all channels)" if length == 1 else one.name
 
 
 def three(value: Any) -> Three:
@@ -60,15 +67,18 @@ def three(value: Any) -> Three:
         value = value.flatten().tolist()
     if isinstance(value, str):
         value = _numbers_in(value)
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = [value[0]] * 3
     if (
         not isinstance(value, (list, tuple))
-        or len(value) != 3
-        or not all(isinstance(v, (int, float, np.number)) for v in value)
+        or len(value) not in (1, 3)
+        or not all(map(_is_number, value))
     ):
-        raise ValueError("these are not three numbers, of an RGB image")
-    return float(value[0]), float(value[1]), float(value[2])
+        raise ValueError("these are not three numbers, of an RGB image, nor one for all")
+    numbers = [float(v) for v in value]
+    return numbers[0], numbers[len(numbers) // 2], numbers[-1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _numbers_in(text: str) -> list[float]:
@@ -92,7 +102,7 @@ def _in_0_to_1(mean: Three, std: Three) -> tuple[Three, Three]:
 def _of_all_channels(one: Said) -> Said:
     """A number where the input is described is each channel's; elsewhere it may be of anything."""
     number = isinstance(one.value, (int, float)) and not isinstance(one.value, bool)
-    return replace(one, value=[float(one.value)] * 3) if number and one.known else one
+    return replace(one, value=[one.value]) if number and one.known else one
 
 
 def _pair_of(one: Said) -> list[Said]:

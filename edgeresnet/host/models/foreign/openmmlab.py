@@ -25,10 +25,19 @@ def read_python(text: str) -> dict[str, Any]:
                 values[line.targets[0].id] = _literal(line.value)
             except ValueError:
                 continue  # computed: no plain value
-    steps = values.get(PIPELINE, ())
+    return values
+
+
+def with_normalization(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """What a configuration says, with what the steps of its test say of mean and std.
+
+    Until 2022 they said what the ``data_preprocessor`` says since.
+    """
+    steps = content.get(PIPELINE)
+    if not isinstance(steps, (list, tuple)):
+        return content
     normalize = [step for step in steps if _type_of(step) == "Normalize"]
-    # Until 2022 the steps said what the data_preprocessor says since.
-    return {"img_norm_cfg": normalize[0], **values} if normalize else values
+    return {"img_norm_cfg": normalize[0], **content} if normalize else content
 
 
 def _literal(node: ast.expr) -> Any:

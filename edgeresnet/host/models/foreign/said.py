@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from edgeresnet.host.models.foreign.key_names import canonical
-from edgeresnet.host.models.foreign.openmmlab import read_python
+from edgeresnet.host.models.foreign.openmmlab import read_python, with_normalization
 
 # Under which keys of a file a network and its input are described.
 _SECTIONS = ("meta", "metadata", "__metadata__", "args", "config", "cfg", "hyper_parameters",
@@ -83,7 +83,7 @@ def _walk(
     content: Mapping[Any, Any], place: str = "", beside: bool = False, depth: int = 0
 ) -> Iterator[Said]:
     """Every key outside the tensors, those inside of others as ``args.classes``."""
-    for key, value in content.items():
+    for key, value in with_normalization(content).items():
         lower = str(key).lower()
         inner = _inside(lower, value)
         if isinstance(inner, Mapping) and depth < _DEEPEST and not _holds_tensors(inner):

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgeresnet.api.data import measured_data, on_foreign
+from edgeresnet.api.data import MeasuredData, measured_data, on_foreign, say_doubt
 from edgeresnet.api.opening import (
     check_run_options,
     is_bundle,
@@ -29,6 +29,7 @@ from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import Budgets, RunOptions
 
 if TYPE_CHECKING:
+    from edgeresnet.device.measure.accuracy import Predictions
     from edgeresnet.device.session import Opened
 
 
@@ -95,9 +96,21 @@ def compare(
             references=references,
             bound=[binding.dataset for binding in measured.bindings],
             on_images=stack.enter_context(bar),
+            on_predictions=lambda answers: _say_doubts(opened, measured, answers, context),
         )
         conversions = say_conversions([measured.dataset], context.on_step)
     return cast(CompareResults, {**result, "conversions": conversions})
+
+
+def _say_doubts(
+    models: Sequence[Opened],
+    measured: MeasuredData,
+    answers: Sequence[Predictions],
+    context: TaskContext,
+) -> None:
+    """A line for each model that answers hardly better than by guessing."""
+    for model, binding, own in zip(models, measured.bindings, answers, strict=True):
+        say_doubt(own, binding, context.on_step, model.name)
 
 
 def _check_options(paths: Sequence[Path], device: str | None, options: RunOptions) -> None:

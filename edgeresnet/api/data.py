@@ -17,6 +17,7 @@ from edgeresnet.device.data.class_names import retold
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import check_remembered
+from edgeresnet.device.measure.accuracy import Predictions, chance_line
 from edgeresnet.errors import InputError
 from edgeresnet.progress import OnStep, TaskContext
 
@@ -101,6 +102,22 @@ def measured_data(
                 "number count as wrong, in top-5 above all"
             )
     return MeasuredData(dataset, bindings)
+
+
+def say_doubt(
+    predictions: Predictions, binding: Binding, on_step: OnStep, model: str | None = None
+) -> None:
+    """A line where a model answers hardly better than by guessing; of several with its name."""
+    if not predictions.labelled:
+        return
+    doubt = chance_line(
+        predictions.logits.argmax(1),
+        predictions.labels,
+        len(binding.dataset.classes),
+        by_name=binding.by_name,
+    )
+    if doubt is not None:
+        on_step(doubt if model is None else f"{model}: {doubt}")
 
 
 def _unbound(

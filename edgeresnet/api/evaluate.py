@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.data import measured_data, on_foreign
+from edgeresnet.api.data import measured_data, on_foreign, say_doubt
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.data.open import say_conversions
-from edgeresnet.device.measure.accuracy import Predictions, accuracy, chance_line, predict
+from edgeresnet.device.measure.accuracy import Predictions, accuracy, predict
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import EvaluateResults
@@ -83,16 +83,5 @@ def _predict(opened: Opened, binding: Binding, context: TaskContext) -> Predicti
             embed_preprocess=opened.embed_preprocess,
             on_images=advance,
         )
-    _say_doubt(predictions, binding, context)
+    say_doubt(predictions, binding, context.on_step)
     return predictions
-
-
-def _say_doubt(predictions: Predictions, binding: Binding, context: TaskContext) -> None:
-    doubt = chance_line(
-        predictions.logits.argmax(1),
-        predictions.labels,
-        len(binding.dataset.classes),
-        by_name=binding.by_name,
-    )
-    if doubt is not None:
-        context.on_step(doubt)

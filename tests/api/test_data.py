@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeresnet.api.compare import compare
@@ -138,6 +139,20 @@ def test_evaluate_says_so_when_top1_is_not_above_chance(
     (doubt,) = [line for line in lines if "not clearly above chance" in line]
     first = doubt.partition("look at ")[2]
     assert first.startswith("the order of the classes" if classes is None else "the preprocessing")
+    assert "; edgeresnet adopt CKPT --data SPEC -o CKPT finds" in doubt
+
+
+def test_compare_says_which_model_is_not_above_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_classes(tmp_path / "val", {"a": (0, 12), "b": (1, 12), "c": (2, 12)})
+    lines: list[str] = []
+    models = [reader_of(("a", "b", "c"), outputs=3, name=name) for name in "mn"]
+    monkeypatch.setattr(models[1].session, "run", lambda batch: np.eye(3)[[0] * len(batch)])
+    opens(monkeypatch, *models)
+    compare(["m", "n"], rounds=2, context=TaskContext(data=str(tmp_path), on_step=lines.append))
+    (doubt,) = [line for line in lines if "not clearly above chance" in line]
+    assert doubt.startswith("n: top-1 0.3333 (")
 
 
 def test_evaluate_is_silent_when_top1_is_above_chance(

@@ -182,7 +182,8 @@ def chance_line(
     ]
     return (
         f"top-1 {hits / n:.4f} ({low:.4f} to {high:.4f}) is not clearly above chance, "
-        f"{chance:.4f}; look at {', then at '.join(causes)}"
+        f"{chance:.4f}; look at {', then at '.join(causes)}; edgeresnet adopt CKPT --data SPEC "
+        "-o CKPT finds preprocessing, stem and class order from labelled images"
     )
 
 

@@ -44,6 +44,7 @@ def compare(
     bound: Sequence[Dataset] | None = None,
     on_images: Callable[[int], object] | None = None,
     on_block: Callable[[], object] | None = None,
+    on_predictions: Callable[[Sequence[Predictions]], object] | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same images and in the same rounds.
 
@@ -61,6 +62,7 @@ def compare(
         bound: for each model the data with labels in the order of its outputs; None: as it is.
         on_images: called with the number of images that one model has done.
         on_block: called after each block of timed runs.
+        on_predictions: called with what each model answered, before anything is timed.
 
     Returns:
         The JSON contract of ``compare``; see README.
@@ -76,6 +78,8 @@ def compare(
         _predict(model, images, on_images)
         for model, images in zip(models, bound or [dataset] * len(models), strict=True)
     ]
+    if on_predictions is not None:
+        on_predictions(predictions)
     timed = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, predictions, timed, references or [0] * len(models), seed)
     figures = _figures(rows, predictions, budgets)

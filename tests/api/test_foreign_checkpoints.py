@@ -54,7 +54,7 @@ def test_evaluate_says_what_it_assumed_when_the_checkpoint_is_foreign(
     ("said", "told"),
     [({"classes": True}, "classes as names.txt lists them"),
      ({"class_order": "natural"}, "classes by folder name in natural order"),
-     ({}, "classes by sorted folder name")],
+     ({}, "classes by sorted folder name (by number where images have no labels)")],
 )  # fmt: skip
 def test_evaluate_and_take_checkpoint_say_by_what_the_classes_are_when_the_user_tells(
     both: Path, tmp_path: Path, said: dict[str, Any], told: str

@@ -29,6 +29,7 @@ from edgeresnet.host.export import export_bundle as export_module
 from edgeresnet.host.export.proof_images import golden_images, proof_images
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint
 from edgeresnet.host.quantization import quantize_checkpoint as module
+from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import Learner
 from edgeresnet.progress import TaskContext
 from edgeresnet.run.stages import _auto_budget
@@ -121,6 +122,18 @@ def test_quantize_gives_agreement_on_the_validation_part_and_no_top1(
     assert not int8.classes_known
     assert int8.classes == ("0", "1", "2", "3", "4")
     assert int8.data == str(photos)
+
+
+def test_what_was_assumed_says_no_folder_when_the_images_have_no_labels(
+    floats: Path, photos: Path
+) -> None:
+    theirs = load_checkpoint(floats, image_size=SIZE)
+    told = theirs.provenance["assumed"]
+    assert told.endswith("by sorted folder name (by number where images have no labels)")
+    context = TaskContext(data=str(photos))
+    checkpoint, _, _ = open_splits_for(theirs, context, unlabelled=True)
+    assumed = checkpoint.provenance["assumed"]
+    assert assumed.endswith("classes by number (the images have no labels)")
 
 
 def test_evaluate_says_that_the_remembered_images_have_no_labels(

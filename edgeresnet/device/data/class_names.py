@@ -15,8 +15,9 @@ from edgeresnet.errors import InputError
 
 SHOWN = 5
 INDEX_HEADINGS = ("index", "idx", "id", "number", "class_id", "class_idx", "class_index")
-# How the line on a foreign checkpoint ends.
-SORTED_CLASSES = "classes by sorted folder name"
+# How the line on a foreign checkpoint ends, before and after the images are seen to have no labels.
+SORTED_CLASSES = "classes by sorted folder name (by number where images have no labels)"
+_NUMBERED_CLASSES = "classes by number (the images have no labels)"
 _CLASSES_SAID = re.compile(r", classes (by|as) .*$")
 
 
@@ -40,6 +41,11 @@ def retold(line: str, order: str | None, names_path: Path | None) -> str:
     else:
         return line
     return _CLASSES_SAID.sub(lambda _: f", {words}", line)
+
+
+def without_labels(line: str) -> str:
+    """The line on a foreign checkpoint whose images turned out to have no labels."""
+    return line.replace(SORTED_CLASSES, _NUMBERED_CLASSES)
 
 
 def _composed(name: str) -> str:

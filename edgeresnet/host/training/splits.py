@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
-from edgeresnet.device.data.class_names import retold
+from edgeresnet.device.data.class_names import retold, without_labels
 from edgeresnet.device.data.dataset import Dataset, Split, is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.remembered import known_by, placed
@@ -84,7 +84,10 @@ def _without_labels(checkpoint: Checkpoint, images: Dataset, context: TaskContex
             f"--class-order has no effect: data {images.name} has no class folders",
             "leave it out, or give --classes, a file of the names.",
         )
-    return with_class_names(checkpoint, context)
+    named = with_class_names(checkpoint, context)
+    if context.classes_path is not None or not (said := named.provenance.get("assumed")):
+        return named
+    return replace(named, provenance={**named.provenance, "assumed": without_labels(said)})
 
 
 def _bound(

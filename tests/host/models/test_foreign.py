@@ -244,7 +244,8 @@ def test_load_checkpoint_says_what_no_tensor_shows_when_it_is_foreign(tmp_path: 
     assert checkpoint.provenance["assumed"] == (
         "resnet50, 7x7 stem of stride 2 with max-pool, stride in the 3x3 convolutions, ReLU "
         "without anti-aliasing or dilation, raw weights, RGB, 224 px cut out of a shorter side of "
-        "256 px (bilinear), ImageNet's mean and std, classes by sorted folder name"
+        "256 px (bilinear), ImageNet's mean and std, classes by sorted folder name "
+        "(by number where images have no labels)"
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeresnet.device.machine.process_environment import prepare
 
 if TYPE_CHECKING:
+    from edgeresnet.api.adopt import adopt
     from edgeresnet.api.compare import compare
     from edgeresnet.api.evaluate import evaluate
     from edgeresnet.api.export import export
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
     from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
     from edgeresnet.progress import TaskContext
     from edgeresnet.run.runner import run_recipe
+    from edgeresnet.settings.adoption import AdoptOptions
     from edgeresnet.settings.export import BatchRange, ExportOptions
     from edgeresnet.settings.inputs import InputChanges
     from edgeresnet.settings.measuring import Budgets, RunOptions
+    from edgeresnet.settings.network import NetworkTold
     from edgeresnet.settings.pruning import PruneOptions
     from edgeresnet.settings.quantization import QuantizeOptions
     from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 __version__ = "0.1.0"
 __all__ = [
+    "AdoptOptions",
     "BatchRange",
     "Budgets",
     "CheckError",
@@ -41,11 +45,13 @@ __all__ = [
     "InputError",
     "MissingError",
     "ModelSettings",
+    "NetworkTold",
     "PruneOptions",
     "QuantizeOptions",
     "RunOptions",
     "TaskContext",
     "TrainOptions",
+    "adopt",
     "compare",
     "evaluate",
     "export",
@@ -58,6 +64,7 @@ __all__ = [
     "train",
 ]
 _MODULES = {
+    "edgeresnet.api.adopt": ("adopt",),
     "edgeresnet.api.compare": ("compare",),
     "edgeresnet.api.evaluate": ("evaluate",),
     "edgeresnet.api.export": ("export",),
@@ -69,9 +76,11 @@ _MODULES = {
     "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),
     "edgeresnet.progress": ("TaskContext",),
     "edgeresnet.run.runner": ("run_recipe",),
+    "edgeresnet.settings.adoption": ("AdoptOptions",),
     "edgeresnet.settings.export": ("BatchRange", "ExportOptions"),
     "edgeresnet.settings.inputs": ("InputChanges",),
     "edgeresnet.settings.measuring": ("Budgets", "RunOptions"),
+    "edgeresnet.settings.network": ("NetworkTold",),
     "edgeresnet.settings.pruning": ("PruneOptions",),
     "edgeresnet.settings.quantization": ("QuantizeOptions",),
     "edgeresnet.settings.training": ("ModelSettings", "TrainOptions"),

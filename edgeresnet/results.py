@@ -237,3 +237,19 @@ def figure_text(budget: Budget) -> str:
     if budget["low"] is None or budget["high"] is None:
         return value
     return f"{value} ({budget['low']:.3g} to {budget['high']:.3g})"
+
+
+class AdoptResults(TypedDict):
+    """What ``adopt`` found, and how sure that is; the intervals of all rows hold together."""
+
+    n: int
+    top1: float
+    top1_interval: list[float]
+    settings: dict[str, Any]
+    input_spec: dict[str, Any]
+    classes: list[str]
+    not_distinguished: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    candidates: int
+    images_run: int
+    seconds: float

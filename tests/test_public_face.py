@@ -14,7 +14,8 @@ PUBLIC = {
     "load_checkpoint", "train", "prune", "quantize", "export", "open_model", "profile", "evaluate",
     "compare", "run_recipe", "TaskContext", "ModelSettings", "TrainOptions", "PruneOptions",
     "QuantizeOptions", "ExportOptions", "BatchRange", "RunOptions", "Budgets", "EdgeResNetError",
-    "InputChanges", "InputError", "MissingError", "CheckError",
+    "InputChanges", "InputError", "MissingError", "CheckError", "adopt", "AdoptOptions",
+    "NetworkTold",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "numpy", "pydantic", "typer")
 

@@ -28,6 +28,7 @@ HOST_PACKAGES = {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "safet
 COMMANDS = {
     "train": "Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it "
     "was.",
+    "adopt": "Make somebody else's checkpoint ours: finds out what nobody wrote down, from images.",
     "prune": "Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back.",
     "quantize": "Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.",
     "export": "Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own "

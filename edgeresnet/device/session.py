@@ -169,6 +169,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         first_ms,
         manifest.layers,
         data_fingerprint=manifest.data_fingerprint,
+        answers=manifest.answers,
     )
 
 

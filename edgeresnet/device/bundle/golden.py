@@ -9,7 +9,8 @@ import numpy as np
 
 from edgeresnet.device.bundle.bundle import Bundle
 from edgeresnet.device.bundle.logits import compare_logits
-from edgeresnet.device.data.preprocess import normalize
+from edgeresnet.device.data.preprocess import to_input
+from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.errors import CheckError
 from edgeresnet.files import cache_dir, sha256_bytes, write_text
@@ -47,10 +48,11 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
     if marker.is_file():
         return None
     images, golden = bundle.golden()
-    inputs = (
-        images
-        if bundle.manifest.embed_preprocess
-        else normalize(images, bundle.manifest.input_spec)
+    inputs = to_input(
+        images,
+        bundle.manifest.input_spec,
+        raw=bundle.manifest.embed_preprocess,
+        channels_last=channels_last(session.input_shape),
     )
     logits = run_padded(session, inputs)
     difference = relative_difference(logits, golden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.settings.export import BatchRange
@@ -32,6 +32,9 @@ class Manifest:
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
         stride_in: which convolution of a bottleneck has the stride; of bundles from before there
             was a choice: ``3x3``.
+        channels_last: of an adopted model, whether its input is (N, H, W, 3); None: only where
+            ``embed_preprocess`` is.
+        answers: ``logits``, or ``probabilities`` of an adopted model.
     """
 
     target: str
@@ -57,6 +60,8 @@ class Manifest:
     data_fingerprint: str | None = None
     classes_known: bool = True
     stride_in: str = USUAL_STRIDE
+    channels_last: bool | None = None
+    answers: Literal["logits", "probabilities"] = "logits"
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -66,6 +71,9 @@ class Manifest:
             values["format_version"] = max(self.format_version, needed)
         values["input_spec"] = self.input_spec.to_dict()
         values["batch"] = vars(self.batch)
+        if self.channels_last is None:
+            # Said only of what is unlike an export.
+            del values["channels_last"], values["answers"]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     def description(self) -> dict[str, Any]:
@@ -99,6 +107,8 @@ class Manifest:
         values.setdefault("logit_bound", None)
         values.setdefault("data_fingerprint", None)
         values.setdefault("stride_in", USUAL_STRIDE)
+        values.setdefault("channels_last", None)
+        values.setdefault("answers", "logits")
         # A bundle of before there was this mark: numbers are names where data has given them.
         given = values["data"] is not None or not made_up(values["classes"])
         values.setdefault("classes_known", given)

@@ -201,7 +201,9 @@ def share_of(hits: NDArray[np.bool_]) -> Interval:
     return Interval(float(hits.mean()), *wilson(int(hits.sum()), len(hits)))
 
 
-def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> Interval:
+def paired_difference(
+    baseline: NDArray[np.bool_], candidate: NDArray[np.bool_], *, z: float = Z95
+) -> Interval:
     """Candidate's share right minus the baseline's, on the same images, with a 95 % interval.
 
     Adjusted Wald interval for paired proportions (Bonett and Price, 2012): one image is added to
@@ -210,12 +212,13 @@ def paired_difference(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_])
     Args:
         baseline: (n,) whether each answer was right.
         candidate: (n,) likewise.
+        z: half the interval in standard errors; more where several are to hold together.
     """
     n = len(baseline)
     gained, lost = int((candidate & ~baseline).sum()), int((baseline & ~candidate).sum())
     p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     centre = p_gained - p_lost
-    half = Z95 * np.sqrt((p_gained + p_lost - centre**2) / (n + 2))
+    half = z * np.sqrt((p_gained + p_lost - centre**2) / (n + 2))
     return Interval((gained - lost) / n, float(centre - half), float(centre + half))
 
 

@@ -1,0 +1,83 @@
+"""What was taken, against everything else that it might have been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeresnet.device.measure.accuracy import Z95, paired_difference
+from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.host.adoption.evidence import Evidence
+from edgeresnet.host.adoption.space import Candidate, Space
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An option of a field against the one that was taken.
+
+    Attributes:
+        field: of `Candidate`, or ``classes``.
+        option: its value.
+        n: images on which both were run.
+        top1: of the option on these.
+        difference: of top-1 to the taken one's on the same images, with its own 95 % interval.
+        differing: share of images with another answer.
+        taken: whether it is the taken one itself.
+        separated: whether it is clearly worse.
+    """
+
+    field: str
+    option: object
+    n: int
+    top1: float
+    difference: Interval
+    differing: float
+    taken: bool
+    separated: bool
+
+
+def compare(evidence: Evidence, space: Space, name: str, taken: Candidate) -> list[Comparison]:
+    """Each option of a field against the taken one, on as many images as it took."""
+    rows, total = [], len(evidence.trials)
+    for option in space.near(taken, name):
+        n = next((n for n in evidence.looks() if evidence.worse(option, taken, n)), total)
+        answers, others = (evidence.trials.logits(c, n).argmax(1) for c in (option, taken))
+        rows.append(
+            Comparison(
+                name,
+                getattr(option, name),
+                n,
+                float(evidence.right(option, n).mean()),
+                paired_difference(evidence.right(taken, n), evidence.right(option, n)),
+                float((answers != others).mean()),
+                option == taken,
+                evidence.worse(option, taken, n, z=Z95),
+            )
+        )
+    return rows
+
+
+def compare_orders(evidence: Evidence, candidate: Candidate) -> list[Comparison]:
+    """Each order of the classes against the taken one."""
+    n, labels = len(evidence.trials), evidence.trials.labels
+    taken = evidence.right_in(candidate, n, evidence.order)
+    outputs = evidence.outputs(candidate, evidence.order)
+    rows = []
+    for order in evidence.order_names():
+        other = evidence.outputs(candidate, order)
+        if order != evidence.order and bool((other == outputs).all()):
+            continue
+        right = evidence.right_in(candidate, n, order)
+        difference = paired_difference(taken, right)
+        rows.append(
+            Comparison(
+                "classes",
+                order,
+                n,
+                float(right.mean()),
+                difference,
+                float((other[labels] != outputs[labels]).mean()),
+                order == evidence.order,
+                order != evidence.order and not difference.low <= 0 <= difference.high,
+            )
+        )
+    return rows

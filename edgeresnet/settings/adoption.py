@@ -1,0 +1,19 @@
+"""How what nobody wrote down is found out."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgeresnet.settings.base import settings
+
+
+@settings
+class AdoptOptions:
+    """How `edgeresnet adopt` looks, and when it is content."""
+
+    strict: bool = Field(
+        default=False,
+        description="Exit 1 if the images leave anything undecided, and not only if nothing is "
+        "above chance.",
+    )
+    seed: int = Field(default=0, ge=0, description="Draws the images, and their order.")

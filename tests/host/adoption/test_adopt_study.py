@@ -1,0 +1,80 @@
+"""Sixty files whose settings are hidden: how many does `adopt` recover?
+
+A few networks are trained, each in a way of its own; of each several files are made, which hide
+channels, class order and which weights are good too. All are drawn by a seed, each option as often
+as any other. Run once before a release: ``pytest -m slow -s`` with this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.host.adoption.hidden import Verdict, adopt_and_judge
+from tests.somebody_elses import NORMALIZATIONS, Hidden, draw, pictures, save_folder, train
+
+NETWORKS, FILES_OF_EACH, IMAGES, WIDTH = 12, 5, 2000, 16
+SEED = int(os.environ.get("EDGERESNET_STUDY_SEED", "0"))
+
+
+def evenly(options: Sequence[Any], count: int, rng: np.random.Generator) -> Iterator[Any]:
+    """Each option as often as any other, in a random order."""
+    repeated = [options[i % len(options)] for i in range(count)]
+    return (repeated[int(i)] for i in rng.permutation(count))
+
+
+def trainings(rng: np.random.Generator) -> list[Hidden]:
+    """How the networks are trained."""
+    archs = [*["resnet18"] * 8, *["resnet50"] * 4]
+    stems = evenly(["imagenet", "imagenet-nopool", "small", "small-pool"], NETWORKS, rng)
+    strides = evenly(["3x3", "1x1"], 4, rng)
+    sizes = evenly([32, 48], NETWORKS, rng)
+    crops = evenly(["squash", 0.875, 1.0], NETWORKS, rng)
+    interpolations = evenly(["bilinear", "bicubic", "nearest"], NETWORKS, rng)
+    normalizations = evenly(list(NORMALIZATIONS), NETWORKS, rng)
+    return [
+        Hidden(
+            arch=arch,
+            stem=next(stems),
+            stride_in=next(strides) if arch == "resnet50" else "3x3",
+            size=next(sizes),
+            crop=next(crops),
+            interpolation=next(interpolations),
+            normalization=next(normalizations),
+        )
+        for arch in archs
+    ]
+
+
+@pytest.mark.slow
+def test_adopt_recovers_most_and_none_wrongly(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(SEED)
+    photos = save_folder(tmp_path / "photos", IMAGES, seed=11)
+    judged = pictures("val", IMAGES, 11)
+    verdicts: list[Verdict] = []
+    for number, base in enumerate(trainings(rng)):
+        trained = train(base, images=6000, epochs=5, width=WIDTH, seed=number)
+        for _ in range(FILES_OF_EACH):
+            hidden = draw(base, rng)
+            verdict, results = adopt_and_judge(
+                trained, hidden, photos, judged, tmp_path, width=WIDTH, rng=rng
+            )
+            verdicts.append(verdict)
+            print(
+                f"{len(verdicts):3} {verdict.word:9} {', '.join(verdict.fields) or '-'} "
+                f"top-1 {results['top1']:.3f} {verdict.seconds:.0f} s {results['candidates']} ways "
+                f"{vars(hidden)}",
+                flush=True,
+            )
+    words = Counter(verdict.word for verdict in verdicts)
+    print(dict(words), f"median {np.median([v.seconds for v in verdicts]):.0f} s")
+    assert words["wrong"] == 0
+    assert words["exact"] + words["excused"] >= 45

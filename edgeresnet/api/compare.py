@@ -76,9 +76,6 @@ def compare(
     paths = [Path(path) for path in models]
     options, context = options or RunOptions(), context or TaskContext()
     device = None if device is None else device.lower()
-    for path in paths:
-        with readable(path):
-            check_devices([path], device)
     _check_options(paths, device, options)
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
@@ -114,7 +111,10 @@ def _say_doubts(
 
 
 def _check_options(paths: Sequence[Path], device: str | None, options: RunOptions) -> None:
-    """Refuse what means nothing to any of the models."""
+    """Refuse devices that a model has not, and what means nothing to any of them."""
+    for path in paths:
+        with readable(path):
+            check_devices([path], device)
     told = told_options(raw=options.raw, network=options.network)
     if told and not any(map(is_checkpoint, paths)):
         raise InputError(f"{told} is of checkpoints, and none is compared", "leave it out.")

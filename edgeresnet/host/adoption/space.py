@@ -8,7 +8,15 @@ from itertools import product
 from typing import Any
 
 from edgeresnet.device.data.preprocess import resized_to
-from edgeresnet.settings.inputs import IMAGENET_MEAN, IMAGENET_STD, SQUASH, InputSpec, Triple
+from edgeresnet.settings.inputs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SQUASH,
+    Channels,
+    InputSpec,
+    Interpolation,
+    Triple,
+)
 from edgeresnet.settings.network import stem_shape
 
 # Of red, green and blue, on values in 0 to 1.
@@ -37,8 +45,8 @@ FAR_SIZES = (32, 64, 128, 224)
 NEAR_SIZES = 5
 # Of a stem that reduces less than ResNets were published with, by its reduction.
 LARGEST = {1: 64, 2: 128}
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-CHANNELS = ("rgb", "bgr", "gray")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "nearest", "lanczos")
+CHANNELS: tuple[Channels, ...] = ("rgb", "bgr", "gray")
 # A picture that is not square shows what is done with any.
 _SAMPLE = (640, 427)
 
@@ -63,8 +71,8 @@ class Candidate:
     stride_in: str
     size: int
     crop: str
-    interpolation: str
-    channels: str
+    interpolation: Interpolation
+    channels: Channels
     normalization: str
 
 
@@ -79,6 +87,7 @@ class Space:
         options: by the name of a field of `Candidate`.
         normalizations: mean and std of each; of red, green and blue but for ``in_own_order``.
         crops: what each says to an `InputSpec`.
+        base: what else is known of the input.
         in_own_order: normalizations that somebody gave in the order of the network's channels.
     """
 
@@ -88,6 +97,7 @@ class Space:
     )
     crops: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: CROPS)
     in_own_order: frozenset[str] = frozenset()
+    base: InputSpec = field(default_factory=InputSpec)
 
     def first(self) -> Candidate:
         """What is assumed where nothing speaks against it."""
@@ -98,13 +108,16 @@ class Space:
         mean, std = self.normalizations[candidate.normalization]
         if candidate.channels == "bgr" and candidate.normalization not in self.in_own_order:
             mean, std = _reversed(mean), _reversed(std)
-        return InputSpec(
-            candidate.size,
-            mean,
-            std,
-            interpolation=candidate.interpolation,  # type: ignore[arg-type]
-            channels=candidate.channels,  # type: ignore[arg-type]
-            **self.crops[candidate.crop],
+        crop = self.crops[candidate.crop]
+        return replace(
+            self.base,
+            image_size=candidate.size,
+            mean=mean,
+            std=std,
+            interpolation=candidate.interpolation,
+            channels=candidate.channels,
+            resize=crop.get("resize"),
+            crop_ratio=crop.get("crop_ratio"),
         )
 
     def far(self) -> Iterator[list[Candidate]]:

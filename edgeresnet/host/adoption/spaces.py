@@ -71,7 +71,8 @@ def bare_space(spec: InputSpec, told: InputChanges, *, normalizes: bool) -> Spac
     if not normalizes:
         return space
     options = {**space.options, "normalization": (INSIDE,)}
-    return Space(options, {INSIDE: (spec.mean, spec.std)}, space.crops, frozenset({INSIDE}))
+    inside = {INSIDE: (spec.mean, spec.std)}
+    return Space(options, inside, space.crops, frozenset({INSIDE}), spec)
 
 
 def _space(
@@ -92,7 +93,7 @@ def _space(
         "channels": _first(spec.channels, channels),
         "normalization": normal,
     }
-    return Space(options, normalizations, crops, frozenset({AS_SAID, AS_TOLD}))
+    return Space(options, normalizations, crops, frozenset({AS_SAID, AS_TOLD}), spec)
 
 
 def _first(value: Any, others: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -75,3 +75,8 @@ def test_bgr_has_the_mean_of_each_colour_and_what_a_file_says_stays_in_its_order
     assert space.spec(bgr).mean == own[0]
     named = [space.spec(c).mean for c in space.near(bgr, "normalization")]
     assert (0.406, 0.456, 0.485) in named
+
+
+def test_what_else_is_known_of_the_input_stays() -> None:
+    space = Space(OPTIONS, base=InputSpec(crop_rounding="down"))
+    assert all(space.spec(c).crop_rounding == "down" for c in space.near(space.first(), "crop"))

@@ -16,12 +16,12 @@ OUTPUTS = 5
 
 
 def narrow(arch: str = "resnet18", stem: str = "small", outputs: int = OUTPUTS, seed: int = 0,
-           width: int = 8) -> nn.Module:  # fmt: skip
+           width: int = 8, stride_in: str = "3x3") -> nn.Module:  # fmt: skip
     """A network of 8 channels whose every tensor matters, in eval mode."""
     info = ARCHS[arch]
     inner = tuple(tuple((width,) * (info.convs - 1) for _ in range(d)) for d in info.depths)
     torch.manual_seed(seed)
-    model = build_resnet(arch, outputs, stem, Widths(width, (width,) * 4, inner))
+    model = build_resnet(arch, outputs, stem, Widths(width, (width,) * 4, inner), stride_in)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

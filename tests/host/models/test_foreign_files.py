@@ -5,13 +5,26 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import decimal
+import enum
+import fractions
+import functools
+import io
+import pathlib
+import pickle
+import random
+import re
 import sys
+import tarfile
 import types
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torchvision.transforms import InterpolationMode
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import load_checkpoint
@@ -27,7 +40,14 @@ from tests.host.models.foreign_networks import answers, loaded, narrow, tensors_
         np.array(["a", "b"], dtype=object), np.dtype("float32"), Path("/data"),
         datetime.datetime(2026, 11, 26), datetime.timedelta(1),
         collections.defaultdict(list, {"loss": [0.1]}), range(3), frozenset({1}), slice(0, 2),
-        torch.__version__,
+        torch.__version__, collections.Counter("aab"), collections.deque([1], 3),
+        collections.OrderedDict(a=1), decimal.Decimal("0.1"), fractions.Fraction(1, 3),
+        uuid.UUID(int=1), datetime.datetime(2026, 11, 26, tzinfo=datetime.timezone.utc),
+        1 + 2j, b"x", bytearray(b"x"),
+        np.str_("a"), np.datetime64("2026-11-26"), np.zeros(2, [("a", "f4"), ("b", "i8")]),
+        np.float16(1), np.bytes_(b"x"), np.ma.array([1, 2], mask=[0, 1]),
+        np.random.default_rng(0), np.random.RandomState(0), np.random.get_state(),
+        random.getstate(), pathlib.PureWindowsPath("a"), InterpolationMode.BICUBIC,
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -67,6 +87,95 @@ def test_load_checkpoint_names_the_class_when_it_is_code(tmp_path: Path) -> None
         load_checkpoint(tmp_path / "whole.pth")
 
 
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Own(dict[str, int]):
+    """A class of somebody's script."""
+
+
+# In torch's messages: how to have a file's code run.
+UNSAFE = re.compile(r"(?i)weights_only|safe_globals|allow-?list|re-running|pytorch 2\.6")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (Own(a=1), f"{__name__}.Own"), (Own, f"{__name__}.Own"), (Colour.RED, f"{__name__}.Colour"),
+        (functools.partial(print, 1), "functools.partial"), (len, "len"), (eval, "eval"),
+        (torch.nn.ReLU(), "torch.nn.modules.activation.ReLU"), (re.compile("a"), "re._compile"),
+        (torch.optim.SGD, "torch.optim.sgd.SGD"), (type(None), "type"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_load_checkpoint_names_the_type_and_advises_nothing_unsafe_when_it_is_code(
+    tmp_path: Path, beside: object, name: str, legacy: bool
+) -> None:
+    content = {"state_dict": tensors_of(narrow()), "args": beside}
+    torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match=re.escape(f"runs code (of {name})")) as caught:
+        load_checkpoint(tmp_path / "x.pth")
+    assert not UNSAFE.search(str(caught.value))
+
+
+def _tar() -> bytes:
+    """As torch wrote them before 2018."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            archive.addfile(tarfile.TarInfo(name))
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (_tar(), "tar archive"),
+        *((pickle.dumps({"model": {"a": np.ones(2)}}, protocol), "damaged")
+          for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
+        (pickle.dumps(Own(a=1)), "damaged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_load_checkpoint_advises_nothing_unsafe_when_torch_does(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(InputError, match=told) as caught:
+        load_checkpoint(tmp_path / "x.pth")
+    assert not UNSAFE.search(str(caught.value))
+
+
+def test_load_checkpoint_advises_nothing_unsafe_whatever_byte_is_another(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    own = {"state_dict": {"a": torch.ones(2)}, "args": argparse.Namespace(a=[1, {"b": 2.0}])}
+    torch.save(own, buffer, _use_new_zipfile_serialization=False)
+    whole, path = buffer.getvalue(), tmp_path / "x.pth"
+    drawn = random.Random(0)
+    for _ in range(300):
+        changed = bytearray(whole)
+        changed[drawn.randrange(len(whole))] = drawn.randrange(256)
+        path.write_bytes(changed)
+        with pytest.raises(InputError) as caught:
+            load_checkpoint(path)
+        assert not UNSAFE.search(str(caught.value))
+
+
+def test_load_checkpoint_reads_safetensors_under_any_name(tmp_path: Path) -> None:
+    model = narrow()
+    save_file(tensors_of(model), tmp_path / "model.bin")
+    assert torch.equal(answers(load_checkpoint(tmp_path / "model.bin").build()), answers(model))
+
+
+def test_load_checkpoint_says_how_to_join_parts_when_they_are_a_folder(tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(b"x")
+    with pytest.raises(InputError, match="in parts") as caught:
+        load_checkpoint(tmp_path)
+    assert "dcp_to_torch" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -91,10 +200,3 @@ def test_load_checkpoint_says_what_the_file_is_when_it_is_no_checkpoint(
     with pytest.raises(InputError, match=told) as caught:
         load_checkpoint(path)
     assert "weights_only=False" not in str(caught.value)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_load_checkpoint_says_torchscript_when_it_is_an_archive(tmp_path: Path) -> None:
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "x.pt")
-    with pytest.raises(InputError, match="TorchScript"):
-        load_checkpoint(tmp_path / "x.pt")

@@ -52,7 +52,8 @@ def reference(tensors: Tensors, images: Tensor, stem: Stem, stride_in: StrideIn 
     _, stride, pool = GEOMETRY[stem]
     x = F.relu(conv(images, "conv1", "bn1", stride))
     x = F.max_pool2d(x, 3, 2, 1) if pool else x
-    blocks = sorted({m[0] for n in tensors if (m := re.match(r"layer\d\.\d+", n))})
+    # In the order of the file, which is the network's.
+    blocks = dict.fromkeys(m[0] for n in tensors if (m := re.match(r"layer\d\.\d+", n)))
     for block in blocks:
         stride = 2 if block.endswith(".0") and block != "layer1.0" else 1
         convs = 3 if f"{block}.conv3.weight" in tensors else 2
@@ -217,8 +218,10 @@ def test_load_checkpoint_asks_for_strides_when_names_are_of_networks_with_others
     tmp_path: Path,
 ) -> None:
     tensors = {detectron2(n): t for n, t in theirs("resnet50").items()}
-    notes = loaded(tmp_path, tensors).provenance["notes"]
-    assert any("give --stride-in 1x1" in note for note in notes)
+    usual = loaded(tmp_path, tensors)
+    notes = usual.provenance["notes"]
+    assert usual.stride_in == "1x1"
+    assert any("give --stride-in 3x3" in note for note in notes)
     notes = loaded(tmp_path, tensors, network=NetworkTold(stride_in="3x3")).provenance["notes"]
     assert not any("--stride-in" in note for note in notes)
 

@@ -1,10 +1,14 @@
-"""Names of Detectron2's ResNets: res2 to res5, and each normalization inside its convolution."""
+"""Names of Detectron2's ResNets: res2 to res5, and each normalization inside its convolution.
+
+Its defaults are those of facebookresearch/detectron2, ``detectron2/config/defaults.py``:
+MODEL.PIXEL_MEAN and PIXEL_STD, INPUT.FORMAT and MODEL.RESNETS.STRIDE_IN_1X1.
+"""
 
 from __future__ import annotations
 
 import re
 
-from edgeresnet.host.models.foreign.rules import WEIGHT, Naming
+from edgeresnet.host.models.foreign.origin import WEIGHT, Origin
 
 
 def _level(match: re.Match[str]) -> str:
@@ -13,7 +17,7 @@ def _level(match: re.Match[str]) -> str:
 
 _BLOCK = r"res([2-5])\.(\d+)"
 
-DETECTRON2 = Naming(
+DETECTRON2 = Origin(
     re.compile(rf"^(?P<prefix>(?:.*\.)?)res[2-5]\.\d+\.conv\d\.{WEIGHT}"),
     (
         (re.compile(r"stem\.conv1\.norm\."), "bn1."),
@@ -23,4 +27,11 @@ DETECTRON2 = Naming(
         (re.compile(rf"{_BLOCK}\.shortcut\.norm\."), lambda m: f"{_level(m)}.downsample.1."),
         (re.compile(rf"{_BLOCK}\.shortcut\."), lambda m: f"{_level(m)}.downsample.0."),
     ),
+    defaults_of="Detectron2's configurations",
+    stride_in="1x1",
+    inputs={
+        "channels": "bgr",
+        "mean": (103.53 / 255, 116.28 / 255, 123.675 / 255),
+        "std": (1 / 255,) * 3,
+    },
 )

@@ -21,30 +21,24 @@ def check_kind(path: Path) -> None:
         raise InputError(f"{path} is XML, not a checkpoint", _FIX)
     if text.startswith((b"{", b"[")) and text.isascii() and b"\0" not in head:
         raise InputError(f"{path} is a JSON text, not a checkpoint", _FIX)
-    if head.startswith(b"PK"):
-        _check_archive(path)
-
-
-def _check_archive(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        return  # torch says what is wrong with it
-    inner = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+    if head[257:262] == b"ustar":
         raise InputError(
-            f"{path} is a TorchScript archive, which holds a program and not only weights",
-            "save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth').",
+            f"{path} is a tar archive, or of a PyTorch from before 2018",
+            "unpack it and give the checkpoint in it, or load it with such a PyTorch and save the "
+            "weights again: torch.save(model.state_dict(), 'weights.pth').",
         )
-    if any("archive_format" in name for name in names):
-        raise InputError(
-            f"{path} is a program of torch.export, and not only weights",
-            "save the weights alone: torch.save(torch.export.load(FILE).state_dict, "
-            "'weights.pth').",
-        )
-    if "data.pkl" not in inner:
+    if head.startswith(b"PK") and (names := inside(path)) and not names & _OF_TORCH:
         raise InputError(f"{path} is a zip archive, not a checkpoint", "unpack it first.")
 
 
+def inside(path: Path) -> set[str]:
+    """The names of a zip archive's files, without the folder they are in; of another file none."""
+    if not zipfile.is_zipfile(path):
+        return set()
+    with zipfile.ZipFile(path) as archive:
+        return {name.partition("/")[2] for name in archive.namelist()}
+
+
+# One of these is in what torch.save, torch.jit.save or torch.export.save wrote.
+_OF_TORCH = {"data.pkl", "archive_format"}
 _FIX = "give the checkpoint that torch.save(model.state_dict(), …) or safetensors wrote."

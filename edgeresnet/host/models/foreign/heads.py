@@ -34,12 +34,13 @@ class Head:
     notes: tuple[str, ...]
 
 
-def find_head(rest: Mapping[str, Tensor], source: str) -> Head:
+def find_head(rest: Mapping[str, Tensor], source: str, usual: str = "") -> Head:
     """The one linear layer among what is not of the network's levels.
 
     Args:
         rest: tensors by their names in the file.
         source: the file's name, for messages.
+        usual: what the origin's usual head is, where that is another.
 
     Raises:
         InputError: there is none, there are several, or its name says that it is no classifier.
@@ -50,7 +51,7 @@ def find_head(rest: Mapping[str, Tensor], source: str) -> Head:
         raise InputError(
             f"{source} has {len(linear)} linear layers where a ResNet has one: {shapes} (a head of "
             "more than one layer, or several heads or labels)",
-            "train the ResNet with a single linear classifier, and give that checkpoint.",
+            usual or "train the ResNet with a single linear classifier, and give that checkpoint.",
         )
     if not linear:
         others = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(rest.items())[:3])

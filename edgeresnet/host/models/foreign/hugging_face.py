@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgeresnet.host.models.foreign.rules import WEIGHT, Naming
+from edgeresnet.host.models.foreign.origin import WEIGHT, Origin
 
 _BLOCK = r"encoder\.stages\.(\d+)\.layers\.(\d+)"
 
@@ -13,7 +13,7 @@ def _level(match: re.Match[str]) -> str:
     return f"layer{int(match[1]) + 1}.{match[2]}"
 
 
-HUGGING_FACE = Naming(
+HUGGING_FACE = Origin(
     re.compile(
         rf"^(?P<prefix>(?:.*\.)?)encoder\.stages\.\d+\.layers\.\d+\.layer\.\d+\.convolution\.{WEIGHT}"
     ),

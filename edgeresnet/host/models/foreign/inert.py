@@ -11,13 +11,22 @@ import _codecs
 import argparse
 import collections
 import datetime
+import decimal
+import fractions
 import pathlib
 import types
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+
+from edgeresnet.host.models.foreign.omegaconf_values import (
+    OMEGACONF_METADATA,
+    OMEGACONF_NODES,
+    OmegaConfNode,
+)
 
 
 class PlainDict:
@@ -26,6 +35,14 @@ class PlainDict:
     def __new__(cls, *arguments: object) -> Any:
         """An empty dictionary; entries and attributes follow."""
         return collections.OrderedDict()
+
+
+class PlainList:
+    """Stands in for a queue, as `PlainDict` for a dictionary."""
+
+    def __new__(cls, *arguments: object) -> Any:
+        """An empty list; entries follow."""
+        return []
 
 
 class Ignored:
@@ -51,7 +68,23 @@ _DICTIONARIES = (
     "yacs.config.CfgNode",
     "fvcore.common.config.CfgNode",
 )
-_IGNORED = ("mmengine.logging.history_buffer.HistoryBuffer",)
+# States of random numbers, and what a log of a training is kept in.
+_IGNORED = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.ma.MaskedArray",
+    "numpy.ma.core.MaskedArray",
+    "numpy.ma.core._mareconstruct",
+    "numpy.random._pickle.__bit_generator_ctor",
+    "numpy.random._pickle.__generator_ctor",
+    "numpy.random._pickle.__randomstate_ctor",
+    "numpy.random.bit_generator.SeedSequence",
+    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
+    *(
+        f"numpy.random._{n.lower()}.{n}"
+        for n in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+    ),
+    *OMEGACONF_METADATA,
+)
 
 
 def inert_types() -> list[tuple[Callable[..., Any], str]]:
@@ -68,13 +101,7 @@ def inert_types() -> list[tuple[Callable[..., Any], str]]:
         for module in ("pathlib", "pathlib._local")  # Python 3.13 says _local
         for name, kind in paths.items()
     }
-    for core in ("numpy._core", "numpy.core"):
-        # Where these two live depends on numpy's version; what they make does not.
-        named[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]
-        named[f"{core}.multiarray._reconstruct"] = np.zeros(1).__reduce__()[0]
-    named |= {f"numpy.{kind.__name__}": kind for kind in (np.ndarray, np.dtype)}
-    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
-    named |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
+    named |= _of_numpy()
     named |= {
         f"datetime.{name}": getattr(datetime, name)
         for name in ("datetime", "date", "time", "timedelta", "timezone")
@@ -85,9 +112,29 @@ def inert_types() -> list[tuple[Callable[..., Any], str]]:
         "argparse.Namespace": argparse.Namespace,
         "types.SimpleNamespace": types.SimpleNamespace,
         "collections.defaultdict": PlainDict,
+        "collections.deque": PlainList,
+        "decimal.Decimal": decimal.Decimal,
+        "fractions.Fraction": fractions.Fraction,
+        "uuid.UUID": uuid.UUID,
+        # An enumeration of strings, which is made of one.
+        "torchvision.transforms.functional.InterpolationMode": str,
         "_codecs.encode": _codecs.encode,  # by which old pickles write bytes
         "torch.torch_version.TorchVersion": torch.torch_version.TorchVersion,
     }
     named |= dict.fromkeys(_DICTIONARIES, PlainDict)
     named |= dict.fromkeys(_IGNORED, Ignored)
+    named |= dict.fromkeys(OMEGACONF_NODES, OmegaConfNode)
     return [(kind, name) for name, kind in named.items()]
+
+
+def _of_numpy() -> dict[str, Any]:
+    """Arrays, numbers and their types."""
+    named: dict[str, Any] = {"numpy.matrix": np.ndarray}
+    for core in ("numpy._core", "numpy.core"):
+        # Where these two live depends on numpy's version; what they make does not.
+        named[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]
+        named[f"{core}.multiarray._reconstruct"] = np.zeros(1).__reduce__()[0]
+    named |= {f"numpy.{kind.__name__}": kind for kind in (np.ndarray, np.dtype)}
+    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
+    named |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
+    return named

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.data.class_names import SORTED_CLASSES
 from edgeresnet.device.data.preprocess import resized_to
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.foreign.detectron2 import DETECTRON2
+from edgeresnet.host.models.foreign.defaults import default_inputs
 from edgeresnet.host.models.foreign.facts import Facts, read_facts
 from edgeresnet.host.models.foreign.file_names import caffe_in_name, check_file_name
+from edgeresnet.host.models.foreign.program_facts import stem_of_program
 from edgeresnet.host.models.foreign.state_dict import Identity, identify
 from edgeresnet.host.models.foreign.torchvision import default_image_size
 from edgeresnet.host.models.foreign.wrappers import Found, find_network
@@ -131,7 +132,8 @@ def read_network(
     """
     named = [] if path is None else check_file_name(path)
     found = find_network(content, source, raw=raw)
-    identity = identify(found, source, network.stem)
+    stem = network.stem or stem_of_program(content, found.tensors)
+    identity = identify(found, source, stem)
     outputs = int(identity.tensors["fc.weight"].shape[0])
     stride_told = network.stride_in is not None
     facts = read_facts(content, path, outputs, source, told or {}, stride_told=stride_told)
@@ -140,7 +142,9 @@ def read_network(
         stride_in, strides = _stride(network.stride_in, facts, identity, found, path, source)
     elif stride_told:
         check_has_choice(arch_of(identity.arch))
-    notes = (*named, *identity.notes, *facts.notes, *strides)
+    usual, of_usual = default_inputs(found.origin, facts.inputs, told or {})
+    facts = replace(facts, inputs={**usual, **facts.inputs})
+    notes = (*named, *identity.notes, *facts.notes, *of_usual, *strides)
     return ForeignNetwork(identity, facts, found.weights, stride_in, notes)
 
 
@@ -162,16 +166,20 @@ def _stride(
     if facts.stride_in is not None:
         stride, where = facts.stride_in
         return stride, [f"stride in the {stride} as {where} says"]
+    if (usual := found.origin.stride_in) is not None:
+        return usual, [
+            f"stride in the {usual} as {found.origin.defaults_of} have it, for nothing says it "
+            f"here: if it is elsewhere, give --stride-in {'3x3' if usual == '1x1' else '1x1'}"
+        ]
     if path is not None and (word := caffe_in_name(path)) is not None:
         raise InputError(
             f"{source} has {word} in its name, whose ResNets have their stride in the first 1x1 "
             "convolutions and torchvision's in the 3x3: no tensor shows which this has",
             "give --stride-in 1x1, or --stride-in 3x3.",
         )
-    if found.naming is DETECTRON2:
-        doubt = "Detectron2's configurations have STRIDE_IN_1X1"
-    elif identity.had_biases:
-        doubt = "its convolutions have biases, as conversions from caffe and Keras"
-    else:
+    if not identity.had_biases:
         return USUAL_STRIDE, []
-    return USUAL_STRIDE, [f"{doubt}, and nothing says so here: if it has, give --stride-in 1x1"]
+    return USUAL_STRIDE, [
+        "its convolutions have biases, as conversions from caffe and Keras, whose stride is in the "
+        "first 1x1: if it is there, give --stride-in 1x1"
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgeresnet.host.models.foreign.rules import WEIGHT, Naming
+from edgeresnet.host.models.foreign.origin import WEIGHT, Origin
 
 
 def _level(match: re.Match[str]) -> str:
@@ -19,7 +19,7 @@ def _inside(match: re.Match[str]) -> str:
 
 _BLOCK = r"conv([2-5])_x\.(\d+)"
 
-PYTORCH_CIFAR100 = Naming(
+PYTORCH_CIFAR100 = Origin(
     re.compile(rf"^(?P<prefix>(?:.*\.)?)conv[2-5]_x\.\d+\.residual_function\.[036]\.{WEIGHT}"),
     (
         (re.compile(r"conv1\.0\."), "conv1."),

@@ -71,7 +71,7 @@ def identify(found: Found, source: str, stem: str | None = None) -> Identity:
     biases = {f"{conv}.bias" for conv, _ in conv_and_norm(arch) if f"{conv}.bias" in found.tensors}
     rest, notes = _without_harmless(found, own | biases)
     _check_names(found, arch, own, rest, source)
-    head = find_head(rest, source)
+    head = find_head(rest, source, found.origin.head)
     left = {name: t for name, t in rest.items() if name not in head.names}
     _refuse_unknown(left, (), source, beside=f" (beside the classifier {head.names[0]})")
     tensors = _renamed(found, own | biases, head)

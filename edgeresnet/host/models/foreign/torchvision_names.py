@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from edgeresnet.host.models.foreign.rules import WEIGHT, Naming
+from edgeresnet.host.models.foreign.origin import WEIGHT, Origin
 
-TORCHVISION = Naming(
+TORCHVISION = Origin(
     re.compile(rf"^(?P<prefix>(?:.*\.)?)layer[1-4]\.\d+\.conv\d\.{WEIGHT}"),
     ((re.compile(r"(layer[1-4]\.\d+)\.shortcut\.([01]\.\w+)$"), r"\1.downsample.\2"),),
 )

@@ -15,12 +15,19 @@ from typing import Any
 from torch import Tensor
 
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.foreign.naming import NAMINGS, Naming
+from edgeresnet.host.models.foreign.origin import Origin
+from edgeresnet.host.models.foreign.origins import ORIGINS
 from edgeresnet.host.models.foreign.pruned_in_place import apply_masks
 
 # Of dictionaries in dictionaries; a file has no reason for more.
 _DEPTH = 6
+# What FSDP, torch.compile and activation checkpointing put before or between a module's own names.
+_WRAPPERS = re.compile(r"(?<![^.])_(orig_mod|(fsdp|checkpoint)_wrapped_module|forward_module)\.")
 _EMA = re.compile(r"(?i)(^|[^a-z])ema([^a-z]|$)")
+
+
+_ONE = "which are one tensor of a ResNet"
+_ALONE = "save the state_dict of one network alone."
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Found:
         beside: the file's other tensors, by their names there.
         container: what the names of all tensors in the same dictionary begin with.
         weights: which weights they are, for people: ``raw weights``, or where the average is from.
-        naming: whose names they had.
+        origin: whose names they had.
         notes: lines on what was left out or applied.
     """
 
@@ -42,7 +49,7 @@ class Found:
     beside: dict[str, Tensor]
     container: str
     weights: str
-    naming: Naming
+    origin: Origin
     notes: tuple[str, ...] = ()
 
 
@@ -50,7 +57,7 @@ class Found:
 class _Trunk:
     """A place in the file where blocks of a ResNet are."""
 
-    naming: Naming
+    origin: Origin
     prefix: str
     blocks: int
 
@@ -73,7 +80,8 @@ def find_network(content: Mapping[str, Any], source: str, *, raw: bool = False) 
     Raises:
         InputError: there is no ResNet, or several and nothing says which.
     """
-    flat, notes = apply_masks(dict(_flattened(content)), source)
+    masked, notes = apply_masks(dict(_flattened(content)), source)
+    flat, originals = _unwrapped(masked, source)
     if not flat:
         raise InputError(
             f"{source} holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})",
@@ -90,18 +98,32 @@ def find_network(content: Mapping[str, Any], source: str, *, raw: bool = False) 
         if not _belongs(name, chosen, others):
             continue
         if not name.startswith(chosen.prefix):
-            beside[name] = tensor
+            beside[originals[name]] = tensor
             continue
-        new = chosen.naming.rename(name.removeprefix(chosen.prefix))
+        new = chosen.origin.rename(name.removeprefix(chosen.prefix))
         if new in tensors:
             raise InputError(
-                f"{source} has both {names[new]} and {name}, which are one tensor of a ResNet",
-                "save the state_dict of one network alone.",
+                f"{source} has both {names[new]} and {originals[name]}, {_ONE}", _ALONE
             )
-        tensors[new], names[new] = tensor, name
+        convert = chosen.origin.convert
+        tensors[new] = tensor if convert is None else convert(new, tensor)
+        names[new] = originals[name]
     weights = f"EMA weights ({chosen})" if chosen.averaged else "raw weights"
     container = _container(content, chosen.prefix)
-    return Found(tensors, names, beside, container, weights, chosen.naming, tuple(notes))
+    return Found(tensors, names, beside, container, weights, chosen.origin, tuple(notes))
+
+
+def _unwrapped(
+    tensors: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by their names without wrappers, and of each its name in the file."""
+    originals: dict[str, str] = {}
+    for name in tensors:
+        plain = _WRAPPERS.sub("", name)
+        if plain in originals:
+            raise InputError(f"{source} has both {originals[plain]} and {name}, {_ONE}", _ALONE)
+        originals[plain] = name
+    return {plain: tensors[name] for plain, name in originals.items()}, originals
 
 
 def _container(content: Mapping[Any, Any], prefix: str) -> str:
@@ -126,10 +148,10 @@ def _flattened(
 def _trunks(flat: Mapping[str, Tensor], source: str) -> list[_Trunk]:
     """Where the blocks are; a few of them under a prefix of their own are no network."""
     found = []
-    for naming in NAMINGS:
-        matches = filter(None, map(naming.block.match, flat))
+    for origin in ORIGINS.values():
+        matches = filter(None, map(origin.block.match, flat))
         blocks = Counter(match["prefix"] for match in matches)
-        found += [_Trunk(naming, prefix, number) for prefix, number in blocks.items()]
+        found += [_Trunk(origin, prefix, number) for prefix, number in blocks.items()]
     most = max((trunk.blocks for trunk in found), default=0)
     if not most:
         first = ", ".join(list(flat)[:3])

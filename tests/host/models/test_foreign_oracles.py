@@ -95,7 +95,7 @@ def test_load_checkpoint_has_hugging_faces_logits(
     transformers = package("transformers")
     config = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=sizes, depths=depths, layer_type=kind, num_labels=5,
-        downsample_in_bottleneck=in_1x1, id2label={i: name for i, name in enumerate("abcde")},
+        downsample_in_bottleneck=in_1x1, id2label=dict(enumerate("abcde")),
     )  # fmt: skip
     model = lively(transformers.ResNetForImageClassification(config))
     model.save_pretrained(tmp_path)

@@ -193,7 +193,7 @@ def test_load_checkpoint_has_the_files_classes_when_they_are_listed_under_other_
         {"classes": set(SHUFFLED)},
         {"label_map": {"0": "0", "1": "1", "2": "3", "3": "4", "4": "2"}},
     ],
-    ids=str,
+    ids=["a gap", "two for one", "a set", "numbers for numbers"],
 )
 def test_load_checkpoint_refuses_when_the_order_of_the_files_classes_is_not_understood(
     tmp_path: Path, said: dict[str, Any]

@@ -78,6 +78,16 @@ def test_load_checkpoint_refuses_when_a_program_dilates(tmp_path: Path) -> None:
     refused(exported()(model.eval(), tmp_path), "dilates a convolution")
 
 
+def test_load_checkpoint_takes_a_script_whose_normalization_averages_by_division(
+    tmp_path: Path,
+) -> None:
+    model = narrow()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    assert load_checkpoint(script(trace=False)(model, tmp_path)).arch == "resnet18"
+
+
 def test_load_checkpoint_compiles_and_runs_no_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,9 @@ def test_copy_is_refused_when_something_is_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is there already"):
         copy_recipe("resnet50_imagenet", tmp_path / "mine.yaml")
     assert (tmp_path / "mine.yaml").read_text() == before
-    with pytest.raises(InputError, match="cannot write"):
-        copy_recipe("quickstart", tmp_path / "nowhere" / "mine.yaml")
+    with pytest.raises(InputError, match="is a file"):
+        copy_recipe("quickstart", tmp_path / "mine.yaml" / "other.yaml")
+    copy_recipe("quickstart", tmp_path / "nowhere" / "mine.yaml")
+    assert (tmp_path / "nowhere" / "mine.yaml").read_text() == before
     with pytest.raises(InputError, match="no recipe abacus"):
         copy_recipe("abacus", tmp_path / "other.yaml")

@@ -242,7 +242,7 @@ def test_inspect_is_one_message_when_the_file_is_nothing(
     edgeresnet: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "m.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    for name, told in (("m.onnx", "cannot load"), ("none.xml", "does not exist")):
+    for name, told in (("m.onnx", "a Git LFS pointer"), ("none.xml", "does not exist")):
         found = edgeresnet("inspect", name)
         assert found.returncode == 2, found.stderr
         assert told in found.stderr

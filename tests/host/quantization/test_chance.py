@@ -42,10 +42,10 @@ def test_quantize_says_so_when_top1_is_not_above_chance(tmp_path: Path, named: b
 def test_quantize_is_silent_when_the_network_is_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = quantizing._reference
+    real = quantizing.reference_of
 
     def right(checkpoint: Any, val_set: Any) -> Any:
         return replace(real(checkpoint, val_set), answers=val_set.labels)
 
-    monkeypatch.setattr(quantizing, "_reference", right)
+    monkeypatch.setattr(quantizing, "reference_of", right)
     assert lines_of(tmp_path, named=True) == []

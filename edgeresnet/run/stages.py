@@ -42,7 +42,8 @@ STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1
 # The same for what begins with weights, whoever made them, and for nothing else. 2: moving averages
 # are taken, biases of convolutions are folded, and what a file or torchvision says of the input is
 # used. 3: under every known key, resize and channels too. 4: where timm's and Hugging Face's
-# configurations leave something out, their defaults; one mean for all channels.
+# configurations leave something out, their defaults, as Detectron2's and Keras's; one mean for all
+# channels.
 WEIGHTS_READING = 4
 # And for a budget of parameters. 2: those of the normalization are counted as they are.
 PARAMETERS_COUNTING = 2

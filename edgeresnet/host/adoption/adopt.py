@@ -64,7 +64,7 @@ def find(adoptee: Adoptee, options: AdoptOptions, *, context: TaskContext) -> Ad
     started = time.monotonic()
     dataset, by_name = _images(adoptee, options, context)
     classes = dataset.classes
-    trials = Trials(dataset, adoptee, lambda images: None)
+    trials = Trials(dataset, adoptee)
     orders = {BY_NAME: np.arange(len(classes))} if by_name else known_orders(classes)
     from_images = not by_name and enough(trials.labels, len(classes))
     evidence, space = Evidence(trials, orders, from_images=from_images), adoptee.space

@@ -8,13 +8,11 @@ from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.host.adoption.adopt import Adopted, find, for_provenance
 from edgeresnet.host.adoption.adoptee import CheckpointAdoptee
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.foreign.network import STRIDE_WORDS, input_words
-from edgeresnet.host.models.resnet import arch_of
+from edgeresnet.host.models.foreign.network import network_words
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
-from edgeresnet.settings.network import stem_shape
 
 
 @within_quota()
@@ -54,13 +52,12 @@ def adopt_checkpoint(
 
 def _found_line(chosen: Checkpoint, found: Adopted) -> str:
     """What took the place of what was assumed."""
-    strides = [STRIDE_WORDS[chosen.stride_in]] if arch_of(chosen.arch).bottleneck else []
-    return ", ".join([
+    line = network_words(
         chosen.arch,
-        stem_shape(chosen.stem).words,
-        *strides,
-        "ReLU without anti-aliasing or dilation",
+        chosen.stem,
+        chosen.stride_in,
         f"{found.candidate.weights} weights",
-        input_words(found.input_spec),
+        found.input_spec,
         f"classes {found.results['settings']['classes']}",
-    ]) + f"; as {found.results['n']} labelled images say"  # fmt: skip
+    )
+    return f"{line}; as {found.results['n']} labelled images say"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,15 +32,12 @@ class Trials:
     Args:
         dataset: in an order in which the first images are as good as any.
         adoptee: gives the network of each candidate; asked once for each.
-        on_images: told how many images were run.
     """
 
-    def __init__(
-        self, dataset: Dataset, adoptee: Adoptee, on_images: Callable[[int], object]
-    ) -> None:
+    def __init__(self, dataset: Dataset, adoptee: Adoptee) -> None:
         self.labels = np.asarray(dataset.labels, np.int64)
         self.images_run = 0
-        self._dataset, self._adoptee, self._on_images = dataset, adoptee, on_images
+        self._dataset, self._adoptee = dataset, adoptee
         self._space = adoptee.space
         self._networks: dict[tuple[str, str, str], Network] = {}
         self._pixels: OrderedDict[InputSpec, Tensor] = OrderedDict()
@@ -73,7 +69,6 @@ class Trials:
         for at in range(start, stop, BATCH):
             part = pixels[at : min(at + BATCH, stop)].numpy()
             parts.append(network(in_order(part, spec), spec))
-            self._on_images(len(part))
         self.images_run += stop - start
         return np.concatenate(parts)
 

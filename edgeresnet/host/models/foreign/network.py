@@ -55,6 +55,31 @@ def input_words(spec: InputSpec) -> str:
     ])  # fmt: skip
 
 
+def network_words(
+    arch: str, stem: str, stride_in: str, weights: str, spec: InputSpec, classes: str
+) -> str:
+    """A network and its input in one line.
+
+    Args:
+        arch: its name.
+        stem: its name.
+        stride_in: which convolution of a bottleneck has the stride.
+        weights: which were taken, for people.
+        spec: how an image becomes the input.
+        classes: by what they are known, for people.
+    """
+    strides = [STRIDE_WORDS[stride_in]] if arch_of(arch).bottleneck else []
+    return ", ".join([
+        arch,
+        stem_shape(stem).words,
+        *strides,
+        "ReLU without anti-aliasing or dilation",
+        weights,
+        input_words(spec),
+        classes,
+    ])  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ForeignNetwork:
     """What was read of a file.
@@ -96,16 +121,9 @@ class ForeignNetwork:
         if classes_told or self.facts.classes is not None:
             said = "" if classes_told else f", as {self.facts.classes_from} lists them"
             classes = f"classes by name{said}"
-        strides = [STRIDE_WORDS[self.stride_in]] if arch_of(identity.arch).bottleneck else []
-        return ", ".join([
-            identity.arch,
-            stem_shape(identity.stem).words,
-            *strides,
-            "ReLU without anti-aliasing or dilation",
-            self.weights,
-            input_words(spec),
-            classes,
-        ])  # fmt: skip
+        return network_words(
+            identity.arch, identity.stem, self.stride_in, self.weights, spec, classes
+        )
 
 
 def read_network(

@@ -146,9 +146,13 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     target = target_of(manifest.target)
     device = device or target.spec.default_device
     start = time.perf_counter()
-    session = target.load(
-        bundle.model_path, device, replace(options, precision=float_precision(manifest.precision))
+    own = replace(
+        options,
+        precision=float_precision(manifest.precision),
+        # Of an adopted model, which may leave it open.
+        image_size=manifest.input_spec.image_size,
     )
+    session = target.load(bundle.model_path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
         if options.batch is not None:

@@ -80,7 +80,7 @@ def _manifest(
     adoptee: BareAdoptee, path: Path, found: Adopted, context: TaskContext, spread: float
 ) -> Manifest:
     opened = adoptee.opened
-    facts = describe_model(path)
+    facts = describe_model(path, found.input_spec.image_size)
     smallest, largest = opened.session.batch_sizes
     tolerance = TOLERANCES.get(opened.precision, TOLERANCE_OF_INTEGERS)
     data = context.data or ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -126,3 +127,19 @@ def test_adopt_refuses_what_is_told_of_a_network_when_it_is_a_bare_model(
     with pytest.raises(InputError):
         adopt(path, tmp_path / "mine", context=TaskContext(data=str(photos)))
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_bundle_opens_when_the_model_leaves_its_size_open(
+    trained: Trained, photos: Path, tmp_path: Path
+) -> None:
+    path = write(trained, tmp_path / "theirs.onnx", last=False, softmax=False)
+    model = onnx.load(path)
+    for side, name in ((2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[side].dim_param = name
+    onnx.save(model, path)
+    results = adopt(
+        path, tmp_path / "ours", image_size=32, context=TaskContext(data=str(photos), limit=100)
+    )
+    evaluated = evaluate(tmp_path / "ours", context=TaskContext(data=str(photos), limit=100))
+    assert evaluated["top1"] == pytest.approx(results["top1"])

@@ -18,7 +18,7 @@ BY_STRING = {"__init__.py", "cli/app.py", "device/targets/registry.py"}
 OWN_MODULE = re.compile(r"edgeresnet\.(?:\w+(?:\.\w+)*)?")
 # Other ways to import what no checker of imports sees.
 HIDDEN = {"__import__", "__package__", "runpy", "pkgutil", "exec", "eval"}
-MOST_ENTRIES, MOST_LINES_OF_FUNCTION, MOST_LINES_OF_FILE = 8, 40, 300
+MOST_ENTRIES, MOST_LINES_OF_FUNCTION, MOST_LINES_OF_FILE = 9, 40, 300
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

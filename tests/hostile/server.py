@@ -1,0 +1,164 @@
+"""Runs commands, each in a process forked from one that has imported everything already.
+
+A line of JSON in (`Job`), a line of JSON out. The forked process is watched from inside by an audit
+hook, which sees what Python code opens, moves, removes and starts; what native code writes outside
+is seen by the sentinels of the test, and by the trace of system calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MOST_OUTPUT = 1 << 20
+STARTS = (
+    "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.system",
+    "os.spawn", "pty.spawn", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname",
+)  # fmt: skip
+MOVES = (
+    "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate",
+    "os.chmod", "os.chown", "os.utime", "shutil.rmtree", "shutil.move",
+)  # fmt: skip
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    _import_all()
+    for line in sys.stdin:
+        print(json.dumps(_served(json.loads(line))), flush=True)
+
+
+def _import_all() -> None:
+    import importlib
+    import warnings
+
+    warnings.simplefilter("ignore")
+    import numpy  # noqa: F401
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import openvino
+    import PIL.Image
+    import torch
+    import torchvision  # noqa: F401
+    import yaml  # noqa: F401
+
+    from edgeresnet.cli.app import COMMANDS
+
+    PIL.Image.init()
+    torch.set_num_threads(1)
+    assert openvino.__version__
+    for name in COMMANDS:
+        importlib.import_module(f"edgeresnet.cli.{name}")
+    for name in ("quantize", "export", "train", "evaluate", "inspect", "profile", "compare"):
+        importlib.import_module(f"edgeresnet.api.{name}")
+
+
+def _served(job: dict[str, Any]) -> dict[str, Any]:
+    """Run one job.
+
+    Args:
+        job: ``arguments``, ``folder`` to run in, ``allowed`` folders to write to, ``limit_s``,
+            ``stdin``, ``environment``, and ``log``, a folder for what is printed and seen.
+    """
+    log = Path(job["log"])
+    start = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        _child(job, log)
+    code: int | None = None
+    while time.monotonic() - start < job["limit_s"]:
+        done, status, used = os.wait4(process, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            break
+        time.sleep(0.01)
+    else:
+        os.killpg(process, signal.SIGKILL)
+        _, _, used = os.wait4(process, 0)
+    seen = (log / "seen").read_text(errors="backslashreplace").splitlines()
+    with (log / "printed").open(errors="backslashreplace") as file:
+        printed = file.read(MOST_OUTPUT)
+    return {
+        "code": code,
+        "printed": printed,
+        "seconds": time.monotonic() - start,
+        "started": [line[6:] for line in seen if line.startswith("start ")],
+        "written": [line[6:] for line in seen if line.startswith("write ")],
+        "peak_bytes": used.ru_maxrss * 1024,
+    }
+
+
+def _child(job: dict[str, Any], log: Path) -> None:
+    os.setpgid(0, 0)
+    os.chdir(job["folder"])
+    os.environ.update(job["environment"])
+    # The machine that the tests run on is to live on; what asks for so much is told by its message.
+    resource.setrlimit(resource.RLIMIT_DATA, (6 << 30, 6 << 30))
+    (log / "in").write_text(job["stdin"])
+    os.dup2(os.open(log / "in", os.O_RDONLY), 0)
+    printed = os.open(log / "printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
+    sys.argv = ["edgeresnet", *job["arguments"]]
+    _watch(os.open(log / "seen", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), job["allowed"])
+    from edgeresnet.cli.app import main as command
+
+    code = 0
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _watch(number: int, allowed: list[str]) -> None:
+    roots = tuple(os.path.realpath(root) for root in [*allowed, "/dev/null", "/dev/tty"])
+
+    def inside(path: Any) -> bool:
+        if isinstance(path, int) or path is None:
+            return True
+        # A link inside that leads outside is outside.
+        place = os.path.realpath(os.fsdecode(path))
+        return any(place == root or place.startswith(root + os.sep) for root in roots)
+
+    busy = False
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal busy
+        if busy or not (event == "open" or event in STARTS or event in MOVES):
+            return
+        busy = True
+        try:
+            if event == "open" and not (arguments[2] or 0) & WRITING:
+                return
+            word = "start" if event in STARTS else "write"
+            paths = arguments[: 2 if event == "os.rename" else 1]
+            if word == "write" and all(inside(one) for one in paths):
+                return
+            line = f"{word} {event} {arguments!r:.300}".replace("\n", " ")
+            os.write(number, line.encode(errors="backslashreplace") + b"\n")
+        finally:
+            busy = False
+
+    sys.addaudithook(hook)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Strangers' files do no harm: each is refused in one message, or read without any.
+
+``pytest -m slow -s`` runs all attacks and prints the table; by default only some of each item are
+run. ``EDGERESNET_HOSTILE_SEED`` makes other ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import recipes
+from tests.hostile.attack import Generator
+from tests.hostile.run import Row, Server, run_item, serving, table
+
+ITEMS: dict[str, Generator] = {
+    "recipes": recipes.attacks,
+}
+SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))
+SOME = 6
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("room")) as made:
+        yield made
+
+
+def check(rows: list[Row]) -> None:
+    told = [
+        f"{row.item}: {row.attack.name}: {'; '.join(row.faults)}\n{row.outcome.printed[-800:]}"
+        for row in rows
+        if row.faults
+    ]
+    assert not told, "\n".join(told)
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_some_hostile_inputs_do_no_harm(item: str, server: Server, tmp_path: Path) -> None:
+    check(run_item(server, item, ITEMS[item], tmp_path, SEED, SOME))
+
+
+@pytest.mark.slow
+def test_hostile_inputs_do_no_harm(server: Server, tmp_path: Path) -> None:
+    rows = [
+        row
+        for item, generator in ITEMS.items()
+        for row in run_item(server, item, generator, tmp_path, SEED, None)
+    ]
+    print(f"\nseed {SEED}\n{table(rows)}")
+    check(rows)

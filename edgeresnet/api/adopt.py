@@ -90,9 +90,8 @@ def _checkpoint(
             f"{source} is a checkpoint of edgeresnet, which says all of itself",
             "give the foreign file; an own checkpoint needs no adoption.",
         )
-    averaged = "EMA weights" in first.provenance["assumed"]
-    weights = {"EMA" if averaged else "raw": first}
-    if any("the raw weights in" in note for note in first.provenance["notes"]):
+    weights = {"EMA" if first.provenance["averaged"] else "raw": first}
+    if first.provenance["raw_beside"]:
         weights["raw"] = load_checkpoint(
             source, image_size=image_size, inputs=inputs, raw=True, network=network
         )

@@ -17,7 +17,8 @@ class Share:
     """What one unit computes in one precision.
 
     Attributes:
-        layers: number of convolutions and classifiers; of a bare model file, of kernels.
+        layers: number of convolutions and classifiers; of kernels where the model was exported
+            elsewhere.
         layers_share: of all of them.
         macs_share: of all multiply-accumulates; None where the model does not tell them.
     """
@@ -35,10 +36,11 @@ def shares(kernels: Sequence[Kernel], layers: Sequence[Mapping[str, Any]]) -> li
     Args:
         kernels: what the runtime executes.
         layers: {name, macs, …} of the model's manifest; empty for a bare file. One that is in
-            no kernel counts as on the unit ``unknown``.
+            no kernel counts as on the unit ``unknown``; where none is in any, as of a model that
+            was exported elsewhere, kernels are counted.
     """
-    if layers:
-        where = {name: kernel for kernel in kernels for name in kernel.layers}
+    where = {name: kernel for kernel in kernels for name in kernel.layers}
+    if any(layer["name"] in where for layer in layers):
         placed = [(where.get(layer["name"]), int(layer["macs"])) for layer in layers]
     else:
         placed = [(kernel, 0) for kernel in kernels]

@@ -77,9 +77,7 @@ def find(adoptee: Adoptee, options: AdoptOptions, *, context: TaskContext) -> Ad
     outputs = evidence.outputs(taken, evidence.order)
     named = tuple(classes[i] for i in np.argsort(outputs))
     spec = space.spec(taken)
-    results = _results(evidence, taken, rows)
-    results["input_spec"], results["classes"] = spec.to_dict(), list(named)
-    results["seconds"] = time.monotonic() - started
+    results = _results(evidence, taken, rows, spec, named, time.monotonic() - started)
     return Adopted(taken, spec, named, dataset, results)
 
 
@@ -124,7 +122,14 @@ def _check_chance(evidence: Evidence, best: Candidate) -> None:
         )
 
 
-def _results(evidence: Evidence, taken: Candidate, rows: list[Comparison]) -> AdoptResults:
+def _results(
+    evidence: Evidence,
+    taken: Candidate,
+    rows: list[Comparison],
+    spec: InputSpec,
+    classes: tuple[str, ...],
+    seconds: float,
+) -> AdoptResults:
     trials = evidence.trials
     right = evidence.right(taken, len(trials))
     undecided = [row for row in rows if not row.taken and not row.separated]
@@ -133,13 +138,13 @@ def _results(evidence: Evidence, taken: Candidate, rows: list[Comparison]) -> Ad
         "top1": float(right.mean()),
         "top1_interval": list(wilson(int(right.sum()), len(right))),
         "settings": {**{name: getattr(taken, name) for name in FIELDS}, "classes": evidence.order},
-        "input_spec": {},
-        "classes": [],
+        "input_spec": spec.to_dict(),
+        "classes": list(classes),
         "not_distinguished": [_row(row) for row in undecided],
         "rows": [_row(row) for row in rows],
         "candidates": trials.candidates,
         "images_run": trials.images_run,
-        "seconds": 0.0,
+        "seconds": seconds,
     }
 
 

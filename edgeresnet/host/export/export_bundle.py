@@ -114,7 +114,7 @@ def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: P
         remembered = job.checkpoint.data
         missing = f"data {remembered} is not here" if remembered else "no data is given"
         job.context.on_step(f"{missing}: proving on noise")
-    proof = _prove(graph, model_path, job.target, job.precision, wanted)
+    proof = _prove(job, graph, model_path, wanted)
     if is_sparse(job.checkpoint):
         proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
     spread = float(np.ptp(wanted.golden_logits)) or 1.0
@@ -182,22 +182,23 @@ def _logit_proof(job: Job) -> LogitProof:
     )
 
 
-def _prove(
-    graph: ir.Model, model_path: Path, target: Target, precision: str, wanted: LogitProof
-) -> dict[str, Any]:
+def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> dict[str, Any]:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
-    name = target.spec.name
+    target, precision, name = job.target, job.precision, job.target.spec.name
     prover = prover_of(name)
     run_options = RunOptions(precision=float_precision(precision), as_written=prover != name)
     expected = expected_layers(graph) if is_quantized(precision) else {}
     runtime = target_of(prover)
     kernels: list[Kernel] | None = None
     with runtime.load(model_path, runtime.spec.default_device, run_options) as session:
-        proof = wanted.prove(session, prover)
+        answers = wanted.answers(session)
+        proof = wanted.prove(session, prover, answers)
         if expected and prover == name:
             kernels = session.kernels()
     if expected and isinstance(target, EngineKernels):
         kernels = target.engine_kernels(model_path, expected)
+    if (doubt := wanted.images.doubt(answers)) is not None:
+        job.context.on_step(doubt)
     if kernels is not None:
         proof["integer_kernels"] = prove_integer(expected, kernels, name)
     return proof

@@ -58,12 +58,13 @@ class LogitProof:
     golden: NDArray[np.uint8]
     golden_logits: NDArray[np.float32]
 
-    def prove(self, session: Session, runtime: str) -> dict[str, Any]:
+    def prove(self, session: Session, runtime: str, answers: NDArray[np.float32]) -> dict[str, Any]:
         """Compare a session's logits with PyTorch's.
 
         Args:
             session: the written model.
             runtime: its name, for the message.
+            answers: of this session, as `answers` gives them.
 
         Returns:
             For the manifest: ``images`` and ``data`` (how many and of what), ``logit_bound`` and
@@ -74,7 +75,6 @@ class LogitProof:
         Raises:
             CheckError: the logits are not PyTorch's, by `edgeresnet.device.bundle.logits`.
         """
-        answers = self.answers(session)
         pixels = self.images.pixels[: len(answers)]
         reference = reference_logits(self.model, pixels, self.spec, self.precision)
         bound = logit_bound(self.model, pixels, self.spec, self.precision, reference)

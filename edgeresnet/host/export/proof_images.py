@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from edgeresnet.device.data.dataset import balanced_subset, batches
+from edgeresnet.device.data.class_binding import ClassesOf, bind_classes
+from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import open_dataset, without_broken
+from edgeresnet.device.measure.accuracy import chance_line
 from edgeresnet.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgeresnet.device.data.dataset import Split
+    from edgeresnet.device.data.dataset import Dataset, Split
     from edgeresnet.host.models.checkpoint import Checkpoint
 
 PROOF_IMAGES = 256
@@ -31,11 +33,33 @@ class ProofImages:
         names: one each, for messages.
         origin: ``calibration``: the data that the checkpoint was calibrated on; ``data``: the
             data that was given, or that it was trained on; ``noise``: there was none.
+        labels: (n,) places among the checkpoint's classes; None where the images have no labels,
+            or labels of other classes: they prove logits whatever they show.
+        by_name: whether names say which class is which output.
     """
 
     pixels: NDArray[np.uint8]
     names: tuple[str, ...]
     origin: Literal["calibration", "data", "noise"]
+    labels: NDArray[np.int64] | None = None
+    by_name: bool = False
+
+    def in_order(self, order: NDArray[np.int64]) -> ProofImages:
+        """The same images in another order."""
+        labels = None if self.labels is None else self.labels[order]
+        names = tuple(self.names[i] for i in order)
+        return replace(self, pixels=self.pixels[order], names=names, labels=labels)
+
+    def doubt(self, logits: NDArray[np.float32]) -> str | None:
+        """Says that a model is no better than chance on these images; None if it may be.
+
+        Args:
+            logits: (m, classes) of the first m images.
+        """
+        if self.labels is None:
+            return None
+        labels = self.labels[: len(logits)]
+        return chance_line(logits.argmax(1), labels, logits.shape[1], by_name=self.by_name)
 
 
 def proof_images(checkpoint: Checkpoint, data: str | None) -> ProofImages:
@@ -52,9 +76,7 @@ def proof_images(checkpoint: Checkpoint, data: str | None) -> ProofImages:
     seed = int((checkpoint.quantization or {}).get("seed", 0))
     drawn = _images(checkpoint, PROOF_IMAGES, data, "train", seed)
     # An emulator has time for the first few only: they must not all be of the first class.
-    order = np.random.default_rng(seed).permutation(len(drawn.pixels))
-    names = tuple(drawn.names[i] for i in order)
-    return replace(drawn, pixels=drawn.pixels[order], names=names)
+    return drawn.in_order(np.random.default_rng(seed).permutation(len(drawn.pixels)))
 
 
 def golden_images(checkpoint: Checkpoint, count: int, data: str | None) -> NDArray[np.uint8]:
@@ -85,9 +107,22 @@ def _images(
             )
             origin: Literal["calibration", "data"]
             origin = "calibration" if source == calibrated_on else "data"
-            return ProofImages(cast("NDArray[np.uint8]", pixels), names, origin)
+            drawn = ProofImages(cast("NDArray[np.uint8]", pixels), names, origin)
+            return _labelled(drawn, checkpoint, chosen)
     names = tuple(f"image {i}" for i in range(count))
     return ProofImages(_noise(count, checkpoint.input_spec.image_size), names, NOISE)
+
+
+def _labelled(images: ProofImages, checkpoint: Checkpoint, dataset: Dataset) -> ProofImages:
+    """The images with what the data says of them, where its classes are the checkpoint's."""
+    if not is_labelled(dataset):
+        return images
+    own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
+    try:
+        binding = bind_classes(dataset, own)
+    except InputError:
+        return images
+    return replace(images, labels=binding.dataset.labels, by_name=binding.by_name)
 
 
 def _noise(count: int, size: int) -> NDArray[np.uint8]:

@@ -49,7 +49,8 @@ class Checkpoint:
         data: the DATA SPEC it was trained on, with a path from the root.
         data_fingerprint: by what that folder is known again; None: by nothing.
         provenance: versions, seeds, settings, results; of a foreign checkpoint ``source``,
-            ``assumed`` (one line) and ``notes`` (what was left out, folded or found).
+            ``assumed`` (one line), ``notes`` (what was left out, folded or found), ``averaged``
+            and ``raw_beside`` (which weights were taken, and which there are besides).
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
         stride_in: which convolution of a bottleneck has the stride: ``3x3``, or the first ``1x1``.
     """
@@ -230,7 +231,13 @@ def _read_foreign(
         names or tuple(map(str, range(count))),
         spec,
         identity.tensors,
-        provenance={"source": source, "assumed": assumed, "notes": notes},
+        provenance={
+            "source": source,
+            "assumed": assumed,
+            "notes": notes,
+            "averaged": network.averaged,
+            "raw_beside": network.raw_beside,
+        },
         classes_known=names is not None,
         stride_in=network.stride_in,
     )

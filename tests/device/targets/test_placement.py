@@ -46,6 +46,11 @@ def test_shares_name_the_unit_unknown_when_a_layer_is_in_no_kernel() -> None:
     assert found[1] == Share("unknown", "unknown", 2, pytest.approx(2 / 3), pytest.approx(0.4))
 
 
+def test_shares_count_kernels_when_no_layer_has_a_kernels_name() -> None:
+    others = [{**layer, "name": f"/other/{layer['name']}"} for layer in LAYERS]
+    assert shares(KERNELS, others) == shares(KERNELS, [])
+
+
 def test_check_fallback_names_the_layers_when_the_cpu_runs_some() -> None:
     check_fallback(KERNELS, "cpu")
     check_fallback(KERNELS[:2], "npu")

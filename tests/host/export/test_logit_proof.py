@@ -255,6 +255,26 @@ def test_proof_images_are_of_every_class_when_only_the_first_are_looked_at(
     assert len({label_of[image.tobytes()] for image in found.pixels[:16]}) >= 6
 
 
+def test_export_says_that_a_network_is_not_above_chance_when_its_data_has_labels(
+    narrow: Checkpoint, tmp_path: Path
+) -> None:
+    """A random network: whoever exports somebody else's float file so may not have looked at it."""
+    told: list[str] = []
+    context = TaskContext(data="digits", on_step=told.append)
+    export_bundle(narrow, target="onnx", precision="int8", out_dir=tmp_path / "b", context=context)
+    assert any("is not clearly above chance" in line and "adopt" in line for line in told)
+
+
+def test_doubt_is_told_only_where_labels_are_those_of_the_checkpoint(narrow: Checkpoint) -> None:
+    images = proof_images(narrow, "digits")
+    assert images.labels is not None
+    right = np.eye(10, dtype=np.float32)[images.labels]
+    assert images.doubt(right) is None
+    assert "not clearly above chance" in str(images.doubt(np.roll(right, 1, axis=1)[:64]))
+    others = replace(narrow, classes=tuple("abcdefghij"))
+    assert proof_images(others, "digits").doubt(np.roll(right, 1, axis=1)) is None
+
+
 def small_proof(checkpoint: Checkpoint) -> LogitProof:
     model = checkpoint.build()
     assert isinstance(model, QuantResNet)

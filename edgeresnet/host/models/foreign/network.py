@@ -88,6 +88,8 @@ class ForeignNetwork:
         identity: the ResNet and its tensors.
         facts: what the file says of classes and images.
         weights: which weights were taken, for people.
+        averaged: whether they are a moving average.
+        raw_beside: whether the file holds the weights themselves, too.
         stride_in: which convolution of a bottleneck has the stride.
         notes: lines on what was made of the file.
     """
@@ -95,6 +97,8 @@ class ForeignNetwork:
     identity: Identity
     facts: Facts
     weights: str
+    averaged: bool
+    raw_beside: bool
     stride_in: StrideIn = USUAL_STRIDE
     notes: tuple[str, ...] = ()
 
@@ -163,7 +167,8 @@ def read_network(
     usual, of_usual = default_inputs(found.origin, facts.inputs, told or {})
     facts = replace(facts, inputs={**usual, **facts.inputs})
     notes = (*named, *identity.notes, *facts.notes, *of_usual, *strides)
-    return ForeignNetwork(identity, facts, found.weights, stride_in, notes)
+    averaged, beside = found.averaged, found.raw_beside
+    return ForeignNetwork(identity, facts, found.weights, averaged, beside, stride_in, notes)
 
 
 def _stride(

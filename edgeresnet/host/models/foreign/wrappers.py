@@ -40,6 +40,8 @@ class Found:
         beside: the file's other tensors, by their names there.
         container: what the names of all tensors in the same dictionary begin with.
         weights: which weights they are, for people: ``raw weights``, or where the average is from.
+        averaged: whether they are a moving average.
+        raw_beside: whether the file holds the weights themselves, too.
         origin: whose names they had.
         notes: lines on what was left out or applied.
     """
@@ -49,6 +51,8 @@ class Found:
     beside: dict[str, Tensor]
     container: str
     weights: str
+    averaged: bool
+    raw_beside: bool
     origin: Origin
     notes: tuple[str, ...] = ()
 
@@ -109,8 +113,17 @@ def find_network(content: Mapping[str, Any], source: str, *, raw: bool = False) 
         tensors[new] = tensor if convert is None else convert(new, tensor)
         names[new] = originals[name]
     weights = f"EMA weights ({chosen})" if chosen.averaged else "raw weights"
-    container = _container(content, chosen.prefix)
-    return Found(tensors, names, beside, container, weights, chosen.origin, tuple(notes))
+    return Found(
+        tensors,
+        names,
+        beside,
+        _container(content, chosen.prefix),
+        weights,
+        chosen.averaged,
+        any(not other.averaged for other in others),
+        chosen.origin,
+        tuple(notes),
+    )
 
 
 def _unwrapped(

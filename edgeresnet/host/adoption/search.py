@@ -42,12 +42,22 @@ class Search:
                 if better != candidate:
                     self._on_step(f"{name.replace('_', ' ')}: {getattr(better, name)}")
                 candidate = better
+            # What one step does not better, several at once may.
             if candidate == before:
-                # What one step does not better, several at once may.
                 candidate = self._best_of([*self._space.like(candidate), candidate])
+            if candidate == before:
+                candidate = self._best_of([self._best_shape(candidate), candidate])
             if candidate == before:
                 break
         return candidate
+
+    def _best_shape(self, candidate: Candidate) -> Candidate:
+        """The likeliest of other stems, sizes and crops.
+
+        Together they make up for each other: a smaller crop shows things as large as a larger size
+        does, and a stem that reduces less as one that reduces more at twice the size.
+        """
+        return self._best_by_halving(self._space.shapes(candidate), self._evidence.first_images())
 
     def settle(self, best: Candidate) -> Candidate:
         """The convention wherever the images do not speak against it.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +55,38 @@ def trainings(rng: np.random.Generator) -> list[Hidden]:
     ]
 
 
+def study(number: int, base: Hidden, photos: Path, folder: Path) -> list[Verdict]:
+    """Train one network and adopt its files."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng([SEED, number])
+    judged = pictures("val", IMAGES, 11)
+    trained = train(base, images=6000, epochs=5, width=WIDTH, seed=number)
+    folder.mkdir()
+    verdicts: list[Verdict] = []
+    for _ in range(FILES_OF_EACH):
+        hidden = draw(base, rng)
+        verdict, results = adopt_and_judge(
+            trained, hidden, photos, judged, folder, width=WIDTH, rng=rng
+        )
+        verdicts.append(verdict)
+        found = {name: results["settings"][name] for name in verdict.fields if name != "classes"}
+        print(
+            f"{number + 1:2}.{len(verdicts)} {verdict.word:9} top-1 {results['top1']:.3f} "
+            f"{verdict.seconds:.0f} s {results['candidates']} ways {vars(hidden)} taken: {found}",
+            flush=True,
+        )
+    return verdicts
+
+
 @pytest.mark.slow
 def test_adopt_recovers_most_and_none_wrongly(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(SEED)
     photos = save_folder(tmp_path / "photos", IMAGES, seed=11)
-    judged = pictures("val", IMAGES, 11)
-    verdicts: list[Verdict] = []
-    for number, base in enumerate(trainings(rng)):
-        trained = train(base, images=6000, epochs=5, width=WIDTH, seed=number)
-        for _ in range(FILES_OF_EACH):
-            hidden = draw(base, rng)
-            verdict, results = adopt_and_judge(
-                trained, hidden, photos, judged, tmp_path, width=WIDTH, rng=rng
-            )
-            verdicts.append(verdict)
-            print(
-                f"{len(verdicts):3} {verdict.word:9} {', '.join(verdict.fields) or '-'} "
-                f"top-1 {results['top1']:.3f} {verdict.seconds:.0f} s {results['candidates']} ways "
-                f"{vars(hidden)}",
-                flush=True,
-            )
+    bases = trainings(np.random.default_rng(SEED))
+    folders = [tmp_path / str(number) for number in range(NETWORKS)]
+    # Each on a core of its own: a network this small gains nothing from several.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        parts = pool.map(study, range(NETWORKS), bases, [photos] * NETWORKS, folders)
+        verdicts = [verdict for part in parts for verdict in part]
     words = Counter(verdict.word for verdict in verdicts)
     print(dict(words), f"median {np.median([v.seconds for v in verdicts]):.0f} s")
     assert words["wrong"] == 0

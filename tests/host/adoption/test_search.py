@@ -1,0 +1,76 @@
+"""The search leaves a place that no single step betters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edgeresnet.host.adoption.evidence import Evidence
+from edgeresnet.host.adoption.search import Search
+from edgeresnet.host.adoption.space import Candidate
+from edgeresnet.host.adoption.spaces import checkpoint_space
+from edgeresnet.host.adoption.trials import Trials
+from edgeresnet.settings.inputs import NO_CHANGES
+from edgeresnet.settings.network import NOTHING_TOLD
+from tests.conftest import make_checkpoint
+
+IMAGES, CLASSES = 2000, 10
+SPACE = checkpoint_space(
+    {"raw": make_checkpoint("resnet18", "imagenet", 224)}, NO_CHANGES, NOTHING_TOLD, told_size=False
+)
+USUAL = SPACE.first()
+TRUTH = SPACE.named(replace(USUAL, stem="imagenet-nopool", size=48, crop="shorter side"))
+# Things are as large in it behind the stem, but for their edges.
+FALSE = SPACE.named(replace(USUAL, stem="imagenet", size=96, crop="middle 0.875"))
+
+
+class ScriptedTrials:
+    """Answers right with the probability that a script gives each candidate."""
+
+    def __init__(self, top1: Callable[[Candidate], float]) -> None:
+        rng = np.random.default_rng(0)
+        self.labels = rng.integers(0, CLASSES, IMAGES)
+        self._luck, self._top1 = rng.random(IMAGES), top1
+
+    def __len__(self) -> int:
+        return IMAGES
+
+    def logits(self, candidate: Candidate, n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        right = self._luck[:n] < self._top1(candidate)
+        answers = np.where(right, self.labels[:n], (self.labels[:n] + 1) % CLASSES)
+        return 3 * np.eye(CLASSES, dtype=np.float32)[answers]
+
+
+def steps(one: Candidate, other: Candidate) -> int:
+    return sum(value != getattr(other, name) for name, value in vars(one).items())
+
+
+@pytest.mark.parametrize("normalization", ["ImageNet", "Caffe"])
+def test_search_finds_stem_size_and_crop_when_others_make_up_for_each_other(
+    normalization: str,
+) -> None:
+    truth, false = (replace(c, normalization=normalization) for c in (TRUTH, FALSE))
+    assert steps(truth, false) == 3
+
+    def top1(candidate: Candidate) -> float:
+        return max(0.92 - 0.35 * steps(candidate, truth), 0.85 - 0.2 * steps(candidate, false), 0.1)
+
+    trials = cast(Trials, ScriptedTrials(top1))
+    evidence = Evidence(trials, {"by name": np.arange(CLASSES)}, from_images=False)
+    assert Search(evidence, SPACE, lambda line: None).best() == truth
+
+
+def test_shapes_are_every_combination_at_which_things_are_about_as_large() -> None:
+    shapes = SPACE.shapes(FALSE)
+    assert shapes[0] == FALSE
+    assert TRUTH in shapes
+    assert len(set(shapes)) == len(shapes)
+    assert {shape.size for shape in shapes} <= set(range(48, 193))
+    assert all(
+        replace(shape, stem=FALSE.stem, size=FALSE.size, crop=FALSE.crop) == FALSE
+        for shape in shapes
+    )

@@ -16,6 +16,7 @@ TITLES = {
     "interpolation": "interpolation",
     "channels": "channels",
     "normalization": "normalization",
+    "shape": "several",
     "classes": "class order",
 }
 
@@ -65,6 +66,10 @@ def adoption_lines(result: Mapping[str, Any]) -> list[str]:
     for setting in dict.fromkeys(row["setting"] for row in result["not_distinguished"]):
         rows = [row for row in result["not_distinguished"] if row["setting"] == setting]
         others = ", ".join(f"{row['option']} ({row['differing']:.1%} differ)" for row in rows)
-        taken = result["settings"][setting]
+        taken = next(
+            row["option"]
+            for row in result["rows"]
+            if row["setting"] == setting and row["decision"] == "taken"
+        )
         lines.append(f"not distinguished: {TITLES[setting]} {taken} (taken) from {others}")
     return lines

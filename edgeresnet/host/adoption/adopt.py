@@ -14,7 +14,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.measure.accuracy import chance_line, wilson
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.adoption.adoptee import Adoptee
-from edgeresnet.host.adoption.comparison import Comparison, compare, compare_orders
+from edgeresnet.host.adoption.comparison import Comparison, compare, compare_orders, compare_shapes
 from edgeresnet.host.adoption.evidence import Evidence
 from edgeresnet.host.adoption.orders import enough, known_orders
 from edgeresnet.host.adoption.search import Search
@@ -73,6 +73,7 @@ def find(adoptee: Adoptee, options: AdoptOptions, *, context: TaskContext) -> Ad
     _check_chance(evidence, best)
     taken = search.settle(best)
     rows = [row for name in FIELDS for row in compare(evidence, space, name, taken)]
+    rows += compare_shapes(evidence, search.rivals(taken), taken)
     rows += compare_orders(evidence, taken)
     outputs = evidence.outputs(taken, evidence.order)
     named = tuple(classes[i] for i in np.argsort(outputs))

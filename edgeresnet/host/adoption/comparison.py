@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeresnet.device.measure.accuracy import Z95, paired_difference
@@ -9,13 +10,16 @@ from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.host.adoption.evidence import Evidence
 from edgeresnet.host.adoption.space import Candidate, Space
 
+# Stem, stride, size and crop, where several of them differ at once.
+SHAPE = "shape"
+
 
 @dataclass(frozen=True)
 class Comparison:
     """An option of a field against the one that was taken.
 
     Attributes:
-        field: of `Candidate`, or ``classes``.
+        field: of `Candidate`, or `SHAPE`, or ``classes``.
         option: its value.
         n: images on which both were run.
         top1: of the option on these.
@@ -37,23 +41,43 @@ class Comparison:
 
 def compare(evidence: Evidence, space: Space, name: str, taken: Candidate) -> list[Comparison]:
     """Each option of a field against the taken one, on as many images as it took."""
-    rows, total = [], len(evidence.trials)
-    for option in space.near(taken, name):
-        n = next((n for n in evidence.looks() if evidence.worse(option, taken, n)), total)
-        answers, others = (evidence.trials.logits(c, n).argmax(1) for c in (option, taken))
-        rows.append(
-            Comparison(
-                name,
-                getattr(option, name),
-                n,
-                float(evidence.right(option, n).mean()),
-                paired_difference(evidence.right(taken, n), evidence.right(option, n)),
-                float((answers != others).mean()),
-                option == taken,
-                evidence.worse(option, taken, n, z=Z95),
-            )
-        )
-    return rows
+    options = space.near(taken, name)
+    return [_compared(evidence, name, getattr(c, name), c, taken) for c in options]
+
+
+def compare_shapes(
+    evidence: Evidence, rivals: Sequence[Candidate], taken: Candidate
+) -> list[Comparison]:
+    """Other stems, sizes and crops that may make up for each other, against the taken ones."""
+    others = [c for c in rivals if not evidence.likelier(taken, c)]
+    if not others:
+        return []
+    rows = [_compared(evidence, SHAPE, shape_words(c), c, taken) for c in (taken, *others)]
+    return [row for row in rows if not row.separated]
+
+
+def shape_words(candidate: Candidate) -> str:
+    """Stem, stride, size and crop of a candidate."""
+    parts = (candidate.stem, candidate.stride_in, f"{candidate.size} px", candidate.crop)
+    return ", ".join(filter(None, parts))
+
+
+def _compared(
+    evidence: Evidence, name: str, option: object, candidate: Candidate, taken: Candidate
+) -> Comparison:
+    looks, total = evidence.looks(), len(evidence.trials)
+    n = next((n for n in looks if evidence.worse(candidate, taken, n)), total)
+    answers, others = (evidence.trials.logits(c, n).argmax(1) for c in (candidate, taken))
+    return Comparison(
+        name,
+        option,
+        n,
+        float(evidence.right(candidate, n).mean()),
+        paired_difference(evidence.right(taken, n), evidence.right(candidate, n)),
+        float((answers != others).mean()),
+        candidate == taken,
+        evidence.worse(candidate, taken, n, z=Z95),
+    )
 
 
 def compare_orders(evidence: Evidence, candidate: Candidate) -> list[Comparison]:

@@ -102,6 +102,12 @@ class Evidence:
         lost = self._log_probabilities(candidate, n) - self._log_probabilities(other, n)
         return bool(lost.mean() < -z * lost.std() / np.sqrt(n))
 
+    def likelier(self, candidate: Candidate, other: Candidate) -> bool:
+        """Whether all labels are clearly likelier under a candidate than under another."""
+        n = len(self.trials)
+        gained = self._log_probabilities(candidate, n) - self._log_probabilities(other, n)
+        return bool(gained.mean() > Z_TOGETHER * gained.std() / np.sqrt(n))
+
     def _log_probabilities(self, candidate: Candidate, n: int) -> NDArray[np.float64]:
         """(n,) of each label, at the temperature at which the labels are likeliest."""
         logits, labels = self.trials.logits(candidate, n), self.trials.labels[:n]

@@ -46,18 +46,30 @@ class Search:
             if candidate == before:
                 candidate = self._best_of([*self._space.like(candidate), candidate])
             if candidate == before:
-                candidate = self._best_of([self._best_shape(candidate), candidate])
+                candidate = self._likelier_shape(candidate)
             if candidate == before:
                 break
         return candidate
 
-    def _best_shape(self, candidate: Candidate) -> Candidate:
-        """The likeliest of other stems, sizes and crops.
+    def _likelier_shape(self, candidate: Candidate) -> Candidate:
+        """Another stem, size and crop where the labels are clearly likelier under it.
 
         Together they make up for each other: a smaller crop shows things as large as a larger size
-        does, and a stem that reduces less as one that reduces more at twice the size.
+        does, and a stem that reduces less as one that reduces more at twice the size. Such two
+        networks answer so alike that top-1 does not tell them apart, and how sure they are does.
         """
-        return self._best_by_halving(self._space.shapes(candidate), self._evidence.first_images())
+        evidence, total = self._evidence, len(self._evidence.trials)
+        shape = max(self._shapes(candidate), key=lambda c: evidence.likelihood(c, total))
+        return shape if evidence.likelier(shape, candidate) else candidate
+
+    def _shapes(self, candidate: Candidate) -> list[Candidate]:
+        shapes = self._space.shapes(candidate)
+        return self._by_halving(shapes, self._evidence.first_images())
+
+    def rivals(self, taken: Candidate) -> list[Candidate]:
+        """The likeliest that differ from what was taken in more than one of stem, size and crop."""
+        near = {taken, *(c for name in FIELDS for c in self._space.near(taken, name))}
+        return [c for c in self._shapes(taken) if c not in near]
 
     def settle(self, best: Candidate) -> Candidate:
         """The convention wherever the images do not speak against it.
@@ -89,13 +101,14 @@ class Search:
             if any(self._evidence.answers_well(candidate, n) for candidate in group):
                 break
         self._on_step(f"{len(tried)} ways of training tried on {n} images")
-        return self._best_by_halving(tried, n)
+        return self._by_halving(tried, n)[0]
 
-    def _best_by_halving(self, left: list[Candidate], n: int) -> Candidate:
+    def _by_halving(self, left: list[Candidate], n: int) -> list[Candidate]:
+        """The few likeliest, the best first, as far as so many images tell."""
         while True:
             left = sorted(left, key=lambda c: self._evidence.likelihood(c, n), reverse=True)
             if n == len(self._evidence.trials) or len(left) <= FEW_LEFT:
-                return left[0]
+                return left[:FEW_LEFT]
             left = left[: max(len(left) // 3, FEW_LEFT)]
             n = min(2 * n, len(self._evidence.trials))
 

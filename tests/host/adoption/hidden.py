@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from edgeresnet.api.adopt import adopt
+from edgeresnet.host.adoption.comparison import SHAPE, shape_words
+from edgeresnet.host.adoption.space import Candidate
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from tests.somebody_elses import (
@@ -32,6 +34,9 @@ CROPS: dict[str | float, str] = {
     0.95: "middle 0.95",
     1.0: "shorter side",
 }
+# Small images are squashed by convention.
+TAKEN_CROPS = {"squashed": "squash", **{name: crop for crop, name in CROPS.items()}}
+SHAPED = ("stem", "stride_in", "size", "crop")
 FIELDS = ("weights", "stem", "stride_in", "size", "crop", "interpolation", "channels",
           "normalization")  # fmt: skip
 
@@ -93,9 +98,11 @@ def adopt_and_judge(
         return Verdict("wrong", ("classes", *differing), results["seconds"]), results
     left = {(row["setting"], row["option"]) for row in results["not_distinguished"]}
     judge = Judge(trained, hidden, images, width)
-    if any((name, truth[name]) not in left for name in differing):
+    shape = shape_words(Candidate(**truth))
+    shaped = SHAPED if (SHAPE, shape) in left else ()
+    if any((name, truth[name]) not in left and name not in shaped for name in differing):
         word = "wrong"
-    elif any(judge.tells(name, found[name]) for name in differing):
+    elif judge.tells({name: found[name] for name in differing}):
         word = "undecided"
     else:
         word = "excused" if differing else "exact"
@@ -126,12 +133,18 @@ class Judge:
         right: np.ndarray[Any, np.dtype[np.bool_]] = (torch.cat(parts) == self._labels).numpy()
         return right
 
-    def tells(self, name: str, option: Any) -> bool:
-        """Whether the paired 95 % interval on these images tells an option from the truth."""
-        if name in ("weights", "channels"):
+    def tells(self, taken: Mapping[str, Any]) -> bool:
+        """Whether the paired 95 % interval on these images tells what was taken from the truth.
+
+        Args:
+            taken: the fields that are not as they were.
+        """
+        if not taken.keys().isdisjoint(("weights", "channels")):
             return True  # both were far from each other when the file was made
-        value = next(k for k, v in CROPS.items() if v == option) if name == "crop" else option
-        other = self.right(replace(self._hidden, **{name: value}))
+        values = dict(taken)
+        if "crop" in values:
+            values["crop"] = TAKEN_CROPS[values["crop"]]
+        other = self.right(replace(self._hidden, **values))
         n = len(other)
         gained = int((other & ~self._right).sum())
         lost = int((self._right & ~other).sum())

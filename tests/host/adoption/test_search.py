@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from edgeresnet.host.adoption.comparison import compare_shapes, shape_words
 from edgeresnet.host.adoption.evidence import Evidence
 from edgeresnet.host.adoption.search import Search
 from edgeresnet.host.adoption.space import Candidate
@@ -62,6 +63,24 @@ def test_search_finds_stem_size_and_crop_when_others_make_up_for_each_other(
     trials = cast(Trials, ScriptedTrials(top1))
     evidence = Evidence(trials, {"by name": np.arange(CLASSES)}, from_images=False)
     assert Search(evidence, SPACE, lambda line: None).best() == truth
+
+
+def test_networks_that_answer_alike_are_told_as_not_distinguished() -> None:
+    def top1(candidate: Candidate) -> float:
+        return max(0.9 - 0.3 * min(steps(candidate, TRUTH), steps(candidate, FALSE)), 0.1)
+
+    evidence = Evidence(
+        cast(Trials, ScriptedTrials(top1)), {"by name": np.arange(CLASSES)}, from_images=False
+    )
+    search = Search(evidence, SPACE, lambda line: None)
+    best = search.best()
+    assert best in (TRUTH, FALSE)
+    (other,) = {TRUTH, FALSE} - {best}
+    rows = compare_shapes(evidence, search.rivals(best), best)
+    assert [(row.option, row.taken, row.separated) for row in rows] == [
+        (shape_words(best), True, False),
+        (shape_words(other), False, False),
+    ]
 
 
 def test_shapes_are_every_combination_at_which_things_are_about_as_large() -> None:

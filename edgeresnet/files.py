@@ -10,10 +10,11 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -22,6 +23,8 @@ from edgeresnet.errors import InputError
 MOST_SHOWN = 120
 # Of a file that is read piece by piece.
 CHUNK_BYTES = 1 << 20
+# Of a file that is not whole yet, and when it is taken for one whose writer was killed.
+PARTIAL, LEFT_AFTER_S = ".partial", 3600
 
 
 def cache_dir() -> Path:
@@ -50,10 +53,15 @@ def from_home(path: str | Path) -> Path:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, 64 hex digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+        return sha256_open(file)
+
+
+def sha256_open(file: BinaryIO) -> str:
+    """SHA-256 of what is left to read of an open file, 64 hex digits."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -77,16 +85,25 @@ def in_place(path: Path) -> Path:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, follow: bool = True) -> Iterator[Path]:
     """Lets a file be written whole or not at all.
 
+    Args:
+        path: of the file.
+        follow: False replaces a link and leaves alone what it leads to, as in a stranger's folder.
+
     Yields:
-        A path beside ``path`` to write to. At the end of the block what lies there takes the place
-        of ``path``, or of what it links to; when the block raises it is removed, and ``path`` is as
-        it was.
+        A path beside ``path`` to write to, of a name that nobody knows before: an empty file, made
+        just now, through no link. At the end of the block what lies there takes the place of
+        ``path``, or of what it links to; when the block raises it is removed, and ``path`` is as it
+        was.
     """
-    place = in_place(path)
-    partial = place.with_name(f".{place.name}.partial")
+    place = in_place(path) if follow else path
+    _remove_left(place)
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}{PARTIAL}")
+    # Windows has no such links as could be followed here, and lacks the flag.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(partial, flags, 0o666))
     try:
         yield partial
         partial.replace(place)
@@ -94,18 +111,28 @@ def atomic(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file whole or not at all."""
-    with atomic(path) as partial:
+def _remove_left(place: Path) -> None:
+    """Remove what killed processes left of this file long ago."""
+    ours = re.compile(rf"\.{re.escape(place.name)}(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}")
+    # Whoever writes the file is told what is wrong with its folder.
+    with suppress(OSError), os.scandir(place.parent) as entries:
+        for entry in [entry for entry in entries if ours.fullmatch(entry.name)]:
+            if entry.stat(follow_symlinks=False).st_mtime < time.time() - LEFT_AFTER_S:
+                Path(entry.path).unlink()
+
+
+def write_bytes(content: bytes, path: Path, *, follow: bool = True) -> None:
+    """Write a file whole or not at all; see `atomic`."""
+    with atomic(path, follow=follow) as partial:
         partial.write_bytes(content)
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write a file, in UTF-8, whole or not at all.
+def write_text(text: str, path: Path, *, follow: bool = True) -> None:
+    """Write a file, in UTF-8, whole or not at all; see `atomic`.
 
     A file name's byte that is no UTF-8 stands as ``\\udc..``, which JSON reads back.
     """
-    with atomic(path) as partial:
+    with atomic(path, follow=follow) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -241,41 +268,6 @@ def check_output_folder(path: Path, option: str) -> None:
         _try_out(place, option)
 
 
-def check_json(target: str | Path) -> None:
-    """Refuse, before the work, a file that a result could not be written to.
-
-    Raises:
-        InputError: it cannot be written, or holds something else than a result.
-    """
-    path = from_home(target)
-    if str(target) == "-" or is_stream(path):
-        return
-    check_output_file(path, "--json", "--json result.json")
-    with writing(path, "--json"):
-        if path.is_file() and not _is_result(path):
-            raise InputError(
-                f"--json {path} is there already and is no result of edgeresnet",
-                "give another file, or remove this one.",
-            )
-
-
-def check_apart(output: Path, target: str | None) -> None:
-    """Refuse one file for a checkpoint and for its figures.
-
-    Raises:
-        InputError: ``-o`` and ``--json`` are the same.
-    """
-    if target is not None and os.path.realpath(output) == os.path.realpath(from_home(target)):
-        raise InputError(f"-o and --json are the same file, {output}", "give another --json.")
-
-
-def _is_result(path: Path) -> bool:
-    """Whether a file begins as all our results do, or is empty."""
-    with path.open("rb") as file:
-        head = file.read(CHUNK_BYTES).strip()
-    return not head or re.match(rb'{\s*"schema"', head) is not None
-
-
 def _try_out(place: Path, option: str) -> None:
     """Make the folders of a file, and a file with the longest name that will stand beside it."""
     parents = place.absolute().parents
@@ -285,7 +277,7 @@ def _try_out(place: Path, option: str) -> None:
         )
     made: list[Path] = []
     # As a resume file of this output that is being written.
-    trial = place.with_name(f"..{place.name}.resume.{secrets.token_hex(4)[1:]}")
+    trial = place.with_name(f"..{place.name}.resume.{secrets.token_hex(4)}{PARTIAL}")
     try:
         for folder in reversed(parents):
             if not folder.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -92,6 +93,32 @@ def test_atomic_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> None
     assert path.read_text() == "old"
     write_bytes(b"new", path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"new"]
+
+
+def test_atomic_writes_through_no_link_that_waits_for_it(tmp_path: Path) -> None:
+    path, mine = tmp_path / "x", tmp_path / "mine"
+    mine.write_text("mine")
+    # As it was called once.
+    (tmp_path / ".x.partial").symlink_to(mine)
+    write_text("new", path)
+    path.unlink()
+    path.symlink_to(mine)
+    write_text("newer", path, follow=False)
+    assert (path.is_symlink(), path.read_text(), mine.read_text()) == (False, "newer", "mine")
+
+
+def test_atomic_removes_what_was_left_long_ago(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with atomic(path) as partial:
+        partial.write_text("")
+        now = tmp_path / partial.name.replace("x", "y")
+    left, other = tmp_path / ".x.0a1b2c3d.partial", tmp_path / ".xx.0a1b2c3d.partial"
+    for one in (left, other, now):
+        one.write_text("half")
+    for one in (left, other):
+        os.utime(one, (0, 0))
+    write_text("new", path)
+    assert {p.name for p in tmp_path.iterdir()} == {"x", other.name, now.name}
 
 
 def test_hashes_are_those_of_hashlib(tmp_path: Path) -> None:

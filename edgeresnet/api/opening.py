@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.device.bundle.bundle import MANIFEST, read_manifest
+from edgeresnet.device.bundle.bundle import read_manifest
+from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.session import ModelSource, Opened, check_devices, open_bare, open_bundle
 from edgeresnet.device.targets.model_files import check_size, is_model_file, reader_of
 from edgeresnet.device.targets.registry import target_of

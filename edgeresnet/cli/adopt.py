@@ -20,10 +20,9 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Source,
 )
-from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.output import check_apart, give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import CheckError
-from edgeresnet.files import check_apart
 from edgeresnet.settings.adoption import AdoptOptions
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold

@@ -80,7 +80,8 @@ def given_options(context: typer.Context) -> list[str]:
 
 
 def _remembered(models: Sequence[Path]) -> str | None:
-    from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+    from edgeresnet.device.bundle.bundle import load_bundle
+    from edgeresnet.device.bundle.manifest import MANIFEST
     from edgeresnet.device.data.remembered import check_remembered
 
     for path in models:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edgeresnet.cli.plain_text import say
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
-from edgeresnet.errors import MissingError
-from edgeresnet.files import check_json, from_home
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import CHUNK_BYTES, check_output_file, from_home, is_stream, writing
 from edgeresnet.progress import OnStep, TaskContext, silent
 
 
@@ -114,3 +116,38 @@ def show(*renderables: object, quiet: bool, json: str | None) -> None:
     console = make_console(stderr=json == "-")
     for renderable in renderables:
         console.print(renderable, highlight=False)
+
+
+def check_json(target: str | Path) -> None:
+    """Refuse, before the work, a file that a result could not be written to.
+
+    Raises:
+        InputError: it cannot be written, or holds something else than a result.
+    """
+    path = from_home(target)
+    if str(target) == "-" or is_stream(path):
+        return
+    check_output_file(path, "--json", "--json result.json")
+    with writing(path, "--json"):
+        if path.is_file() and not _is_result(path):
+            raise InputError(
+                f"--json {path} is there already and is no result of edgeresnet",
+                "give another file, or remove this one.",
+            )
+
+
+def check_apart(output: Path, target: str | None) -> None:
+    """Refuse one file for a checkpoint and for its figures.
+
+    Raises:
+        InputError: ``-o`` and ``--json`` are the same.
+    """
+    if target is not None and os.path.realpath(output) == os.path.realpath(from_home(target)):
+        raise InputError(f"-o and --json are the same file, {output}", "give another --json.")
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file begins as all our results do, or is empty."""
+    with path.open("rb") as file:
+        head = file.read(CHUNK_BYTES).strip()
+    return not head or re.match(rb'{\s*"schema"', head) is not None

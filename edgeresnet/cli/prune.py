@@ -20,9 +20,8 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Source,
 )
-from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.output import check_apart, give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
-from edgeresnet.files import check_apart
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.pruning import PruneOptions

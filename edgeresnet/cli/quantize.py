@@ -22,11 +22,10 @@ from edgeresnet.cli.options import (
     Source,
     Strict,
 )
-from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.output import check_apart, give, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.errors import InputError
-from edgeresnet.files import check_apart
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle, read_manifest
+from edgeresnet.device.bundle.bundle import load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import check_golden
+from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.device.targets.answers import Answers, answers_of, two_classes

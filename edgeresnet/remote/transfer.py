@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 import edgeresnet
-from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import SOURCES, open_dataset

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import recipes
+from tests.hostile import bundles, golden, recipes
 from tests.hostile.attack import Generator
 from tests.hostile.run import Row, Server, run_item, serving, table
 
 ITEMS: dict[str, Generator] = {
+    "bundles": bundles.attacks,
+    "golden": golden.attacks,
     "recipes": recipes.attacks,
 }
 SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))

@@ -10,6 +10,7 @@ from edgeresnet.device.bundle.bundle import build_options, load_bundle, record_e
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import writing
 from edgeresnet.settings.export import BuildOptions
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def build_bundle(
     _check_options(wanted, target, path)
     options = _with_inputs(wanted, bundle.manifest)
     engine_dir = bundle.path / ENGINES
-    engine_dir.mkdir(exist_ok=True)
+    with writing(engine_dir, "engines folder"):
+        engine_dir.mkdir(exist_ok=True)
     try:
         engine = target.save_engine(bundle.model_path, device, engine_dir, options)
         if _remove_unused(engine_dir) or engine is not None:

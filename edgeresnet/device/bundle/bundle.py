@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeresnet.device.bundle.manifest import FORMAT_VERSION, Manifest
+from edgeresnet.device.bundle.golden_file import read_golden
+from edgeresnet.device.bundle.manifest import (
+    FORMAT_VERSION,
+    GOLDEN,
+    MANIFEST,
+    SIGNATURE,
+    Manifest,
+)
+from edgeresnet.device.bundle.own_files import hash_of, names_in
 from edgeresnet.device.data.class_names import listed
 from edgeresnet.device.targets.engine_record import RECORD
+from edgeresnet.device.targets.model_files import reader_of, target_of_file
 from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
+from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import InputError
 from edgeresnet.files import check_output_folder, in_place, sha256_file, write_text, writing
 from edgeresnet.settings.export import BatchRange, BuildOptions
 from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.untrusted import parse_json, read_bytes, short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MANIFEST, GOLDEN = "manifest.json", "golden.npz"
 # What file managers leave in a folder that somebody has looked at.
 LEFT_BEHIND = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -41,9 +50,13 @@ class Bundle:
         return self.path / self.manifest.model
 
     def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Images (n, H, W, 3) uint8 and the logits (n, classes) float32 they must give."""
-        with np.load(self.path / GOLDEN) as stored:
-            return stored["images"], stored["logits"]
+        """Images (n, H, W, 3) uint8 and the logits (n, classes) float32 they must give.
+
+        Raises:
+            InputError: the file holds something else.
+        """
+        size, classes = self.manifest.input_spec.image_size, len(self.manifest.classes)
+        return read_golden(self.path / GOLDEN, size, classes)
 
 
 def write_bundle(
@@ -79,6 +92,7 @@ def write_bundle(
             np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
             hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
             manifest = replace(manifest, files=hashes)
+            manifest.check()
             write_text(manifest.to_json(), partial / MANIFEST)
             replace_folder(partial, place)
         finally:
@@ -117,7 +131,7 @@ def _foreign_files(path: Path, own: Mapping[str, str]) -> list[str]:
     there = sorted(p for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
     names = [p.relative_to(path).as_posix() for p in there if p.name not in LEFT_BEHIND]
     built = {name for name in names if name.startswith(f"{ENGINES}/") and _is_built(path / name)}
-    foreign = [name for name in names if name not in {*own, *built, MANIFEST}]
+    foreign = [name for name in names if name not in {*own, *built, MANIFEST, SIGNATURE}]
     example = path / EXAMPLE
     if EXAMPLE in own and example.is_file() and sha256_file(example) != own[EXAMPLE]:
         foreign.append(f"{EXAMPLE} (changed)")
@@ -170,11 +184,11 @@ def input_shape(spec: InputSpec, *, pixels: bool) -> tuple[int, int, int]:
 
 def record_engines(bundle: Bundle) -> Bundle:
     """Write what lies in the bundle's engines folder into its manifest, with its hashes."""
-    engines = sorted(path for path in (bundle.path / ENGINES).iterdir() if path.is_file())
-    hashes = {f"{ENGINES}/{path.name}": sha256_file(path) for path in engines}
+    names = (n for n in sorted(names_in(bundle.path)) if n.startswith(f"{ENGINES}/"))
+    hashes = {name: hash_of(bundle.path / name) for name in names}
     others = {n: h for n, h in bundle.manifest.files.items() if not n.startswith(f"{ENGINES}/")}
     manifest = replace(bundle.manifest, files={**others, **hashes})
-    write_text(manifest.to_json(), bundle.path / MANIFEST)
+    write_text(manifest.to_json(), bundle.path / MANIFEST, follow=False)
     return Bundle(bundle.path, manifest)
 
 
@@ -186,25 +200,31 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_dir():
         raise InputError(f"bundle {path} does not exist", "check the path, or export it first.")
-    manifest_path = path / MANIFEST
-    if not manifest_path.is_file():
+    if not (path / MANIFEST).is_file():
         raise InputError(
             f"{path} has no {MANIFEST}, so it is not a bundle",
             "give the folder that edgeresnet export wrote.",
         )
+    content = read_bytes(path / MANIFEST, "manifest", follow=False)
     try:
-        text = manifest_path.read_text(encoding="utf-8")
-        version = int(json.loads(text)["format_version"])
-        if version > FORMAT_VERSION:
-            raise InputError(
-                f"{path} has bundle format {version}; this edgeresnet reads up to {FORMAT_VERSION}",
-                "install a newer edgeresnet here, or export with this one.",
-            )
-        return Manifest.from_json(text)
-    except (ValueError, KeyError, TypeError) as error:
+        _check_version(path, parse_json(content))
+        return Manifest.from_json(content)
+    except ValueError as error:
         raise InputError(
-            f"{manifest_path} is damaged: {error!r}", "copy the bundle again."
+            f"{path / MANIFEST} is damaged: {error}", "copy the bundle again."
         ) from error
+
+
+def _check_version(path: Path, values: object) -> None:
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError("it has no format_version of 1 or more")
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{path} has bundle format {short(version)}; this edgeresnet reads up to "
+            f"{FORMAT_VERSION}",
+            "install a newer edgeresnet here, or export with this one.",
+        )
 
 
 def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
@@ -219,16 +239,17 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
         InputError: not there, not a bundle, of a newer format, incomplete or altered.
     """
     manifest = read_manifest(path)
+    there = names_in(path)
     for name, expected in manifest.files.items():
         file_path = path / name
         is_engine = name.startswith(f"{ENGINES}/")
-        if is_engine and not (check_engines and file_path.is_file()):
+        if name not in there and (is_engine or name == EXAMPLE):
             continue
-        if name == EXAMPLE and not file_path.is_file():
+        if is_engine and not check_engines:
             continue
-        if not file_path.is_file():
+        if name not in there:
             raise InputError(f"{file_path} is missing", "copy the whole bundle again.")
-        if sha256_file(file_path) != expected:
+        if hash_of(file_path) != expected:
             raise InputError(
                 f"{file_path} is not the file that was "
                 f"{'built' if is_engine else 'exported'} (its sha256 differs)",
@@ -236,4 +257,25 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
                 if is_engine
                 else "copy the bundle again.",
             )
+    _check_model(Bundle(path, manifest), there)
     return Bundle(path, manifest)
+
+
+def _check_model(bundle: Bundle, there: Set[str]) -> None:
+    """Refuse a model of another kind than its target's, and one that reads files without a hash."""
+    target = TARGETS.get(bundle.manifest.target)
+    if target is not None and bundle.model_path.suffix.lower() not in target.spec.model_suffixes:
+        raise InputError(
+            f"{bundle.model_path} is no model of target {target.spec.name}, which has "
+            f"{' or '.join(target.spec.model_suffixes)}",
+            "copy the bundle again.",
+        )
+    others = there - {*bundle.manifest.files, MANIFEST, SIGNATURE}
+    if not others or target_of_file(bundle.model_path) is None:
+        return
+    for name in reader_of(bundle.model_path)[1].beside(bundle.model_path):
+        if name not in bundle.manifest.files:
+            raise InputError(
+                f"{bundle.model_path} reads {short(name)}, whose hash its manifest does not have",
+                "copy the bundle again.",
+            )

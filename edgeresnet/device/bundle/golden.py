@@ -9,10 +9,11 @@ import numpy as np
 
 from edgeresnet.device.bundle.bundle import Bundle
 from edgeresnet.device.bundle.logits import compare_logits
+from edgeresnet.device.bundle.manifest_schema import largest_share
 from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.padding import run_padded
-from edgeresnet.errors import CheckError
+from edgeresnet.errors import CheckError, InputError
 from edgeresnet.files import cache_dir, sha256_bytes, write_text
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from edgeresnet.device.bundle.manifest import Manifest
     from edgeresnet.device.targets.protocol import Session
+
+
+# Of images that are checked together.
+MOST_BYTES = 32 << 20
 
 
 def relative_difference(logits: NDArray[np.float32], golden: NDArray[np.float32]) -> float:
@@ -42,19 +47,15 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         The difference as a share of the logits' range; None if it was checked before.
 
     Raises:
+        InputError: the golden file, or the bound, can be no export's.
         CheckError: the logits, or the classes that they decide for, are not the golden ones.
     """
     marker = _marker_path(bundle, device, fingerprint)
     if marker.is_file():
         return None
     images, golden = bundle.golden()
-    inputs = to_input(
-        images,
-        bundle.manifest.input_spec,
-        raw=bundle.manifest.embed_preprocess,
-        channels_last=channels_last(session.input_shape),
-    )
-    logits = run_padded(session, inputs)
+    _check_bound(bundle, golden)
+    logits = _answers(bundle.manifest, session, images)
     difference = relative_difference(logits, golden)
     fault = _fault(bundle.manifest, logits, golden, difference)
     if fault is not None:
@@ -70,6 +71,36 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         # A read-only home costs a second check next time, nothing else.
         return difference
     return difference
+
+
+def _check_bound(bundle: Bundle, golden: NDArray[np.float32]) -> None:
+    """Refuse a bound within which any logits would be the golden ones."""
+    manifest = bundle.manifest
+    spread, most = float(golden.max() - golden.min()), largest_share(manifest.precision)
+    if manifest.logit_bound is not None and manifest.logit_bound > most * (spread or 1.0):
+        raise InputError(
+            f"{bundle.path} lets golden logits of a range of {spread:.3g} be "
+            f"{manifest.logit_bound:.3g} away; of {manifest.precision} at most {most:g} of the "
+            "range is explained",
+            "export it again.",
+        )
+
+
+def _answers(
+    manifest: Manifest, session: Session, images: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Logits of some images at a time: as inputs they are four times as large."""
+    step = max(1, MOST_BYTES // images[0].nbytes)
+    parts = []
+    for start in range(0, len(images), step):
+        inputs = to_input(
+            images[start : start + step],
+            manifest.input_spec,
+            raw=manifest.embed_preprocess,
+            channels_last=channels_last(session.input_shape),
+        )
+        parts.append(run_padded(session, inputs))
+    return np.concatenate(parts)
 
 
 def _fault(
@@ -88,5 +119,6 @@ def _fault(
 
 
 def _marker_path(bundle: Bundle, device: str, fingerprint: str) -> Path:
-    key = "\n".join([*sorted(bundle.manifest.files.values()), device, fingerprint])
+    # All that the check goes by, its bound too.
+    key = "\n".join([bundle.manifest.to_json(), device, fingerprint])
     return cache_dir() / "golden" / sha256_bytes(key.encode())[:32]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from edgeresnet.device.bundle.manifest_schema import ManifestRecord, largest_share
 from edgeresnet.device.data.class_names import made_up
+from edgeresnet.errors import InputError
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE
+from edgeresnet.untrusted import parse_record, short
 
+MANIFEST, GOLDEN, SIGNATURE = "manifest.json", "golden.npz", "manifest.json.sig"
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not, 3
 # where the centre of an image is another than theirs.
 FORMAT_VERSION = 3
@@ -95,21 +99,35 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""
-        values = json.loads(text)
+    def from_json(cls, content: bytes | str) -> Manifest:
+        """The inverse of `to_json`; ValueError, with the reasons, if it is not one."""
+        values: dict[str, Any] = {**parse_record(content, ManifestRecord)}
         values["classes"] = tuple(values["classes"])
         values["layers"] = tuple(values["layers"])
-        values["input_spec"] = InputSpec.from_dict(values["input_spec"])
-        values["batch"] = BatchRange(
-            **{f.name: values["batch"][f.name] for f in fields(BatchRange)}
-        )
-        values.setdefault("logit_bound", None)
-        values.setdefault("data_fingerprint", None)
-        values.setdefault("stride_in", USUAL_STRIDE)
-        values.setdefault("channels_last", None)
-        values.setdefault("answers", "logits")
+        try:
+            values["input_spec"] = InputSpec.from_dict(values["input_spec"])
+        except InputError as error:
+            raise ValueError(f"input_spec: {error.cause}") from error
+        values["batch"] = BatchRange(**values["batch"])
         # A bundle of before there was this mark: numbers are names where data has given them.
         given = values["data"] is not None or not made_up(values["classes"])
         values.setdefault("classes_known", given)
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        manifest = cls(**values)
+        manifest.check()
+        return manifest
+
+    def check(self) -> None:
+        """ValueError if what it says does not go together."""
+        for name in (self.model, GOLDEN):
+            if name not in self.files:
+                raise ValueError(f"files lacks {short(name)}, so nothing says which one it is")
+        if "/" in self.model or self.model in (GOLDEN, MANIFEST, SIGNATURE):
+            raise ValueError(f"model: {short(self.model)} can be none")
+        for name in (MANIFEST, SIGNATURE):
+            if name in map(str.casefold, self.files):
+                raise ValueError(f"files: {name} cannot hold a hash of itself")
+        if (most := largest_share(self.precision)) < self.golden_tolerance:
+            raise ValueError(
+                f"golden_tolerance: logits may be {self.golden_tolerance:g} of their range away, "
+                f"and of {short(self.precision)} at most {most:g} is explained"
+            )

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.device.bundle.bundle import MANIFEST, input_shape, load_bundle, read_manifest
+from edgeresnet.device.bundle.bundle import input_shape, load_bundle, read_manifest
+from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.machine.board import ROOT, BoardState, board_state, board_warnings
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.environment import environment

@@ -76,6 +76,7 @@ class TargetSpec:
             last one is taken where none of the others has a device.
         saturates: its 8-bit products may saturate, so that weights keep one bit free.
         bare_files: model files without a bundle; None where users have none.
+        model_suffixes: of the file that a bundle opens.
         build_options: fields of `BuildOptions` that a user may set.
         run_options: those of `RUN_OPTIONS` that mean something on a device.
         builds_ahead: export builds the engine too, where this machine can.
@@ -101,6 +102,7 @@ class TargetSpec:
     default_precision: str = "fp32"
     system_packages: tuple[str, ...] = ()
     bare_files: BareFiles | None = None
+    model_suffixes: tuple[str, ...] = (".onnx",)
     build_options: frozenset[str] = frozenset()
     run_options: Callable[[str], frozenset[str]] = every_run_option
     builds_ahead: bool = False

@@ -12,7 +12,7 @@ from edgeresnet.closing import Closing
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
-from edgeresnet.device.targets.engine_record import engine_fits
+from edgeresnet.device.targets.engine_record import engine_fits, read_content
 from edgeresnet.device.targets.openvino.graph_file import weights_of
 from edgeresnet.device.targets.openvino.intel import (
     WHY,
@@ -103,7 +103,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
         # A blob has its settings compiled in: what differs from them needs the model.
         plain = device != CPU and not options.profile_layers and options.batch is None
         if plain and engine_fits(engine_path, model_path, engine_facts(core, device)) is None:
-            return core.import_model(engine_path.read_bytes(), names[device])
+            return core.import_model(read_content(engine_path), names[device])
         model = core.read_model(str(model_path), weights_of(model_path) or "")
         form = check_classifier(
             model_path, tensors(model.inputs), tensors(model.outputs), options.image_size

@@ -46,6 +46,8 @@ class OpenVinoTarget:
         bare_files=BareFiles(
             (".xml",), read_openvino, precision_of_file, endings_of_file, weights_beside
         ),
+        # It reads files of many frameworks, and exports are its own.
+        model_suffixes=(".xml",),
         # For its processor it compiles in a moment, when it loads.
         is_built_for=lambda device: device != CPU,
         floats_by_device=True,

@@ -10,13 +10,28 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from edgeresnet.device.targets.engine_record import RECORD
+from pydantic import Field
+from typing_extensions import NotRequired, TypedDict
+
+from edgeresnet.device.targets.engine_record import (
+    FIX,
+    RECORD,
+    EngineHead,
+    Hash,
+    Name,
+    Word,
+    read_content,
+    record_path_of,
+    write_with_record,
+)
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import sha256_bytes, write_bytes
+from edgeresnet.files import sha256_bytes
+from edgeresnet.untrusted import parse_record, read_bytes
 
 ENGINE = ".engine"
+Version = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9}){0,5}$")]
 # Its engines may be built ahead of time, with no GPU: the rest is compiled on the GPU itself.
 ANY_GPU = "tensorrt-rtx"
 
@@ -40,6 +55,41 @@ class Host:
     gpu: str | None = None
     compute_capability: str | None = None
     driver: str | None = None
+
+
+class HostOnDisk(TypedDict):
+    """`Host`, as a record has it."""
+
+    product: Word
+    version: Version
+    machine: Word
+    gpu: Word | None
+    compute_capability: Version | None
+    driver: Version | None
+
+
+class LayerOnDisk(TypedDict):
+    """`edgeresnet.device.targets.tensorrt.layers.EngineLayer`, as a record has it."""
+
+    name: Name
+    op: Name
+    inputs: list[Word]
+    weights: Word | None
+    outputs: list[Word]
+    layers: list[Name]
+    unit: NotRequired[Word]
+
+
+class RecordOnDisk(EngineHead):
+    """`EngineRecord`, as it stands beside an engine."""
+
+    host: HostOnDisk
+    flags: list[Name]
+    batch: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+    version_compatible: bool
+    hardware_compatible: bool
+    timing_cache_sha256: Hash | None
+    layers: list[LayerOnDisk]
 
 
 @dataclass(frozen=True)
@@ -81,13 +131,13 @@ class EngineRecord:
         return json.dumps({"schema": 1, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> EngineRecord:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError if it is not one."""
-        values = json.loads(text)
-        known = {name: values[name] for name in cls.__dataclass_fields__}
+    def from_json(cls, content: bytes | str) -> EngineRecord:
+        """The inverse of `to_json`; ValueError, with the reasons, if it is not one."""
+        values = parse_record(content, RecordOnDisk)
+        known: dict[str, Any] = {name: dict(values)[name] for name in cls.__dataclass_fields__}
         for name in ("flags", "batch", "layers"):
             known[name] = tuple(known[name])
-        return cls(**{**known, "host": Host(**known["host"])})
+        return cls(**{**known, "host": Host(**values["host"])})
 
     def misfit(self, host: Host, device: str) -> str | None:
         """Why the engine does not run on ``device`` of ``host``; None if it does."""
@@ -138,29 +188,23 @@ def engine_name(host: Host, device: str) -> str:
 def write_engine(engine_dir: Path, plan: bytes, record: EngineRecord) -> Path:
     """Write an engine and its record, in place of an older one; the engine's path."""
     path = engine_dir / engine_name(record.host, record.device)
-    record_path = path.with_suffix(path.suffix + RECORD)
-    # Without its record an engine is not loaded, so a broken-off write leaves none that is.
-    record_path.unlink(missing_ok=True)
-    write_bytes(plan, path)
-    record_path.write_text(record.to_json(), encoding="utf-8")
-    return path
+    return write_with_record(path, plan, record.to_json())
 
 
 def read_record(engine_path: Path) -> EngineRecord:
     """The record beside an engine; InputError if there is none or it is damaged."""
-    path = engine_path.with_suffix(engine_path.suffix + RECORD)
-    try:
-        return EngineRecord.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    path = record_path_of(engine_path)
+    if not path.exists():
         raise InputError(
             f"{engine_path} has no record beside it, so nothing says where it comes from; engines "
             "are code",
             "build it here: edgeresnet build BUNDLE.",
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged: {error!r}", "build the engine again: edgeresnet build BUNDLE."
-        ) from error
+        )
+    content = read_bytes(path, "engine record")
+    try:
+        return EngineRecord.from_json(content)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}", FIX) from error
 
 
 def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, EngineRecord]:
@@ -193,7 +237,7 @@ def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, Engine
 
 def read_engine(path: Path, record: EngineRecord) -> bytes:
     """The bytes of an engine; InputError if they are not those that its record names."""
-    plan = path.read_bytes()
+    plan = read_content(path)
     if sha256_bytes(plan) != record.engine_sha256:
         raise InputError(
             f"{path} is not the engine that was built (its sha256 differs), and engines are code",
@@ -206,7 +250,8 @@ def known_cache(engine_dir: Path, cache_path: Path) -> bytes:
     """A kept timing cache, if an engine of this folder has left it; else empty."""
     if not cache_path.is_file():
         return b""
-    content = cache_path.read_bytes()
+    content = read_content(cache_path, "timing cache")
     vouched = sha256_bytes(content)
-    paths = engine_dir.glob(f"*{ENGINE}{RECORD}")
-    return content if any(vouched in path.read_text(encoding="utf-8") for path in paths) else b""
+    engines = (path.with_suffix("") for path in engine_dir.glob(f"*{ENGINE}{RECORD}"))
+    known = any(read_record(path).timing_cache_sha256 == vouched for path in engines)
+    return content if known else b""

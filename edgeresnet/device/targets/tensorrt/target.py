@@ -39,7 +39,7 @@ from edgeresnet.device.targets.tensorrt.engine_facts import (
 )
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files import sha256_bytes, write_bytes
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 
@@ -64,6 +64,7 @@ class TensorRtTarget:
         saturates=False,
         run_options=lambda device: frozenset({"cuda_graph", "spin_wait"}),
         bare_files=BareFiles((ENGINE,), describe_engine, engine_precision, beside=record_beside),
+        model_suffixes=(".onnx", ENGINE),
         build_options=frozenset(
             ("workspace_mib", "version_compatible", "hardware_compatible", "gpu_fallback")
         ),
@@ -182,7 +183,7 @@ def _build_here(
     cache = known_cache(engine_dir, cache_path)
     built = build_engine(bindings, model_path, device, options, cache)
     if built.timing_cache:
-        cache_path.write_bytes(built.timing_cache)
+        write_bytes(built.timing_cache, cache_path, follow=False)
     # TensorRT-RTX builds for every GPU from Ampere on, and compiles the rest when it loads.
     record = EngineRecord(
         device,

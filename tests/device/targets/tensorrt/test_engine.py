@@ -126,7 +126,7 @@ def test_read_record_refuses_when_an_engine_has_none(model_path: Path) -> None:
 def test_find_engine_lists_every_misfit_and_the_command_to_build(model_path: Path) -> None:
     engines = model_path.parent / "engines"
     write_engine(engines, PLAN, record_of(replace(ORIN, version="8.6.2")))
-    write_engine(engines, PLAN, record_of(model_sha256="0"))
+    write_engine(engines, PLAN, record_of(model_sha256="0" * 64))
     with pytest.raises(MissingError) as caught:
         find_engine(model_path, "gpu", ORIN)
     assert "built by TensorRT 8.6.2" in caught.value.cause

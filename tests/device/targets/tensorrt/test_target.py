@@ -290,10 +290,13 @@ def test_dla_is_offered_in_fp16_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_engine_for_a_dla_is_refused_when_it_computes_in_int8(tmp_path: Path) -> None:
-    layer = {"inputs": ["int8"]}
+    layer = {
+        "name": "conv", "op": "Conv", "inputs": ["int8"], "weights": "int8", "outputs": ["int8"],
+        "layers": [],
+    }  # fmt: skip
     record = EngineRecord(
-        "dla0", Host("tensorrt", "10.3.0"), "", sha256_bytes(b"plan"), (), (1, 1, 1), False, False,
-        None, (layer,),
+        "dla0", Host("tensorrt", "10.3.0"), "0" * 64, sha256_bytes(b"plan"), (), (1, 1, 1), False,
+        False, None, (layer,),
     )  # fmt: skip
     path = write_engine(tmp_path, b"plan", record)
     with pytest.raises(InputError, match="a DLA takes none"):

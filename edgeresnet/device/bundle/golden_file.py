@@ -1,0 +1,112 @@
+"""`golden.npz`: what it must hold is known from the manifest, and nothing else is unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from edgeresnet.errors import InputError
+from edgeresnet.untrusted import opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Of both arrays: 3,500 images of 224 px, or 10 of the largest size.
+MOST_BYTES = 512 << 20
+# What a zip file of two members ends with: its directory, and where that is.
+END, END_BYTES, LOCATOR, LOCATOR_BYTES = b"PK\x05\x06", 22, b"PK\x06\x07", 20
+MOST_OF_DIRECTORY, MOST_OF_HEADER = 1024, 512
+# What Python's reader of zip files and numpy's of headers raise for other content.
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError
+)  # fmt: skip
+
+
+def read_golden(
+    path: Path, image_size: int, classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Images (n, H, W, 3) uint8 and the logits (n, classes) float32 they must give.
+
+    Args:
+        path: of the file.
+        image_size: H and W.
+        classes: how many there are.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        with opened(path, "golden file", follow=False) as file:
+            _check_directory(file)
+            with zipfile.ZipFile(file) as stored:
+                images = _array(stored, "images", (image_size, image_size, 3), "uint8")
+                logits = _array(stored, "logits", (classes,), "float32")
+        if len(images) != len(logits):
+            raise ValueError(f"it has {len(images)} images and logits of {len(logits)}")
+        if not np.isfinite(logits).all():
+            raise ValueError("its logits are not all finite")
+    except UNREADABLE as error:
+        raise InputError(f"{path} is damaged: {error}", "copy the bundle again.") from error
+    return images, logits
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse a zip file with more than two members, before all their names are read."""
+    file.seek(0, 2)
+    size = file.tell()
+    if size > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+    file.seek(max(0, size - END_BYTES - LOCATOR_BYTES))
+    tail = file.read()
+    end = tail[-END_BYTES:]
+    large = tail[:-END_BYTES].startswith(LOCATOR)
+    count, length = (int.from_bytes(end[at : at + n], "little") for at, n in ((10, 2), (12, 4)))
+    if not end.startswith(END) or large or count != 2 or length > MOST_OF_DIRECTORY:
+        raise ValueError("it is no zip file of two arrays")
+    file.seek(0)
+
+
+def _array(stored: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """One array of any length, of which all but its content is looked at first."""
+    try:
+        info = stored.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"it has no {name}") from None
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its {name} are packed in a way that no export packs them")
+    with stored.open(info) as member:
+        told = _header(member, name)
+        if told[1:] != (False, np.dtype(dtype)) or told[0][1:] != shape or not told[0][0]:
+            raise ValueError(
+                f"its {name} are {told[2]} of shape {told[0]}, not {dtype} of (n, "
+                f"{', '.join(map(str, shape))})"
+            )
+        size = np.dtype(dtype).itemsize * int(np.prod(told[0], dtype=object))
+        if size > MOST_BYTES or info.file_size != member.tell() + size:
+            raise ValueError(f"its {name} of shape {told[0]} are not {info.file_size} bytes")
+        content = member.read(size)
+        # At the end the checksum is looked at.
+        if len(content) != size or member.read(1):
+            raise ValueError(f"its {name} end too early")
+    return np.frombuffer(content, dtype).reshape(told[0])
+
+
+def _header(member: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran's order, and type."""
+    readers: dict[tuple[int, int], Any] = {
+        (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
+    }  # fmt: skip
+    version = np.lib.format.read_magic(member)
+    if version not in readers:
+        raise ValueError(f"its {name} have a header of version {version}")
+    try:
+        told: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](
+            member, max_header_size=MOST_OF_HEADER
+        )
+    except (TypeError, RecursionError, MemoryError, SyntaxError) as error:
+        raise ValueError(f"its {name} have a header that is none: {error}") from error
+    return told

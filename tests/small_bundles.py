@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeresnet.device.bundle.bundle import write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.settings.export import ONE_IMAGE
@@ -19,12 +20,13 @@ from tests.small_models import write_onnx, write_openvino
 SIZE, CLASSES, IMAGES = 16, 10, 4
 
 
-def write_small_bundle(path: Path, target: str = "onnx") -> Path:
+def write_small_bundle(path: Path, target: str = "onnx", sign: Signer | None = None) -> Path:
     """A bundle of `tests.small_models`, whose golden logits are its own runtime's.
 
     Args:
         path: to write.
         target: ``onnx`` or ``openvino``.
+        sign: makes its signature.
     """
     spec = InputSpec(SIZE)
     with tempfile.TemporaryDirectory() as place:
@@ -37,7 +39,7 @@ def write_small_bundle(path: Path, target: str = "onnx") -> Path:
         with target_of(target).load(model, "cpu", RunOptions(precision="fp32")) as session:
             inputs = to_input(pixels, spec, raw=False, channels_last=False)
             logits = np.concatenate([session.run(inputs[i : i + 1]) for i in range(IMAGES)])
-        write_bundle(path, _manifest(target, model.name, spec), files, pixels, logits)
+        write_bundle(path, _manifest(target, model.name, spec), files, pixels, logits, sign)
     return path
 
 

@@ -131,7 +131,9 @@ def test_readme_installs_from_files_because_no_index_has_edgeresnet() -> None:
     assert {"dist/", "build/"} <= set(ignored)
 
 
-@pytest.mark.parametrize("extra", ["host", "onnx", "openvino", "nvml", "qnn", "tensorrt", "jetson"])
+@pytest.mark.parametrize(
+    "extra", ["host", "onnx", "openvino", "nvml", "qnn", "tensorrt", "jetson", "sign"]
+)
 def test_extra_that_a_message_names_exists(extra: str) -> None:
     assert extra in pyproject()["project"]["optional-dependencies"]
 

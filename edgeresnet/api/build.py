@@ -17,6 +17,7 @@ def build(
     version_compatible: bool = False,
     hardware_compatible: bool = False,
     gpu_fallback: bool = False,
+    trust: str | None = None,
 ) -> dict[str, Any]:
     """Compile a bundle into its ``engines`` folder.
 
@@ -27,6 +28,8 @@ def build(
         version_compatible: as there.
         hardware_compatible: as there.
         gpu_fallback: as there.
+        trust: path of a public key, whose owner must have signed the bundle; the engine then goes
+            into the user's cache.
 
     Raises:
         InputError: the target has no such options, or cannot represent the model.
@@ -39,5 +42,5 @@ def build(
         hardware_compatible=hardware_compatible,
         gpu_fallback=gpu_fallback,
     )
-    engine = build_bundle(path, device, wanted)
+    engine = build_bundle(path, device, wanted, trust)
     return build_result(path, device, engine)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.device.bundle.bundle import check_replaceable
+from edgeresnet.device.bundle.signature import signer_of
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized
@@ -38,6 +39,7 @@ def export(
     inputs: InputChanges = NO_CHANGES,
     raw: bool = False,
     network: NetworkTold = NOTHING_TOLD,
+    sign: str | Path | None = None,
     context: TaskContext | None = None,
 ) -> Bundle:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
@@ -55,16 +57,18 @@ def export(
         inputs: what is told of its preprocessing, over what it says itself.
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         network: what is told of a foreign checkpoint's stem and strides.
+        sign: private key (Ed25519) to sign the bundle with.
         context: data of calibration and proof (else what the checkpoint remembers); reporting.
 
     Raises:
         InputError: target, precision, options and checkpoint do not go together.
-        MissingError: the runtime that proves the export is not installed.
+        MissingError: the runtime that proves the export, or what signs, is not installed.
         CheckError: logits or kernels are not what they must be; no bundle is written.
     """
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
     check_replaceable(Path(output))
+    signer = None if sign is None else signer_of(Path(sign))
     if context.data is not None:
         open_dataset(context.data, "val", limit=1, unlabelled=True)
     from edgeresnet.host.export.export_bundle import export_bundle
@@ -83,7 +87,7 @@ def export(
         raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
         checkpoint, target=target, precision=precision, out_dir=Path(output), options=options,
-        context=context,
+        context=context, sign=signer,
     )  # fmt: skip
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.api.opening import check_own_inputs, check_told, is_bundle, readable
+from edgeresnet.api.opening import (
+    check_may_be_trusted,
+    check_own_inputs,
+    check_told,
+    is_bundle,
+    readable,
+)
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.engine_record import describe_engines
 from edgeresnet.device.targets.model_files import describe_model, is_model_file
@@ -20,6 +26,7 @@ def inspect(
     image_size: int | None = None,
     raw: bool = False,
     network: NetworkTold = NOTHING_TOLD,
+    trust: str | None = None,
 ) -> dict[str, Any]:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
 
@@ -29,6 +36,7 @@ def inspect(
             open.
         raw: of a foreign checkpoint's weights themselves, not their moving average beside them.
         network: what is told of a foreign checkpoint's stem and strides.
+        trust: path of a public key, whose owner must have signed the bundle.
 
     Raises:
         InputError: nothing to read there.
@@ -36,19 +44,26 @@ def inspect(
     """
     path = Path(model)
     with readable(path):
+        check_may_be_trusted(path, trust)
+        if is_bundle(path):
+            check_told(path, raw=raw, network=network)
+            return {"schema": 1, **_described_bundle(path, image_size, trust)}
         return {"schema": 1, **_described(path, image_size, raw=raw, network=network)}
+
+
+def _described_bundle(path: Path, image_size: int | None, trust: str | None) -> dict[str, Any]:
+    check_own_inputs(path, image_size, NO_CHANGES)
+    bundle = load_bundle(path, trust=trust)
+    return {
+        **bundle.manifest.description(),
+        "engines": describe_engines(bundle.engine_dir or path / ENGINES),
+    }
 
 
 def _described(
     path: Path, image_size: int | None, *, raw: bool, network: NetworkTold
 ) -> dict[str, Any]:
     check_told(path, raw=raw, network=network)
-    if is_bundle(path):
-        check_own_inputs(path, image_size, NO_CHANGES)
-        return {
-            **load_bundle(path).manifest.description(),
-            "engines": describe_engines(path / ENGINES),
-        }
     if is_model_file(path):
         return describe_model(path, image_size)
     from edgeresnet.host.models.describe import describe_checkpoint

@@ -114,6 +114,7 @@ def _open(source: ModelSource) -> Opened:
     check_devices([path], device)
     check_told(path, raw=options.raw, network=options.network)
     check_run_options([path], device, options)
+    check_may_be_trusted(path, options.trust)
     if is_bundle(path):
         check_own_inputs(path, source.image_size, source.inputs)
         return open_bundle(path, device, options)
@@ -170,6 +171,19 @@ def check_own_inputs(path: Path, image_size: int | None, inputs: InputChanges) -
             "leave it out, or export the checkpoint with it.",
         )
     check_size(f"bundle {path}", read_manifest(path).input_spec.image_size, image_size)
+
+
+def check_may_be_trusted(path: Path, trust: str | None) -> None:
+    """Refuse, where a key is to vouch for what is opened, what cannot be signed.
+
+    Raises:
+        InputError: it is no bundle.
+    """
+    if trust is not None and not is_bundle(path):
+        raise InputError(
+            f"{path} is no bundle, and --trust {trust} vouches for signed bundles only",
+            "export it with --sign KEY, or leave out --trust.",
+        )
 
 
 def run_options_of(path: Path, device: str | None) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeresnet.cli.on import result_from
-from edgeresnet.cli.options import DeviceName, Json, On, Quiet
+from edgeresnet.cli.options import DeviceName, Json, On, Quiet, Trust
 from edgeresnet.cli.output import expanded, give, show
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.export import BuildOptions
@@ -25,6 +25,7 @@ def build(
     ],
     options: Annotated[BuildOptions, OPTIONS],
     device: DeviceName = None,
+    trust: Trust = None,
     on: On = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -43,6 +44,7 @@ def build(
             bundle, device=device, workspace_mib=options.workspace_mib,
             version_compatible=options.version_compatible,
             hardware_compatible=options.hardware_compatible, gpu_fallback=options.gpu_fallback,
+            trust=trust,
         )  # fmt: skip
     give(result, json)
     if result["engine"] is None:

@@ -31,13 +31,16 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet evaluate bundle --data photos"
+OPTIONS = Fields("threads", "allow_fallback", "trust", "raw", *NETWORK.keys)
 
 
 @with_settings
 def evaluate(
     context: typer.Context,
     model: Model,
-    options: Annotated[RunOptions, Fields("threads", "allow_fallback", "raw", *NETWORK.keys)],
+    options: Annotated[
+        RunOptions, Fields("threads", "allow_fallback", "trust", "raw", *NETWORK.keys)
+    ],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

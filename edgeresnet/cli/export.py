@@ -61,6 +61,15 @@ def export(
     ] = False,
     batch: Annotated[str, option_of(ExportSettings, "batch")] = "1",
     embed_preprocess: Annotated[bool, option_of(ExportSettings, "embed_preprocess")] = False,
+    sign: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--sign",
+            metavar="KEY",
+            help="Private key (Ed25519, PEM or OpenSSH) to sign the bundle with.",
+            callback=expanded,
+        ),
+    ] = None,
     data: MaybeData = None,
     calibration_images: Annotated[
         Optional[int],
@@ -89,7 +98,7 @@ def export(
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
         calibration_images=calibration_images, arch=arch, image_size=image_size, inputs=inputs,
-        raw=raw, network=network,
+        raw=raw, network=network, sign=sign,
         context=task_context(
             data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
             class_order=class_order, classes=classes,

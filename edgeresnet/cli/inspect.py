@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edgeresnet.cli.options import NETWORK, ImageSize, Json, Model, Quiet, Raw
+from edgeresnet.cli.options import NETWORK, ImageSize, Json, Model, Quiet, Raw, Trust
 from edgeresnet.cli.output import give, show
 from edgeresnet.cli.settings_options import with_settings
 from edgeresnet.settings.network import NetworkTold
@@ -18,6 +18,7 @@ def inspect(
     network: Annotated[NetworkTold, NETWORK],
     image_size: ImageSize = None,
     raw: Raw = False,
+    trust: Trust = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -34,7 +35,7 @@ def inspect(
         widths_table,
     )
 
-    result = inspect_model(model, image_size=image_size, raw=raw, network=network)
+    result = inspect_model(model, image_size=image_size, raw=raw, network=network, trust=trust)
     give(result, json)
     extra = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []

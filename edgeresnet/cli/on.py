@@ -48,6 +48,11 @@ def result_from(
             "--classes names a file here, which the other machine does not have",
             "export a bundle with --classes; it takes the names along.",
         )
+    if context.params.get("trust") is not None:
+        raise InputError(
+            "--trust names a key here, which the other machine does not have",
+            "check the bundle here (edgeresnet inspect --trust), or run the command there.",
+        )
     spec = (data or _remembered(models)) if needs_data else None
     options = [*given_options(context), *(["--quiet"] if quiet else [])]
     job = Job(

@@ -52,6 +52,7 @@ ClassOrder = Annotated[Optional[ClassOrderName], option_of(Recipe, "class_order"
 ClassNames = Annotated[Optional[str], option_of(Recipe, "classes")]
 Threads = Annotated[Optional[int], option_of(RunOptions, "threads")]
 DeviceName = Annotated[Optional[str], option_of(PruneOptions, "device")]
+Trust = Annotated[Optional[str], option_of(RunOptions, "trust")]
 Strict = Annotated[bool, option_of(Budgets, "strict")]
 Json = Annotated[
     Optional[str],

@@ -24,7 +24,9 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
-OPTIONS = Fields("threads", "cuda_graph", "spin_wait", "allow_fallback", "raw", *NETWORK.keys)
+OPTIONS = Fields(
+    "threads", "cuda_graph", "spin_wait", "allow_fallback", "trust", "raw", *NETWORK.keys
+)
 
 
 @with_settings

@@ -142,7 +142,7 @@ class Opened:
 
 
 def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
-    bundle = load_bundle(path)
+    bundle = load_bundle(path, trust=options.trust)
     manifest = bundle.manifest
     target = target_of(manifest.target)
     device = device or target.spec.default_device
@@ -152,6 +152,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         precision=float_precision(manifest.precision),
         # Of an adopted model, which may leave it open.
         image_size=manifest.input_spec.image_size,
+        engine_dir=bundle.engine_dir,
     )
     session = target.load(bundle.model_path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -142,6 +143,13 @@ class RunOptions:
     image_size: int | None = Field(
         default=None, ge=1, description="Height and width of an input that leaves them open."
     )
+    trust: str | None = Field(
+        default=None,
+        description="Public key (Ed25519): open only bundles that its owner has signed, with "
+        "engines of this user's own cache.",
+    )
+    # Of a trusted bundle; else they lie beside the model.
+    engine_dir: Path | None = Field(default=None, description="Where the model's engines lie.")
     raw: RawWeights = False
     stem: StemTold = None
     stride_in: StrideInTold = None

@@ -29,13 +29,22 @@ def build_result(path: Path, device: str | None, engine: Path | None) -> dict[st
         "schema": 1,
         "target": target,
         "device": device or target_of(target).spec.default_device,
-        "engine": engine.relative_to(path).as_posix() if engine else None,
+        "engine": _told(engine, path) if engine else None,
         "size_bytes": engine.stat().st_size if engine else None,
     }
 
 
+def _told(engine: Path, bundle_dir: Path) -> str:
+    """Its path in the bundle; of one in the user's cache, the whole path."""
+    inside = engine.is_relative_to(bundle_dir)
+    return (engine.relative_to(bundle_dir) if inside else engine).as_posix()
+
+
 def build_bundle(
-    path: Path, device: str | None = None, wanted: BuildOptions | None = None
+    path: Path,
+    device: str | None = None,
+    wanted: BuildOptions | None = None,
+    trust: str | None = None,
 ) -> Path | None:
     """Build a bundle's engine into its engines folder, and its hash into the manifest.
 
@@ -43,6 +52,7 @@ def build_bundle(
         path: the bundle.
         device: of this machine; None: the target's usual one.
         wanted: what the user may choose; the bundle itself says batch, shape and sparsity.
+        trust: path of a public key, see `load_bundle`; the engine then goes into the user's cache.
 
     Returns:
         The engine; None where the target compiles when it loads, and so nothing is written.
@@ -51,19 +61,20 @@ def build_bundle(
         InputError: the target has no such options, or cannot represent the model.
         MissingError: runtime or device are not here.
     """
-    bundle = load_bundle(path, check_engines=False)
+    bundle = load_bundle(path, check_engines=False, trust=trust)
     target = target_of(bundle.manifest.target)
     device = device or target.spec.default_device
     check_device_name(device, target)
     wanted = wanted or BuildOptions()
     _check_options(wanted, target, path)
     options = _with_inputs(wanted, bundle.manifest)
-    engine_dir = bundle.path / ENGINES
+    engine_dir = bundle.engine_dir or bundle.path / ENGINES
     with writing(engine_dir, "engines folder"):
-        engine_dir.mkdir(exist_ok=True)
+        engine_dir.mkdir(parents=bundle.engine_dir is not None, exist_ok=True)
     try:
         engine = target.save_engine(bundle.model_path, device, engine_dir, options)
-        if _remove_unused(engine_dir) or engine is not None:
+        changed = _remove_unused(engine_dir) or engine is not None
+        if changed and bundle.engine_dir is None:
             record_engines(bundle)
     finally:
         if not any(engine_dir.iterdir()):

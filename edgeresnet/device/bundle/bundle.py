@@ -18,7 +18,8 @@ from edgeresnet.device.bundle.manifest import (
     SIGNATURE,
     Manifest,
 )
-from edgeresnet.device.bundle.own_files import hash_of, names_in
+from edgeresnet.device.bundle.own_files import hash_of, names_in, replace_folder
+from edgeresnet.device.bundle.signature import Signer, check_signature, trusted_engines
 from edgeresnet.device.data.class_names import listed
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.model_files import reader_of, target_of_file
@@ -39,10 +40,15 @@ LEFT_BEHIND = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose files are what the manifest says."""
+    """A bundle on disk whose files are what the manifest says.
+
+    Attributes:
+        engine_dir: where its engines lie; None: in the bundle, which nobody has vouched for.
+    """
 
     path: Path
     manifest: Manifest
+    engine_dir: Path | None = None
 
     @property
     def model_path(self) -> Path:
@@ -65,6 +71,7 @@ def write_bundle(
     files: Mapping[str, Path],
     golden_images: NDArray[np.uint8],
     golden_logits: NDArray[np.float32],
+    sign: Signer | None = None,
 ) -> Bundle:
     """Write a bundle whole or not at all, in place of an older one.
 
@@ -74,6 +81,7 @@ def write_bundle(
         files: name in the bundle and where it lies now.
         golden_images: (n, H, W, 3) uint8.
         golden_logits: (n, classes) float32.
+        sign: makes the manifest's signature; then engines are not listed in it.
 
     Raises:
         InputError: ``out_dir`` is something else than a bundle.
@@ -90,10 +98,13 @@ def write_bundle(
                 (partial / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, partial / name)
             np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
-            hashes = {name: sha256_file(partial / name) for name in [*files, GOLDEN]}
+            listed_names = [n for n in files if sign is None or not n.startswith(f"{ENGINES}/")]
+            hashes = {name: sha256_file(partial / name) for name in [*listed_names, GOLDEN]}
             manifest = replace(manifest, files=hashes)
             manifest.check()
             write_text(manifest.to_json(), partial / MANIFEST)
+            if sign is not None:
+                (partial / SIGNATURE).write_bytes(sign((partial / MANIFEST).read_bytes()))
             replace_folder(partial, place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -143,21 +154,6 @@ def _is_built(path: Path) -> bool:
     return path.suffix == RECORD or path.with_name(path.name + RECORD).is_file()
 
 
-def replace_folder(new: Path, place: Path) -> None:
-    """Move ``new`` to ``place``; what was there goes only when the new one stands."""
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        if old.exists():
-            old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def build_options(
     spec: InputSpec, batch: BatchRange, *, pixels: bool, sparse: bool
 ) -> BuildOptions:
@@ -183,7 +179,12 @@ def input_shape(spec: InputSpec, *, pixels: bool) -> tuple[int, int, int]:
 
 
 def record_engines(bundle: Bundle) -> Bundle:
-    """Write what lies in the bundle's engines folder into its manifest, with its hashes."""
+    """Write what lies in the bundle's engines folder into its manifest, with its hashes.
+
+    A signed manifest stays as it is: engines are no part of what was signed.
+    """
+    if (bundle.path / SIGNATURE).exists():
+        return bundle
     names = (n for n in sorted(names_in(bundle.path)) if n.startswith(f"{ENGINES}/"))
     hashes = {name: hash_of(bundle.path / name) for name in names}
     others = {n: h for n, h in bundle.manifest.files.items() if not n.startswith(f"{ENGINES}/")}
@@ -198,6 +199,10 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         InputError: not there, not a bundle, or of a newer format.
     """
+    return _parsed(path, _manifest_bytes(path))
+
+
+def _manifest_bytes(path: Path) -> bytes:
     if not path.is_dir():
         raise InputError(f"bundle {path} does not exist", "check the path, or export it first.")
     if not (path / MANIFEST).is_file():
@@ -205,7 +210,10 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} has no {MANIFEST}, so it is not a bundle",
             "give the folder that edgeresnet export wrote.",
         )
-    content = read_bytes(path / MANIFEST, "manifest", follow=False)
+    return read_bytes(path / MANIFEST, "manifest", follow=False)
+
+
+def _parsed(path: Path, content: bytes) -> Manifest:
     try:
         _check_version(path, parse_json(content))
         return Manifest.from_json(content)
@@ -227,18 +235,25 @@ def _check_version(path: Path, values: object) -> None:
         )
 
 
-def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
+def load_bundle(path: Path, *, check_engines: bool = True, trust: str | None = None) -> Bundle:
     """Read a bundle and check every file against its hash.
 
     Args:
         path: the bundle's folder.
         check_engines: False where they are about to be built anew. One that has been removed
             is never missed, nor is the example.
+        trust: path of a public key, whose owner must have signed the bundle; its engines are then
+            this user's own, in their cache.
 
     Raises:
-        InputError: not there, not a bundle, of a newer format, incomplete or altered.
+        InputError: not there, not a bundle, of a newer format, incomplete, altered, or not signed
+            as it must be.
+        MissingError: what checks a signature is not here.
     """
-    manifest = read_manifest(path)
+    content = _manifest_bytes(path)
+    if trust is not None:
+        check_signature(path, content, trust)
+    manifest = _parsed(path, content)
     there = names_in(path)
     for name, expected in manifest.files.items():
         file_path = path / name
@@ -257,8 +272,9 @@ def load_bundle(path: Path, *, check_engines: bool = True) -> Bundle:
                 if is_engine
                 else "copy the bundle again.",
             )
-    _check_model(Bundle(path, manifest), there)
-    return Bundle(path, manifest)
+    bundle = Bundle(path, manifest, None if trust is None else trusted_engines(content))
+    _check_model(bundle, there)
+    return bundle
 
 
 def _check_model(bundle: Bundle, there: Set[str]) -> None:

@@ -144,14 +144,15 @@ def _measured_outside(
     target = target_of(read_manifest(path).target)
     if not isinstance(target, MeasuresOutside) or not target.measures_outside():
         return None
-    bundle = load_bundle(path)
+    bundle = load_bundle(path, trust=runs[0].trust)
     manifest = bundle.manifest
     device = device or target.spec.default_device
     shape = input_shape(manifest.input_spec, pixels=manifest.embed_preprocess)
     rows = []
     for options in runs:
         before = board_state(root)
-        figures = target.measure_outside(bundle.model_path, device, options, shape)
+        own = replace(options, engine_dir=bundle.engine_dir)
+        figures = target.measure_outside(bundle.model_path, device, own, shape)
         after = board_state(root)
         rows.append(
             {

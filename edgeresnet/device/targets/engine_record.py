@@ -9,9 +9,10 @@ from typing import Annotated, Any, cast
 from pydantic import ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
 
-from edgeresnet.device.targets.protocol import Kernel
+from edgeresnet.device.targets.protocol import ENGINES, Kernel
 from edgeresnet.errors import InputError
 from edgeresnet.files import sha256_bytes, write_bytes, write_text
+from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.untrusted import MIB, read_bytes, read_record, short
 
 RECORD = ".json"
@@ -49,6 +50,11 @@ class BuiltRecord(EngineHead):
 
     size_bytes: Annotated[int, Field(ge=0)]
     layers: NotRequired[list[KernelRecord]]
+
+
+def engine_dir_of(model_path: Path, options: RunOptions) -> Path:
+    """Where the engines of a model lie."""
+    return options.engine_dir or model_path.parent / ENGINES
 
 
 def record_path_of(engine_path: Path) -> Path:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.data.remembered import travelling
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
@@ -51,6 +52,7 @@ def export_bundle(
     out_dir: Path,
     options: ExportOptions | None = None,
     context: TaskContext = TaskContext(),
+    sign: Signer | None = None,
 ) -> Bundle:
     """Export, prove and write one bundle.
 
@@ -62,6 +64,7 @@ def export_bundle(
         options: batch sizes, embedded preprocessing, golden images.
         context: its data give the proof's images (training split) and the golden ones (validation
             split); None: what the checkpoint was calibrated or trained on, else noise.
+        sign: makes the signature of a signed bundle.
 
     Raises:
         InputError: the precision does not fit checkpoint or target.
@@ -73,7 +76,7 @@ def export_bundle(
     check_precision(checkpoint, target, precision)
     check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
     context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
-    job = Job(checkpoint, folded(checkpoint), target_of(target), precision, options, context)
+    job = Job(checkpoint, folded(checkpoint), target_of(target), precision, options, context, sign)
     with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
         graph, files = write_model(
             job.model, checkpoint.input_spec, target, precision, Path(folder), options
@@ -95,6 +98,7 @@ class Job:
     precision: str
     options: ExportOptions
     context: TaskContext
+    sign: Signer | None = None
 
 
 def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: Path) -> Bundle:
@@ -121,7 +125,8 @@ def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: P
     manifest = _manifest(job, model_path.name, proof, spread)
     if (example := example_of(job.target.spec.name)) is not None:
         files[example.name] = example
-    return write_bundle(out_dir, manifest, files, wanted.golden, wanted.golden_logits)
+    golden = wanted.golden, wanted.golden_logits
+    return write_bundle(out_dir, manifest, files, *golden, sign=job.sign)
 
 
 def write_model(

@@ -12,7 +12,7 @@ from edgeresnet.closing import Closing
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
-from edgeresnet.device.targets.engine_record import engine_fits, read_content
+from edgeresnet.device.targets.engine_record import engine_dir_of, engine_fits, read_content
 from edgeresnet.device.targets.openvino.graph_file import weights_of
 from edgeresnet.device.targets.openvino.intel import (
     WHY,
@@ -98,7 +98,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     # An NPU computes floats in FP16 whatever is asked.
     if options.precision in HINTS and device != "npu":
         settings["INFERENCE_PRECISION_HINT"] = HINTS[options.precision]
-    engine_path = model_path.parent / "engines" / f"{device}{BLOB}"
+    engine_path = engine_dir_of(model_path, options) / f"{device}{BLOB}"
     try:
         # A blob has its settings compiled in: what differs from them needs the model.
         plain = device != CPU and not options.profile_layers and options.batch is None

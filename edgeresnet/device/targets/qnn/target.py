@@ -6,7 +6,12 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from edgeresnet.device.targets.engine_record import engine_fits, read_kernels, write_engine
+from edgeresnet.device.targets.engine_record import (
+    engine_dir_of,
+    engine_fits,
+    read_kernels,
+    write_engine,
+)
 from edgeresnet.device.targets.onnxruntime_session import session_options
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
 from edgeresnet.device.targets.qnn.session import (
@@ -76,7 +81,7 @@ class QnnTarget:
         if device == NPU:
             return QnnSession(model_path, device, options)
         soc = soc_of(device)
-        engine_path = engine_path_of(model_path.parent / "engines", soc)
+        engine_path = engine_path_of(engine_dir_of(model_path, options), soc)
         why = engine_fits(engine_path, model_path, soc_facts(soc))
         if why is not None:
             raise MissingError(

@@ -207,7 +207,9 @@ def read_record(engine_path: Path) -> EngineRecord:
         raise InputError(f"{path} is damaged: {error}", FIX) from error
 
 
-def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, EngineRecord]:
+def find_engine(
+    model_path: Path, device: str, host: Host, engine_dir: Path | None = None
+) -> tuple[Path, EngineRecord]:
     """The bundle's engine for a device of this host.
 
     Raises:
@@ -216,7 +218,7 @@ def find_engine(model_path: Path, device: str, host: Host) -> tuple[Path, Engine
     bundle_dir = model_path.parent
     wanted = sha256_bytes(model_path.read_bytes())
     reasons = []
-    for path in sorted((bundle_dir / "engines").glob(f"*{ENGINE}")):
+    for path in sorted((engine_dir or bundle_dir / "engines").glob(f"*{ENGINE}")):
         try:
             record = read_record(path)
         except InputError as error:

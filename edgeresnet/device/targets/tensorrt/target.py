@@ -127,7 +127,7 @@ class TensorRtTarget:
                     f"build it here: edgeresnet build BUNDLE --device {device}.",
                 )
         else:
-            path, record = find_engine(model_path, device, here)
+            path, record = find_engine(model_path, device, here, options.engine_dir)
         plan = read_engine(path, record)
         engine = deserialize(bindings, plan, device, host_code=record.version_compatible)
         return TensorRtSession(bindings, engine, options, device)

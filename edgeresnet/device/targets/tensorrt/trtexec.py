@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.targets.engine_record import engine_dir_of
 from edgeresnet.device.targets.tensorrt.bindings import tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import out_of_memory
 from edgeresnet.device.targets.tensorrt.dla import check_dla, is_quantized_file
@@ -216,7 +217,7 @@ def measure(
     """
     check_dla(model_path, device, quantized=is_quantized_file(model_path))
     version = tool_version(tool)
-    path, record = _engine(model_path, device, version)
+    path, record = _engine(model_path, device, version, options)
     read_engine(path, record)
     size = batch or record.batch[0]
     if not record.batch[0] <= size <= record.batch[2]:
@@ -236,10 +237,12 @@ def measure(
     return {**parse_summary(output, size), "measured_by": ["trtexec", *command[1:]]}
 
 
-def _engine(model_path: Path, device: str, version: str) -> tuple[Path, EngineRecord]:
+def _engine(
+    model_path: Path, device: str, version: str, options: RunOptions
+) -> tuple[Path, EngineRecord]:
     wanted = sha256_bytes(model_path.read_bytes())
     reasons = []
-    for path in sorted((model_path.parent / "engines").glob(f"*{ENGINE}")):
+    for path in sorted(engine_dir_of(model_path, options).glob(f"*{ENGINE}")):
         record = read_record(path)
         # What GPU is here is known only when trtexec has run.
         here = replace(record.host, product="tensorrt", version=version)

@@ -70,8 +70,10 @@ def read_bytes(
         InputError: as `opened`, or it is larger.
     """
     with opened(path, what, follow=follow) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
+        # A hole of any size is known before it is read; what is of no size is read.
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+    if max(size, len(content)) > most_bytes:
         raise InputError(
             f"{what} {shortened(path)} is larger than {most_bytes / MIB:g} MiB, which none is",
             "give the file that was written.",

@@ -16,7 +16,9 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.engine_record import describe_engines
 from edgeresnet.device.targets.model_files import describe_model, is_model_file
 from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import NO_CHANGES
+from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 
 
@@ -27,6 +29,7 @@ def inspect(
     raw: bool = False,
     network: NetworkTold = NOTHING_TOLD,
     trust: str | None = None,
+    first_run_limit_s: float | None = None,
 ) -> dict[str, Any]:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
 
@@ -37,18 +40,32 @@ def inspect(
         raw: of a foreign checkpoint's weights themselves, not their moving average beside them.
         network: what is told of a foreign checkpoint's stem and strides.
         trust: path of a public key, whose owner must have signed the bundle.
+        first_run_limit_s: that loading and running a bare file once may take; None: 120.
 
     Raises:
-        InputError: nothing to read there.
+        InputError: nothing to read there, or it is told to take time that it does not take.
         MissingError: the runtime that reads it is not installed.
     """
     path = Path(model)
     with readable(path):
         check_may_be_trusted(path, trust)
+        check_told(path, raw=raw, network=network)
+        bare = not is_bundle(path) and is_model_file(path)
+        if first_run_limit_s is not None and not bare:
+            raise InputError(
+                f"--first-run-limit-s would have no effect: {path} is not run to be inspected",
+                "leave it out.",
+            )
         if is_bundle(path):
-            check_told(path, raw=raw, network=network)
-            return {"schema": 1, **_described_bundle(path, image_size, trust)}
-        return {"schema": 1, **_described(path, image_size, raw=raw, network=network)}
+            described = _described_bundle(path, image_size, trust)
+        elif bare:
+            limit_s = first_run_limit_s or RunOptions().first_run_limit_s
+            described = describe_model(path, image_size, limit_s=limit_s)
+        else:
+            from edgeresnet.host.models.describe import describe_checkpoint
+
+            described = describe_checkpoint(str(path), image_size, raw=raw, network=network)
+        return {"schema": 1, **described}
 
 
 def _described_bundle(path: Path, image_size: int | None, trust: str | None) -> dict[str, Any]:
@@ -58,14 +75,3 @@ def _described_bundle(path: Path, image_size: int | None, trust: str | None) -> 
         **bundle.manifest.description(),
         "engines": describe_engines(bundle.engine_dir or path / ENGINES),
     }
-
-
-def _described(
-    path: Path, image_size: int | None, *, raw: bool, network: NetworkTold
-) -> dict[str, Any]:
-    check_told(path, raw=raw, network=network)
-    if is_model_file(path):
-        return describe_model(path, image_size)
-    from edgeresnet.host.models.describe import describe_checkpoint
-
-    return describe_checkpoint(str(path), image_size, raw=raw, network=network)

@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
 from edgeresnet.cli.plain_text import say, use_plain_text
+from edgeresnet.closing import end_with
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, MissingError
 
@@ -101,6 +102,7 @@ def main() -> None:
 
         end_with_stdin()
     use_plain_text()
+    end_with(_end_at_once)
     try:
         app()
         # Else a pipe that was closed is noticed where nobody can tell of it.
@@ -131,6 +133,15 @@ def _end(error: Exception) -> NoReturn:
     label = {CheckError: "failed", MissingError: "missing"}.get(type(told), "error")
     say(f"{label}: {told.cause}\nfix: {told.fix}")
     sys.exit(told.exit_code)
+
+
+def _end_at_once(error: Exception) -> NoReturn:
+    """End as `_end`, from a thread, while the main one is in native code that does not return."""
+    try:
+        _end(error)
+    except SystemExit as end:
+        sys.stdout.flush()
+        os._exit(int(end.code or 0))
 
 
 def _end_in_bug() -> NoReturn:

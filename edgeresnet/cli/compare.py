@@ -33,7 +33,9 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
 
 EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
-OPTIONS = Fields("threads", "batch", "allow_fallback", "trust", "raw", *NETWORK.keys)
+OPTIONS = Fields(
+    "threads", "batch", "allow_fallback", "first_run_limit_s", "trust", "raw", *NETWORK.keys
+)
 LIMITS = Fields("max_drop", "max_disagreement", "max_p99_ms", "min_speedup", "strict")
 
 

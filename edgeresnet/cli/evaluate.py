@@ -31,16 +31,14 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet evaluate bundle --data photos"
-OPTIONS = Fields("threads", "allow_fallback", "trust", "raw", *NETWORK.keys)
+OPTIONS = Fields("threads", "allow_fallback", "first_run_limit_s", "trust", "raw", *NETWORK.keys)
 
 
 @with_settings
 def evaluate(
     context: typer.Context,
     model: Model,
-    options: Annotated[
-        RunOptions, Fields("threads", "allow_fallback", "trust", "raw", *NETWORK.keys)
-    ],
+    options: Annotated[RunOptions, OPTIONS],
     inputs: Annotated[InputChanges, INPUTS],
     data: MaybeData = None,
     device: DeviceName = None,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edgeresnet.cli.options import NETWORK, ImageSize, Json, Model, Quiet, Raw, Trust
+from edgeresnet.cli.options import (
+    NETWORK,
+    FirstRunLimit,
+    ImageSize,
+    Json,
+    Model,
+    Quiet,
+    Raw,
+    Trust,
+)
 from edgeresnet.cli.output import give, show
 from edgeresnet.cli.settings_options import with_settings
 from edgeresnet.settings.network import NetworkTold
@@ -19,6 +28,7 @@ def inspect(
     image_size: ImageSize = None,
     raw: Raw = False,
     trust: Trust = None,
+    limit: FirstRunLimit = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -35,7 +45,14 @@ def inspect(
         widths_table,
     )
 
-    result = inspect_model(model, image_size=image_size, raw=raw, network=network, trust=trust)
+    result = inspect_model(
+        model,
+        image_size=image_size,
+        raw=raw,
+        network=network,
+        trust=trust,
+        first_run_limit_s=limit,
+    )
     give(result, json)
     extra = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []

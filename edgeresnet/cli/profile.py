@@ -25,8 +25,9 @@ from edgeresnet.settings.measuring import RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
 OPTIONS = Fields(
-    "threads", "cuda_graph", "spin_wait", "allow_fallback", "trust", "raw", *NETWORK.keys
-)
+    "threads", "cuda_graph", "spin_wait", "allow_fallback", "first_run_limit_s", "trust", "raw",
+    *NETWORK.keys,
+)  # fmt: skip
 
 
 @with_settings

@@ -16,8 +16,8 @@ from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.device.targets.answers import Answers, answers_of, two_classes
 from edgeresnet.device.targets.classifier import PIXELS, channels_last
+from edgeresnet.device.targets.first_run import first_run, load
 from edgeresnet.device.targets.model_files import check_size, reader_of, target_of_file
-from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.placement import check_fallback, shares
 from edgeresnet.device.targets.precision import float_precision
 from edgeresnet.device.targets.registry import check_device_name, target_of
@@ -154,12 +154,16 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         image_size=manifest.input_spec.image_size,
         engine_dir=bundle.engine_dir,
     )
-    session = target.load(bundle.model_path, device, own)
+    session, model_bytes = load(target, bundle.model_path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
         if options.batch is not None:
             _check_batch(options.batch, session, f"bundle {path}")
-        first_ms = time_first_run(session, options.batch, pixels=manifest.embed_preprocess)
+        first_ms = None
+        if not session.emulated:
+            _, first_ms = first_run(
+                path, session, own, pixels=manifest.embed_preprocess, model_bytes=model_bytes
+            )
         check_golden(bundle, session, device, fingerprint())
     return Opened(
         path.resolve().name,
@@ -188,14 +192,6 @@ def closed_on_error(session: Session) -> Iterator[None]:
         stack.pop_all()
 
 
-def time_first_run(session: Session, batch: int | None, *, pixels: bool) -> float | None:
-    """Milliseconds of the first run, which nothing else may precede."""
-    if session.emulated:
-        return None
-    images = noise(session, batch or session.batch_sizes[0], pixels=pixels)
-    return time_ms(lambda: session.run(images))
-
-
 def _check_batch(batch: int, session: Session, what: str) -> None:
     smallest, largest = session.batch_sizes
     if not smallest <= batch <= largest:
@@ -221,17 +217,16 @@ def open_bare(
     target, files = reader_of(path)
     device = device or target.spec.default_device
     start = time.perf_counter()
-    session = target.load(path, device, replace(options, image_size=image_size))
+    own = replace(options, image_size=image_size)
+    session, model_bytes = load(target, path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
         if options.batch is not None:
             _check_batch(options.batch, session, str(path))
         spec = _bare_inputs(path, session, image_size, inputs)
         precision, pixels = files.precision(path), session.input_dtype == PIXELS
-        images = noise(session, options.batch or session.batch_sizes[0], pixels=pixels)
-        start = time.perf_counter()
-        answered = session.run(images)
-        first_ms = None if session.emulated else (time.perf_counter() - start) * 1e3
+        answered, ms = first_run(path, session, own, pixels=pixels, model_bytes=model_bytes)
+        first_ms = None if session.emulated else ms
         endings = files.endings(path)
         answers = answers_of(answered, endings)
         outputs = answered.shape[1]

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
-from edgeresnet.closing import Closing
+from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import probe
 
@@ -81,7 +80,7 @@ class Connection(Closing):
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+        self._folder = temporary_folder()
         self._socket = Path(self._folder.name) / "s"
         self._master: subprocess.Popen[bytes] | None = None
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import edgeresnet
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
@@ -174,7 +175,7 @@ def send(
 
 
 def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as staging:
+    with temporary_folder() as staging:
         stage_dir = Path(staging)
         for sub in parcel.folders:
             (stage_dir / sub).mkdir(parents=True, exist_ok=True)

@@ -150,6 +150,13 @@ class RunOptions:
     )
     # Of a trusted bundle; else they lie beside the model.
     engine_dir: Path | None = Field(default=None, description="Where the model's engines lie.")
+    first_run_limit_s: float = Field(
+        default=120,
+        gt=0,
+        le=86400,
+        description="Seconds that loading a model on the processor, and its first run anywhere, "
+        "may take each; a model that is not done then is refused.",
+    )
     raw: RawWeights = False
     stem: StemTold = None
     stride_in: StrideInTold = None

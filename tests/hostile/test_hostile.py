@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import bundles, golden, recipes
+from tests.hostile import bundles, golden, models, recipes
 from tests.hostile.attack import Generator
 from tests.hostile.run import Row, Server, run_item, serving, table
 
 ITEMS: dict[str, Generator] = {
     "bundles": bundles.attacks,
     "golden": golden.attacks,
+    "models": models.attacks,
     "recipes": recipes.attacks,
 }
 SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))

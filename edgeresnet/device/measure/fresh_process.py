@@ -8,15 +8,18 @@ two runtimes in one process each finds the cores taken by the other's threads.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import traceback
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from edgeresnet.closing import end_with
 from edgeresnet.device.measure.interleaving import Here
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.session import ModelSource
@@ -143,6 +146,7 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
     """Open the model, say so, and answer until the other end is closed."""
     # An interrupt at the terminal goes to both processes; the other one closes the line then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(partial(_end, line))
     try:
         with ExitStack() as stack:
             worker = _Worker(stack, source, batch)
@@ -158,6 +162,13 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
             line.send(("bug", traceback.format_exc()))
         else:
             line.send((type(told).__name__, (told.cause, told.fix)))
+
+
+def _end(line: Connection, error: Exception) -> NoReturn:
+    """Tell the other process what this one would have raised, were it not in native code."""
+    assert isinstance(error, EdgeResNetError)
+    line.send((type(error).__name__, (error.cause, error.fix)))
+    os._exit(error.exit_code)
 
 
 class _Worker(Here):

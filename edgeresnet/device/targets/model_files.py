@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.data.file_kinds import check_is_text
+from edgeresnet.device.machine.watch import watched
 from edgeresnet.device.targets.classifier import TensorInfo
 from edgeresnet.device.targets.model_facts import ModelFacts
 from edgeresnet.device.targets.protocol import Target
 from edgeresnet.device.targets.registry import TARGETS
-from edgeresnet.device.targets.spec import BareFiles
+from edgeresnet.device.targets.spec import BareFiles, Checked
 from edgeresnet.errors import InputError
+from edgeresnet.settings.measuring import RunOptions
 
 # What only whoever made the model knows.
 UNKNOWN = (
@@ -56,12 +58,30 @@ def is_model_file(path: Path) -> bool:
     return target_of_file(path) is not None and not path.is_dir()
 
 
-def describe_model(path: Path, image_size: int | None = None) -> dict[str, Any]:
+def check_model(path: Path) -> Checked:
+    """Refuse a model file, bare or of a bundle, before any runtime opens it.
+
+    Returns:
+        What it may need, by which its first run is bounded.
+
+    Raises:
+        InputError: it has what no image classifier has, see the ``check`` of its kind of files.
+    """
+    target = target_of_file(path)
+    if target is None or target.spec.bare_files is None:
+        return Checked(path.stat().st_size)
+    return target.spec.bare_files.check(path)
+
+
+def describe_model(
+    path: Path, image_size: int | None = None, *, limit_s: float = RunOptions().first_run_limit_s
+) -> dict[str, Any]:
     """The JSON contract of ``inspect``, with null for what a bare model does not tell.
 
     Args:
         path: the file.
         image_size: for a model that leaves it open.
+        limit_s: that loading and running it once may take.
 
     Raises:
         InputError: not there, nothing that its runtime reads, or of another image size.
@@ -70,7 +90,10 @@ def describe_model(path: Path, image_size: int | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} does not exist", "check the path.")
     target, files = reader_of(path)
-    facts = files.describe(path, image_size)
+    checked = check_model(path)
+    size_bytes = max(checked.input_bytes, 3 * 4 * (image_size or 0) ** 2)
+    with watched(path, limit_s, model_bytes=checked.model_bytes, input_bytes=size_bytes):
+        facts = files.describe(path, image_size)
     layers, size = facts.layers, _image_size(facts.inputs)
     check_size(path, size, image_size)
     return {

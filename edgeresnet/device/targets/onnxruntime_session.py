@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.closing import Closing
+from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import PIXELS, TensorInfo, as_logits, check_classifier
@@ -23,6 +23,7 @@ from edgeresnet.device.targets.protocol import (
     LayerProfile,
     layer_profiles,
 )
+from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -87,7 +88,7 @@ def open_session(model_path: Path, device: str, settings: Any) -> Any:
         if not is_runtimes(error):
             raise
         raise InputError(
-            f"ONNX Runtime cannot load {model_path}: {error}",
+            f"ONNX Runtime cannot load {model_path}: {said(error)}",
             "export the model again; a newer ONNX Runtime may also read it.",
         ) from error
 
@@ -102,7 +103,7 @@ def run_once(session: Any, feeds: dict[str, Any], path: Path, output: str | None
             raise
         shapes = " and ".join(str(array.shape) for array in feeds.values())
         raise InputError(
-            f"ONNX Runtime cannot run {path} on a batch of shape {shapes}: {error}",
+            f"ONNX Runtime cannot run {path} on a batch of shape {shapes}: {said(error)}",
             "give another --batch, or export the model again.",
         ) from error
 
@@ -142,7 +143,7 @@ class OnnxSession(Closing):
         settings = session_options(options)
         self._profile_dir: tempfile.TemporaryDirectory[str] | None = None
         if options.profile_layers:
-            self._profile_dir = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+            self._profile_dir = temporary_folder()
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
         self._session: Any = None

@@ -35,6 +35,24 @@ def nothing_beside(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What a model file may need that has passed its check.
+
+    Attributes:
+        model_bytes: of the file, and of those that its weights are in.
+        input_bytes: of one input as the file has it; what it leaves open counts as 1.
+    """
+
+    model_bytes: int
+    input_bytes: int = 0
+
+
+def unchecked(path: Path) -> Checked:
+    """What a kind of model says that no runtime opens without its record."""
+    return Checked(path.stat().st_size)
+
+
+@dataclass(frozen=True)
 class BareFiles:
     """The model files of a target, as users have them: without a bundle around.
 
@@ -46,6 +64,8 @@ class BareFiles:
         endings: the operator that makes each output, told without the runtime; none where the file
             does not tell.
         beside: names of the files in its folder, without which it does not load.
+        check: refuses, with an InputError and before any runtime opens it, a file that could run
+            for ever, take all memory or read what is not its own.
     """
 
     suffixes: tuple[str, ...]
@@ -53,6 +73,7 @@ class BareFiles:
     precision: Callable[[Path], str]
     endings: Callable[[Path], tuple[str, ...]] = untold
     beside: Callable[[Path], list[str]] = nothing_beside
+    check: Callable[[Path], Checked] = unchecked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import onnx_ir as ir
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
@@ -77,7 +77,7 @@ def export_bundle(
     check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
     context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     job = Job(checkpoint, folded(checkpoint), target_of(target), precision, options, context, sign)
-    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+    with temporary_folder() as folder:
         graph, files = write_model(
             job.model, checkpoint.input_spec, target, precision, Path(folder), options
         )

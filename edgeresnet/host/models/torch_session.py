@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from edgeresnet.closing import Closing
-from edgeresnet.device.session import Opened, time_first_run
+from edgeresnet.device.session import Opened
+from edgeresnet.device.targets.first_run import first_run
 from edgeresnet.device.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.checkpoint import load_checkpoint
@@ -113,7 +114,7 @@ def open_checkpoint(
         checkpoint.classes if checkpoint.classes_known else None,
         checkpoint.data,
         load_ms,
-        time_first_run(session, options.batch, pixels=False),
+        first_run(path, session, options, pixels=False)[1],
         data_fingerprint=checkpoint.data_fingerprint,
         notes=tuple(notes),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.measure.interleaving import interleave
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.registry import target_of
@@ -45,7 +45,7 @@ def measure_step(
         threads: None leaves the choice to the runtime.
         on_step: told the figures.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder, ExitStack() as stack:
+    with temporary_folder() as folder, ExitStack() as stack:
         runs = {}
         for width in (*WIDTHS.values(), WIDEST):
             place = Path(folder) / str(width)

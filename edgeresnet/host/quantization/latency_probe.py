@@ -6,7 +6,6 @@ A kernel's time does not depend on what it computes, so a calibration on noise w
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torchvision.models import ResNet
 
-from edgeresnet.closing import Closing
+from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.device.measure.fresh_process import fresh_p50_ms
 from edgeresnet.device.measure.interleaving import interleave
 from edgeresnet.device.targets.noise import noise
@@ -93,7 +92,7 @@ class LatencyProbe(Closing):
         alone: bool = False,
     ) -> None:
         self._place, self._on_step, self._alone = place, on_step, alone
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeresnet-")
+        self._folder = temporary_folder()
         try:
             self._dense_path = self._write(dense, "dense")
         except BaseException:

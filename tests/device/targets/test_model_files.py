@@ -15,6 +15,7 @@ from edgeresnet.device.measure.accuracy import predict
 from edgeresnet.device.measure.compare import compare
 from edgeresnet.device.targets.model_files import describe_model
 from edgeresnet.device.targets.onnx.graph_file import graph_of
+from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, write_engine
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import sha256_bytes
@@ -252,4 +253,5 @@ def test_inspect_is_one_message_when_the_file_is_nothing(
 def test_default_opset_is_the_files_when_it_has_several(tmp_path: Path) -> None:
     content = write_onnx(tmp_path / "m.onnx").read_bytes()
     assert graph_of(content).opset == 17
-    assert graph_of(content[:10]).opset is None
+    with pytest.raises(DamagedError, match="cut off"):
+        graph_of(content[:10])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.targets.classifier import TensorInfo, filled
 from edgeresnet.device.targets.model_facts import ModelFacts, layer_facts
-from edgeresnet.device.targets.onnx.graph_file import WEIGHTED, OnnxGraph, read_graph
+from edgeresnet.device.targets.onnx.graph import WEIGHTED, OnnxGraph
+from edgeresnet.device.targets.onnx.graph_file import read_graph
 from edgeresnet.device.targets.onnxruntime_session import (
     SUFFIX,
     open_session,
@@ -61,7 +62,7 @@ def _run_once(
     path: Path, image_size: int | None, *, as_written: bool
 ) -> tuple[list[TensorInfo], list[TensorInfo], list[dict[str, Any]]]:
     """Inputs, outputs, and what the profiler notes of each node when zeros run through."""
-    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+    with temporary_folder() as folder:
         settings = session_options(RunOptions(as_written=as_written))
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder) / "nodes")

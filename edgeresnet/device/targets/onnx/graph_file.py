@@ -1,202 +1,87 @@
-"""An ``.onnx`` file read without the package onnx, which no device has: nodes and weights' facts.
+"""An ``.onnx`` file read without the package onnx, which no device has, and which a stranger wrote.
 
 Field numbers are those of ONNX's protocol buffers (onnx.proto, IR version 3 and later).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-from math import prod
+import mmap
 from pathlib import Path
 
-from edgeresnet.device.targets.onnx.protocol_buffer import fields, varints
+import numpy as np
+
+from edgeresnet.device.targets.onnx.graph import Input, Node, OnnxGraph, Weights
+from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError, Reader, signed
+from edgeresnet.device.targets.stranger import check_length
+from edgeresnet.errors import InputError
+from edgeresnet.files import shortened
+from edgeresnet.untrusted import opened
 
 # ModelProto
-GRAPH, OPSET_IMPORT = 7, 8
+GRAPH, OPSET_IMPORT, FUNCTION = 7, 8, 25
 # OperatorSetIdProto
 DOMAIN, VERSION = 1, 2
 # GraphProto
-NODE, INITIALIZER, OUTPUT, SPARSE_INITIALIZER = 1, 5, 12, 15
+NODE, INITIALIZER, INPUT, OUTPUT, SPARSE_INITIALIZER = 1, 5, 11, 12, 15
 # NodeProto
-NODE_INPUT, NODE_OUTPUT, NODE_NAME, OP_TYPE, ATTRIBUTE = 1, 2, 3, 4, 5
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, OP_TYPE, ATTRIBUTE, NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 # AttributeProto
-ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH, ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+ATTRIBUTE_NAME, ATTRIBUTE_INT, ATTRIBUTE_INTS = 1, 3, 8
+ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
 # TensorProto, and its external data: pairs of key and value
-DIMS, DATA_TYPE, TENSOR_NAME, EXTERNAL_DATA = 1, 2, 8, 13
+DIMS, DATA_TYPE, TENSOR_NAME, RAW, EXTERNAL_DATA = 1, 2, 8, 9, 13
+INT32S, INT64S, LISTS = 5, 7, (4, 5, 6, 7, 10, 11)
 KEY, VALUE = 1, 2
-# TensorProto.DataType
-PRECISIONS = {1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16"}
-# Operators that multiply by weights, and which of their inputs are weights and bias.
-WEIGHTED = {
-    "Conv": (1, 2), "FusedConv": (1, 2), "QLinearConv": (3, 8),
-    "ConvInteger": (1, None), "Gemm": (1, 2), "QGemm": (3, 6), "MatMul": (1, None),
-    "QLinearMatMul": (3, None), "MatMulInteger": (1, None),
-}  # fmt: skip
-# What hands its first input on, in another type or order.
-HANDED_ON = (
-    "Identity", "Cast", "CastLike", "DequantizeLinear", "QuantizeLinear", "Transpose", "Reshape",
-    "Flatten", "Squeeze", "Unsqueeze",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A constant tensor of a file.
-
-    Attributes:
-        name: none for the value of an attribute.
-        elements: how many it has.
-        kind: TensorProto.DataType.
-        location: the file that it lies in, as this one says; None where it lies here.
-    """
-
-    name: str
-    elements: int
-    kind: int
-    location: str | None
-
-
-@dataclass(frozen=True)
-class Node:
-    """An operation: name, kind, and the names of its tensors; the constants that it carries."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    weights: tuple[Weights, ...]
-    graphs: tuple[OnnxGraph, ...]
-
-
-@dataclass(frozen=True)
-class OnnxGraph:
-    """The nodes, constants and outputs of a graph."""
-
-    nodes: tuple[Node, ...] = ()
-    initializers: tuple[Weights, ...] = ()
-    outputs: tuple[str, ...] = ()
-    opset: int | None = field(default=None)
-
-    @cached_property
-    def named(self) -> dict[str, Node]:
-        """The nodes by name, of those that have one."""
-        return {node.name: node for node in self.nodes if node.name}
-
-    @cached_property
-    def _makers(self) -> dict[str, Node]:
-        return {name: node for node in self.nodes for name in node.outputs}
-
-    @cached_property
-    def _users(self) -> dict[str, list[Node]]:
-        users: dict[str, list[Node]] = {}
-        for node in self.nodes:
-            for name in node.inputs:
-                users.setdefault(name, []).append(node)
-        return users
-
-    @cached_property
-    def _constants(self) -> dict[str, Weights]:
-        own = {one.name: one for one in self.initializers}
-        made = {n.outputs[0]: n.weights[0] for n in self.nodes if n.op == "Constant" and n.weights}
-        return {**own, **made}
-
-    def all_weights(self) -> Iterator[Weights]:
-        """Every constant, those of graphs inside too."""
-        yield from self.initializers
-        for node in self.nodes:
-            yield from node.weights
-            for graph in node.graphs:
-                yield from graph.all_weights()
-
-    def endings(self) -> tuple[str, ...]:
-        """The operator that makes each output, whatever only hands it on left out."""
-        return tuple(node.op if (node := self._origin(name)) else "" for name in self.outputs)
-
-    def _origin(self, name: str) -> Node | None:
-        node = self._makers.get(name)
-        while node is not None and node.op in HANDED_ON and node.inputs:
-            node = self._makers.get(node.inputs[0])
-        return node
-
-    def constant(self, name: str) -> tuple[str, Weights] | None:
-        """The constant that a value is, perhaps in another type or order; with its own name."""
-        while name not in self._constants:
-            node = self._makers.get(name)
-            if node is None or node.op not in HANDED_ON or not node.inputs:
-                return None
-            name = node.inputs[0]
-        return name, self._constants[name]
-
-    def parameters_of(self, node: Node, *, bias_only: bool = False) -> dict[str, int]:
-        """Elements of the weights and the bias of a node, by the constants' names.
-
-        A bias may be added behind it, and a normalization behind it counts as one.
-        """
-        found: dict[str, int] = {}
-        for at in WEIGHTED.get(node.op, ())[1 if bias_only else 0 :]:
-            if at is not None and at < len(node.inputs) and (own := self.constant(node.inputs[at])):
-                found[own[0]] = own[1].elements
-        users = self._users.get(node.outputs[0], []) if node.outputs else []
-        if len(users) == 1 and users[0].op in ("Add", "BatchNormalization"):
-            behind = users[0]
-            added = behind.inputs[2:3] if behind.op == "BatchNormalization" else behind.inputs
-            for name in added:
-                if name != node.outputs[0] and (own := self.constant(name)):
-                    found[own[0]] = own[1].elements
-        return found
-
-    def parameters(self) -> int | None:
-        """Elements of all weights and biases, shared ones once; None where operators make some."""
-        found: dict[str, int] = {}
-        for node in self.nodes:
-            if node.op in WEIGHTED:
-                own = self.parameters_of(node)
-                if not own and node.op != "MatMul":
-                    return None
-                found.update(own)
-        return sum(found.values()) or None
-
-    def precision(self) -> str:
-        """What it computes in: ``int8`` where activations are quantized, else its weights' type."""
-        ops = {node.op for node in self.nodes}
-        if any("Quant" in op and op != "DequantizeLinear" for op in ops) or any(
-            op.startswith(("QLinear", "QGemm", "QAttention")) or op.endswith("Integer")
-            for op in ops
-        ):
-            return "int8"
-        elements: dict[str, int] = {}
-        for node in self.nodes:
-            at = WEIGHTED.get(node.op, (None,))[0]
-            own = (
-                None
-                if at is None or at >= len(node.inputs)
-                else self._constants.get(node.inputs[at])
-            )
-            if own is not None and own.kind in PRECISIONS:
-                kind = PRECISIONS[own.kind]
-                elements[kind] = elements.get(kind, 0) + own.elements
-        return max(elements, key=elements.__getitem__) if elements else "fp32"
+# ValueInfoProto, TypeProto and its tensor, the shape's sides
+INFO_NAME, INFO_TYPE, TENSOR_TYPE, ELEMENT, SHAPE, SIDE, SIDE_VALUE = 1, 2, 1, 1, 2, 1, 1
+INT64 = 7
+# A shape has no more; and no tensor that anything computes with has so many sides.
+MOST_VALUES, MOST_SIDES = 64, 64
+# A node of 20,000 takes ONNX Runtime some seconds; a ResNet-152 in INT8 has 3,000.
+MOST_NODES, MOST_TENSORS = 20_000, 50_000
 
 
 def read_graph(path: Path) -> OnnxGraph:
-    """The graph of a file; what is no protocol buffer gives an empty one."""
-    return graph_of(path.read_bytes())
+    """The graph of a file.
+
+    Raises:
+        InputError: it is no regular file, larger than this machine can read, or no ONNX.
+    """
+    with opened(path, "model") as file:
+        size = check_length(file, path)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    try:
+        return graph_of(mapped)
+    except DamagedError as error:
+        raise InputError(
+            f"{shortened(path)} is no ONNX model: {error}", "copy or export the model again."
+        ) from error
 
 
-def graph_of(content: bytes) -> OnnxGraph:
-    """The graph of a file's content."""
-    graph, opset = OnnxGraph(), None
-    for number, value in fields(memoryview(content)):
-        if number == GRAPH and isinstance(value, memoryview):
-            graph = _graph(value)
-        elif number == OPSET_IMPORT and isinstance(value, memoryview):
-            imported = dict(fields(value))
+def graph_of(content: bytes | mmap.mmap) -> OnnxGraph:
+    """The graph of a file's content; an empty one of a file without any.
+
+    Raises:
+        DamagedError: it is no protocol buffer, or one beyond any model's size.
+    """
+    reader = Reader()
+    graph: OnnxGraph | None = None
+    opset, functions = None, 0
+    for number, value in reader.fields(memoryview(content)):
+        if isinstance(value, int):
+            continue
+        if number == GRAPH:
+            if graph is not None:
+                raise DamagedError("it has two graphs")
+            graph = _graph(reader, value)
+        elif number == OPSET_IMPORT:
+            imported = dict(reader.fields(value))
             version = imported.get(VERSION)
             if not imported.get(DOMAIN) and opset is None and isinstance(version, int):
-                opset = version
-    return OnnxGraph(graph.nodes, graph.initializers, graph.outputs, opset)
+                opset = signed(version)
+        functions += number == FUNCTION
+    graph = graph or OnnxGraph()
+    return OnnxGraph(graph.nodes, graph.initializers, graph.inputs, graph.outputs, opset, functions)
 
 
 def precision_of_file(path: Path) -> str:
@@ -209,60 +94,137 @@ def endings_of_file(path: Path) -> tuple[str, ...]:
     return read_graph(path).endings()
 
 
-def _graph(content: memoryview) -> OnnxGraph:
+def _graph(reader: Reader, content: memoryview) -> OnnxGraph:
     nodes: list[Node] = []
     initializers: list[Weights] = []
+    inputs: list[Input] = []
     outputs: list[str] = []
-    for number, value in fields(content):
-        if not isinstance(value, memoryview):
+    for number, value in reader.fields(content):
+        if isinstance(value, int):
             continue
         if number == NODE:
-            nodes.append(_node(value))
+            nodes.append(_node(reader, value))
         elif number == INITIALIZER:
-            initializers.append(_weights(value))
+            initializers.append(_weights(reader, value))
         elif number == SPARSE_INITIALIZER:
-            initializers += [
-                _weights(v) for v in dict(fields(value)).values() if not isinstance(v, int)
-            ]
+            inner = dict(reader.fields(value)).values()
+            initializers += [_weights(reader, one) for one in inner if not isinstance(one, int)]
+        elif number == INPUT:
+            inputs.append(_input(reader, value))
         elif number == OUTPUT:
-            outputs.append(_text(dict(fields(value)).get(1)))
-    return OnnxGraph(tuple(nodes), tuple(initializers), tuple(outputs))
+            outputs.append(_text(dict(reader.fields(value)).get(INFO_NAME)))
+        if len(nodes) > MOST_NODES or len(initializers) > MOST_TENSORS:
+            raise DamagedError(
+                f"it has more than {MOST_NODES} operations or {MOST_TENSORS} constants, which no "
+                "image classifier has"
+            )
+    return OnnxGraph(tuple(nodes), tuple(initializers), tuple(inputs), tuple(outputs))
 
 
-def _node(content: memoryview) -> Node:
-    names: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_NAME: [], OP_TYPE: []}
+def _node(reader: Reader, content: memoryview) -> Node:
+    names: dict[int, list[str]] = {
+        NODE_INPUT: [], NODE_OUTPUT: [], NODE_NAME: [], OP_TYPE: [], NODE_DOMAIN: [],
+    }  # fmt: skip
     weights: list[Weights] = []
-    graphs: list[OnnxGraph] = []
-    for number, value in fields(content):
+    integers: dict[str, tuple[int, ...]] = {}
+    has_graph = False
+    for number, value in reader.fields(content):
         if number in names:
             names[number].append(_text(value))
         elif number == ATTRIBUTE and isinstance(value, memoryview):
-            for inner, own in fields(value):
-                if isinstance(own, int):
-                    continue
-                if inner in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
-                    weights.append(_weights(own))
-                elif inner in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
-                    graphs.append(_graph(own))
-    name, op = "".join(names[NODE_NAME]), "".join(names[OP_TYPE])
+            name, own, tensors, graphs = _attribute(reader, value)
+            integers[name] = own
+            weights += tensors
+            has_graph |= graphs
+    name, op, domain = ("".join(names[key][-1:]) for key in (NODE_NAME, OP_TYPE, NODE_DOMAIN))
     given, made = tuple(names[NODE_INPUT]), tuple(names[NODE_OUTPUT])
-    return Node(name, op, given, made, tuple(weights), tuple(graphs))
+    return Node(name, op, given, made, tuple(weights), domain, has_graph, integers)
 
 
-def _weights(content: memoryview) -> Weights:
-    name, kind, sides, location = "", 0, [], None
-    for number, value in fields(content):
+def _attribute(
+    reader: Reader, content: memoryview
+) -> tuple[str, tuple[int, ...], list[Weights], bool]:
+    """Name, integers and tensors of an attribute; whether it is a graph."""
+    name, integers, tensors, has_graph = "", list[int](), list[Weights](), False
+    for number, value in reader.fields(content):
+        if number == ATTRIBUTE_NAME:
+            name = _text(value)
+        elif number == ATTRIBUTE_INT and isinstance(value, int):
+            integers = [signed(value)]
+        elif number == ATTRIBUTE_INTS:
+            integers += _integers(reader, value)
+        elif number in ATTRIBUTE_TENSORS and isinstance(value, memoryview):
+            tensors.append(_weights(reader, value))
+        elif number in ATTRIBUTE_GRAPHS:
+            has_graph = True
+    return name, tuple(integers), tensors, has_graph
+
+
+def _weights(reader: Reader, content: memoryview) -> Weights:
+    name, kind, sides = "", 0, list[int]()
+    raw: memoryview | None = None
+    lists: dict[int, list[memoryview | int]] = {}
+    external: dict[str, str] | None = None
+    for number, value in reader.fields(content):
         if number == DIMS:
-            sides += [value] if isinstance(value, int) else list(varints(value))
+            sides += _integers(reader, value)
+            if len(sides) > MOST_SIDES:
+                raise DamagedError(f"a constant of it has more than {MOST_SIDES} sides")
         elif number == DATA_TYPE and isinstance(value, int):
-            kind = value
+            kind = signed(value)
         elif number == TENSOR_NAME:
             name = _text(value)
+        elif number == RAW and isinstance(value, memoryview):
+            raw = value
         elif number == EXTERNAL_DATA and isinstance(value, memoryview):
-            pair = dict(fields(value))
-            if _text(pair.get(KEY)) == "location":
-                location = _text(pair.get(VALUE))
-    return Weights(name, prod(sides), kind, location)
+            pair = dict(reader.fields(value))
+            external = (external or {}) | {_text(pair.get(KEY)): _text(pair.get(VALUE))}
+        elif number in LISTS:
+            lists.setdefault(number, []).append(value)
+    numbers = sum(
+        1 if isinstance(v, int) else max(len(v), 1) for one in lists.values() for v in one
+    )
+    return Weights(
+        name, tuple(sides), kind, external, None if raw is None else len(raw), numbers,
+        _values(reader, kind, raw, lists.get(INT64S, [])),
+    )  # fmt: skip
+
+
+def _values(
+    reader: Reader, kind: int, raw: memoryview | None, listed: list[memoryview | int]
+) -> tuple[int, ...] | None:
+    """Integers of a constant of few."""
+    if kind != INT64:
+        return None
+    if raw is not None:
+        few = len(raw) <= 8 * MOST_VALUES and len(raw) % 8 == 0
+        return tuple(np.frombuffer(raw, "<i8").tolist()) if few else None
+    if sum(1 if isinstance(one, int) else len(one) for one in listed) > 10 * MOST_VALUES:
+        return None
+    return tuple(number for one in listed for number in _integers(reader, one))
+
+
+def _integers(reader: Reader, value: int | memoryview) -> list[int]:
+    """Of a repeated field, packed or not."""
+    return [signed(one) for one in ([value] if isinstance(value, int) else reader.varints(value))]
+
+
+def _input(reader: Reader, content: memoryview) -> Input:
+    told = dict(reader.fields(content))
+    name, kind = _text(told.get(INFO_NAME)), told.get(INFO_TYPE)
+    tensor = dict(reader.fields(kind)).get(TENSOR_TYPE) if isinstance(kind, memoryview) else None
+    if not isinstance(tensor, memoryview):
+        return Input(name, None, None)
+    facts = dict(reader.fields(tensor))
+    element, shape = facts.get(ELEMENT, 0), facts.get(SHAPE)
+    if not isinstance(shape, memoryview):
+        return Input(name, signed(element) if isinstance(element, int) else 0, None)
+    sides: list[int | None] = []
+    for number, value in reader.fields(shape):
+        if number == SIDE and isinstance(value, memoryview):
+            side = dict(reader.fields(value)).get(SIDE_VALUE)
+            sides.append(signed(side) if isinstance(side, int) else None)
+    return Input(name, signed(element) if isinstance(element, int) else 0, tuple(sides))
 
 
 def _text(value: int | memoryview | None) -> str:

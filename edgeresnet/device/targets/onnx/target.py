@@ -9,6 +9,7 @@ from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.onnx.facts import read_onnx
 from edgeresnet.device.targets.onnx.graph_file import endings_of_file, precision_of_file
+from edgeresnet.device.targets.onnx.guard import check_onnx
 from edgeresnet.device.targets.onnxruntime_session import (
     FIX,
     PROVIDERS,
@@ -38,7 +39,7 @@ class OnnxTarget:
         saturates=True,
         run_options=lambda device: frozenset({"threads" if device == "cpu" else "allow_fallback"}),
         bare_files=BareFiles(
-            (".onnx",), read_onnx, precision_of_file, endings_of_file, files_beside
+            (".onnx",), read_onnx, precision_of_file, endings_of_file, files_beside, check_onnx
         ),
         nvidia_gpu=True,
     )

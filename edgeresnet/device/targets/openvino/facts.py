@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeresnet.device.targets.model_facts import ModelFacts, layer_facts
 from edgeresnet.device.targets.openvino.graph_file import WEIGHTED, weights_of
+from edgeresnet.device.targets.openvino.guard import check_shapes
 from edgeresnet.device.targets.openvino.session import (
     CPU,
     OpenVinoSession,
@@ -15,6 +16,7 @@ from edgeresnet.device.targets.openvino.session import (
     sides,
     tensors,
 )
+from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -37,12 +39,13 @@ def read_openvino(path: Path, image_size: int | None = None) -> ModelFacts:
         model = make_core().read_model(str(path), weights_of(path) or "")
     except RuntimeError as error:
         raise InputError(
-            f"OpenVINO cannot read {path}: {error}",
+            f"OpenVINO cannot read {path}: {said(error)}",
             "export the model again; a newer OpenVINO may also read it.",
         ) from error
     if image_size is not None:
         for port in model.inputs:
             _fill(model, port, image_size)
+    check_shapes(path, model)
     operations = model.get_ordered_ops()
     computed = _precisions(path, image_size)
     layers = [layer for operation in operations if (layer := _layer(operation, computed))]

@@ -14,6 +14,7 @@ from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
 from edgeresnet.device.targets.engine_record import engine_dir_of, engine_fits, read_content
 from edgeresnet.device.targets.openvino.graph_file import weights_of
+from edgeresnet.device.targets.openvino.guard import check_shapes
 from edgeresnet.device.targets.openvino.intel import (
     WHY,
     compile_settings,
@@ -26,6 +27,7 @@ from edgeresnet.device.targets.protocol import (
     LayerProfile,
     layer_profiles,
 )
+from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import cache_dir
 from edgeresnet.settings.measuring import RunOptions
@@ -116,10 +118,11 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
             shape[at] = side
         if shape != model.inputs[0].partial_shape:
             model.reshape(shape)
+        check_shapes(model_path, model)
         return core.compile_model(model, names[device], settings)
     except RuntimeError as error:
         raise InputError(
-            f"OpenVINO cannot load {model_path} on {device}: {error}",
+            f"OpenVINO cannot load {model_path} on {device}: {said(error)}",
             "export the model again; a newer OpenVINO may also read it.",
         ) from error
 
@@ -209,7 +212,8 @@ class OpenVinoSession(Closing):
             self._request.infer({0: given}, share_inputs=True)
         except RuntimeError as error:
             raise InputError(
-                f"OpenVINO cannot run {self._path} on a batch of shape {batch.shape}: {error}",
+                f"OpenVINO cannot run {self._path} on a batch of shape {batch.shape}: "
+                f"{said(error)}",
                 "give another --batch, or export the model again.",
             ) from error
         output = np.array(self._request.get_output_tensor(self._form.output).data, dtype=np.float32)

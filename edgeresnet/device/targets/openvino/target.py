@@ -12,6 +12,7 @@ from edgeresnet.device.targets.openvino.graph_file import (
     precision_of_file,
     weights_beside,
 )
+from edgeresnet.device.targets.openvino.guard import check_openvino
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
 from edgeresnet.device.targets.openvino.session import (
     BLOB,
@@ -44,7 +45,12 @@ class OpenVinoTarget:
         saturates=True,
         run_options=lambda device: frozenset({"threads" if device == "cpu" else "allow_fallback"}),
         bare_files=BareFiles(
-            (".xml",), read_openvino, precision_of_file, endings_of_file, weights_beside
+            (".xml",),
+            read_openvino,
+            precision_of_file,
+            endings_of_file,
+            weights_beside,
+            check_openvino,
         ),
         # It reads files of many frameworks, and exports are its own.
         model_suffixes=(".xml",),

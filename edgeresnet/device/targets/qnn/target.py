@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.targets.engine_record import (
     engine_dir_of,
     engine_fits,
@@ -101,7 +101,7 @@ class QnnTarget:
                 "give --device sm8650, for instance; without an engine npu compiles when it loads.",
             )
         soc = soc_of(device)
-        with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+        with temporary_folder() as folder:
             made = Path(folder) / "context.onnx"
             settings = session_options(RunOptions())
             for name, value in (

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.targets.engine_record import engine_dir_of
 from edgeresnet.device.targets.tensorrt.bindings import tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import out_of_memory
@@ -127,7 +127,7 @@ def save_engine(
         CheckError: ``trtexec`` fails, or does not say for which GPU it builds.
     """
     version = tool_version(tool)
-    with tempfile.TemporaryDirectory(prefix="edgeresnet-") as folder:
+    with temporary_folder() as folder:
         command = build_command(tool, version, model_path, Path(folder), device, options)
         output = _run(command, BUILD_TIMEOUT_S, may_fail=True)
         plan, layers = _built(Path(folder), output, model_path)

@@ -231,13 +231,7 @@ def _read_foreign(
         names or tuple(map(str, range(count))),
         spec,
         identity.tensors,
-        provenance={
-            "source": source,
-            "assumed": assumed,
-            "notes": notes,
-            "averaged": network.averaged,
-            "raw_beside": network.raw_beside,
-        },
+        provenance={"source": source, "assumed": assumed, "notes": notes, **network.which_weights},
         classes_known=names is not None,
         stride_in=network.stride_in,
     )

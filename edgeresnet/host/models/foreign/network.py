@@ -118,6 +118,11 @@ class ForeignNetwork:
                 "say what is right with --image-size, --resize or --crop-ratio.",
             ) from error
 
+    @property
+    def which_weights(self) -> dict[str, bool]:
+        """Which were taken, and which there are besides."""
+        return {"averaged": self.averaged, "raw_beside": self.raw_beside}
+
     def assumed(self, spec: InputSpec, *, classes_told: bool) -> str:
         """One line on the network as it was taken, assumptions included."""
         identity = self.identity

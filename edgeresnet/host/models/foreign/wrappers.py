@@ -113,17 +113,11 @@ def find_network(content: Mapping[str, Any], source: str, *, raw: bool = False) 
         tensors[new] = tensor if convert is None else convert(new, tensor)
         names[new] = originals[name]
     weights = f"EMA weights ({chosen})" if chosen.averaged else "raw weights"
+    container = _container(content, chosen.prefix)
+    kinds = chosen.averaged, any(not other.averaged for other in others)
     return Found(
-        tensors,
-        names,
-        beside,
-        _container(content, chosen.prefix),
-        weights,
-        chosen.averaged,
-        any(not other.averaged for other in others),
-        chosen.origin,
-        tuple(notes),
-    )
+        tensors, names, beside, container, weights, *kinds, chosen.origin, tuple(notes)
+    )  # fmt: skip
 
 
 def _unwrapped(

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
 from edgeresnet.files import check_output_folder, writing
 
 RUNS_DIR = Path("runs")
+# Of a folder's name; what stands before and behind it in temporary ones is no part of it.
+MOST_NAME_BYTES = 200
+# What a run writes in its folder, and its stages in theirs.
+WRITTEN = ("*.json", ".stages/*", "0?-*", "0?-*/*")
+
+
+def why_no_folder_name(name: str) -> str | None:
+    """Why a stranger's text is no name of one folder on every system; None: it is one."""
+    if not name.strip():
+        return "is empty"
+    if len(name.encode(errors="replace")) > MOST_NAME_BYTES:
+        return f"has more than {MOST_NAME_BYTES} bytes"
+    if not name.isprintable():
+        return "has signs that are no text"
+    if name in (".", "..") or len(PureWindowsPath(name).parts) != 1 or PureWindowsPath(name).drive:
+        return "leads to another folder"
+    if name != name.strip() or name.endswith("."):
+        return "begins or ends with a space, or ends with a dot"
+    return "is a device's name on Windows" if PureWindowsPath(name).is_reserved() else None
 
 
 def newest_checkpoint(precision: str) -> Path:
@@ -31,4 +50,11 @@ def check_folder(run_dir: Path, records: str) -> None:
     with writing(run_dir):
         if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
             raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+        # A run's folder may lie anywhere; what is written and removed in it, only there.
+        places = (path for pattern in WRITTEN for path in run_dir.glob(pattern))
+        if links := [path for path in (run_dir / records, *places) if path.is_symlink()]:
+            raise InputError(
+                f"{links[0]} is a link, and a run writes into its own folder",
+                "remove it, or give another -o folder.",
+            )
         check_output_folder(run_dir / records, "-o")

@@ -8,23 +8,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.errors import InputError
+from edgeresnet.run.folder import why_no_folder_name
+from edgeresnet.run.recipe_faults import listing
+from edgeresnet.run.recipe_yaml import parse_yaml
 from edgeresnet.run.shipped import recipe_file
-from edgeresnet.settings.base import made_of, settings
+from edgeresnet.settings.base import fault, made_of, settings
 from edgeresnet.settings.export import ExportSettings
 from edgeresnet.settings.faults import Fault, SettingsError
-from edgeresnet.settings.inputs import NO_CHANGES, SMALLEST_IMAGE, InputChanges, InputSpec
+from edgeresnet.settings.inputs import (
+    LARGEST_IMAGE,
+    NO_CHANGES,
+    SMALLEST_IMAGE,
+    InputChanges,
+    InputSpec,
+)
 from edgeresnet.settings.measuring import Budgets, ClassNames, ClassOrder, CompareSettings, Limit
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import ModelSettings, Seed, TrainOptions
+from edgeresnet.untrusted import read_bytes, short
 
 T = TypeVar("T")
 # Stand for what a recipe must have and has not, while the rest of it is checked.
 STAND_INS = {"name": "recipe", "data": "digits"}
+# A recipe has about 2 KiB, and YAML takes its time.
+MOST_BYTES = 256 * 1024
+
+
+def _names_a_folder(name: str) -> str:
+    if why := why_no_folder_name(name):
+        raise fault(
+            f"name {short(name)} {why}",
+            "give a short name of letters, digits, - and _: it names a folder in runs.",
+        )
+    return name
 
 
 def _unless_none(defaults: Any) -> BeforeValidator:
@@ -32,6 +53,7 @@ def _unless_none(defaults: Any) -> BeforeValidator:
     return BeforeValidator(lambda values: defaults if values is None else values)
 
 
+RunName = Annotated[str, AfterValidator(_names_a_folder)]
 MODEL, QUANTIZE, EXPORT = ModelSettings(), QuantizeOptions(), ExportSettings()
 COMPARE, BUDGETS = CompareSettings(), Budgets()
 
@@ -40,7 +62,7 @@ COMPARE, BUDGETS = CompareSettings(), Budgets()
 class Recipe:
     """What a run does: the stages, their settings and the budgets to meet."""
 
-    name: str = Field(min_length=1, description="Name of the run's folder.")
+    name: RunName = Field(description="Name of the run's folder.")
     data: str = Field(
         description="Images: digits, fashion-mnist, cifar10, an image folder, which is "
         "DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg; or a CSV or JSON file "
@@ -49,6 +71,7 @@ class Recipe:
     image_size: int | None = Field(
         default=None,
         ge=SMALLEST_IMAGE,
+        le=LARGEST_IMAGE,
         description="Height and width of the input in pixels; left out: what suits the data or "
         "the weights.",
     )
@@ -120,8 +143,7 @@ def load_recipe(
     faults += _input_faults(recipe)
     if recipe is None or faults:
         faults += [] if recipe is None else check(recipe)
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        raise InputError(f"recipe {path} has {len(faults)} fault(s):\n{listed}", "mend these keys.")
+        raise listing(f"recipe {path}", faults)
     return _seeded(recipe)
 
 
@@ -144,21 +166,21 @@ def _seeded(recipe: Recipe) -> Recipe:
     return replace(recipe, train=train, prune=prune, quantize=quantize)
 
 
-def _line(fault: Fault) -> str:
+def _line(told: Fault) -> str:
     """A fault behind its key."""
-    fix = f"; {fault.fix}" if fault.fix else ""
-    return f"{fault.name or 'recipe'}: {fault.cause}{fix}"
+    fix = f"; {told.fix}" if told.fix else ""
+    return f"{told.name or 'recipe'}: {told.cause}{fix}"
 
 
 def _rest(values: Mapping[str, Any], faults: Sequence[Fault]) -> Recipe | None:
     """The recipe without what is wrong in it; None if nothing is left of it."""
     rest = {**STAND_INS, **deepcopy(dict(values))}
-    for fault in faults:
-        _remove(rest, fault.key)
+    for one in faults:
+        _remove(rest, one.key)
     try:
         return made_of(Recipe, {**STAND_INS, **rest})
     except SettingsError as error:
-        for section in {fault.key[0] for fault in error.faults if fault.key}:
+        for section in {one.key[0] for one in error.faults if one.key}:
             rest.pop(str(section), None)
     try:
         return made_of(Recipe, {**STAND_INS, **rest})
@@ -183,34 +205,12 @@ def _has_no_network(values: Mapping[str, Any]) -> bool:
     return values.get("train") is None and not given
 
 
-def _parse(text: str) -> Any:
-    """YAML with the numbers of version 1.2: in 1.1, ``1:8:32`` is a number to the base of 60."""
-    import re
-
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    numbers = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float")}
-    Loader.yaml_implicit_resolvers = {
-        first: [entry for entry in entries if entry[0] not in numbers]
-        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    integer, real = r"[-+]?[0-9]+", r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
-    for kind, pattern in (("int", integer), ("float", real)):
-        tag = f"tag:yaml.org,2002:{kind}"
-        Loader.add_implicit_resolver(tag, re.compile(f"^{pattern}$"), list("-+.0123456789"))
-    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader with fewer kinds of numbers
-
-
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     check_is_text(path, "a recipe", "give a YAML file.")
+    content = read_bytes(path, "recipe", most_bytes=MOST_BYTES)
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = parse_yaml(content.decode("utf-8-sig"))
+    except ValueError as error:
         raise InputError(f"recipe {path} is not YAML: {error}", "mend the file.") from error
     if not isinstance(values, dict):
         raise InputError(f"recipe {path} has no keys", "begin with name, data, model and train.")
@@ -218,11 +218,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
-    import yaml
-
     key, equals, text = override.partition("=")
+    shown = f"--set {short(override)}"
     if not equals or not key:
-        faults.append(f"--set {override}: give it as key=value")
+        faults.append(f"{shown}: give it as key=value")
         return
     *sections, last = key.split(".")
     for section in sections:
@@ -230,9 +229,9 @@ def _override(values: dict[str, Any], override: str, faults: list[str]) -> None:
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
-            faults.append(f"--set {override}: {section} has no keys of its own")
+            faults.append(f"{shown}: {short(section)} has no keys of its own")
             return
     try:
-        values[last] = _parse(text)
-    except yaml.YAMLError:
-        faults.append(f"--set {override}: the value is not YAML")
+        values[last] = parse_yaml(text)
+    except ValueError as error:
+        faults.append(f"{shown}: the value is not YAML: {error}")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+
+# That a message lists.
+MOST_FAULTS = 30
+
+
+def listing(what: str, lines: Sequence[str]) -> InputError:
+    """The one error for all faults."""
+    shown = [f"  {line}" for line in lines[:MOST_FAULTS]]
+    more = len(lines) - len(shown)
+    listed = "\n".join([*shown, *([f"  and {more} more"] if more else [])])
+    return InputError(f"{what} has {len(lines)} fault(s):\n{listed}", "mend these keys.")
 
 
 @dataclass
@@ -33,9 +44,9 @@ class Faults:
         if not self.by_key:
             return
         lines = self.lines()
-        listed = "\n".join(f"  {line}" for line in lines)
         if any(isinstance(error, InputError) for _, error in self.by_key):
-            raise InputError(f"{what} has {len(lines)} fault(s):\n{listed}", "mend these keys.")
+            raise listing(what, lines)
+        listed = "\n".join(f"  {line}" for line in lines)
         raise MissingError(
             f"{what} needs what is not here:\n{listed}",
             "install it, or take those keys out of the recipe; nothing was run.",

@@ -28,6 +28,7 @@ from edgeresnet.files import from_home, write_json
 from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.results import Budget
 from edgeresnet.run.recipe import Recipe
+from edgeresnet.run.stage_record import Record, read_report, recorded_key
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -87,7 +88,7 @@ class Run:
         text = json.dumps([name, version, settings], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
         record_path = self.path / RECORDS / f"{name}.json"
-        if output.exists() and _recorded_key(record_path) == key:
+        if output.exists() and recorded_key(record_path) == key:
             self.on_step(f"{name}: done before")
             return key
         record_path.unlink(missing_ok=True)
@@ -96,8 +97,7 @@ class Run:
         work()
         seconds = time.monotonic() - start
         record_path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"stage": name, "key": key, "seconds": seconds}
-        write_json(record, record_path)
+        write_json(Record(stage=name, key=key, seconds=seconds), record_path)
         self.on_step(f"{name}: done in {duration(seconds)}")
         return key
 
@@ -223,14 +223,15 @@ def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
     if not options.limits(labelled=True):
         return []
     path = _quantized_path(run, variant).with_name(REPORT)
+    fix = f"remove {path.parent}, then repeat: the stage is run again."
+    figures = read_report(path, fix)
+    limits = options.limits(labelled=figures["top1_float"] is not None)
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
-        limits = options.limits(labelled=figures["top1_float"] is not None)
         return quantization_budgets(figures, limits, "quantize.")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say what quantizing cost: {error!r}",
-            f"remove {path.parent}, then repeat: the stage is run again.",
+            fix,
         ) from error
 
 
@@ -260,7 +261,7 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
 
 def discard_finished(run_dir: Path) -> None:
     """Remove the records of a run, and all from which a stage would go on."""
-    for record in (run_dir / RECORDS).iterdir():
+    for record in (run_dir / RECORDS).glob("*.json"):
         record.unlink()
     for resume_path in run_dir.glob(f"*/{RESUME}"):
         resume_path.unlink()
@@ -287,11 +288,3 @@ def _weights_key(weights: str) -> str:
     beside = [path.with_name(name) for name in (CONFIG, PREPROCESSOR, *LISTS)]
     hashes = " ".join(sha256_file(one) for one in (path, *beside) if one.is_file())
     return f"{hashes} read {WEIGHTS_READING}"
-
-
-def _recorded_key(path: Path) -> str | None:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # No record, or a damaged one: the stage runs again.
-        return None

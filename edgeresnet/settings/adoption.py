@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgeresnet.settings.base import settings
+from edgeresnet.settings.base import MOST_SEED, settings
 
 
 @settings
@@ -16,4 +16,6 @@ class AdoptOptions:
         description="Exit 1 if the images leave anything undecided, and not only if nothing is "
         "above chance.",
     )
-    seed: int = Field(default=0, ge=0, description="Draws the images, and their order.")
+    seed: int = Field(
+        default=0, ge=0, le=MOST_SEED, description="Draws the images, and their order."
+    )

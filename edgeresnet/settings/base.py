@@ -15,6 +15,11 @@ from typing_extensions import dataclass_transform
 from edgeresnet.settings.faults import FAULT, SettingsError, told
 
 T = TypeVar("T")
+# Whoever means more has mistyped; a number beyond an int64 or a C int fails in a library, and late.
+MOST_SEED = 2**63 - 1
+MOST_IMAGES = 10**9
+MOST_TIMES = 10**6
+MOST_BATCH = 65_536
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 

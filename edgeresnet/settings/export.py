@@ -7,13 +7,16 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from edgeresnet.errors import InputError
-from edgeresnet.settings.base import fault, settings
+from edgeresnet.settings.base import MOST_BATCH, fault, settings
+from edgeresnet.untrusted import short
 
 EmbedPreprocess = Annotated[
     bool,
     Field(description="The model takes uint8 NHWC pixels, and normalizes them inside its graph."),
 ]
 
+# Of targets and precisions in a recipe; there are fewer.
+MOST_CHOICES = 32
 # Runs on any machine.
 DEFAULT_TARGET = "onnx"
 
@@ -22,9 +25,9 @@ DEFAULT_TARGET = "onnx"
 class BatchRange:
     """Which batch sizes a model takes, and which it is best at."""
 
-    smallest: int = Field(ge=1, description="Smallest batch size.")
-    best: int = Field(ge=1, description="Batch size to be fastest at.")
-    largest: int = Field(ge=1, description="Largest batch size.")
+    smallest: int = Field(ge=1, le=MOST_BATCH, description="Smallest batch size.")
+    best: int = Field(ge=1, le=MOST_BATCH, description="Batch size to be fastest at.")
+    largest: int = Field(ge=1, le=MOST_BATCH, description="Largest batch size.")
 
     @classmethod
     def parse(cls, text: str | int) -> BatchRange:
@@ -37,7 +40,7 @@ class BatchRange:
             numbers *= 3
         if len(numbers) != 3 or not 1 <= numbers[0] <= numbers[1] <= numbers[2]:
             raise InputError(
-                f"batch {text} is not a size or a range",
+                f"batch {short(text)} is not a size or a range",
                 "give --batch 1, or smallest:best:largest such as --batch 1:8:32.",
             )
         smallest, best, largest = numbers
@@ -65,11 +68,15 @@ class ExportSettings:
     """Bundles to make: every target in every precision that it has."""
 
     targets: tuple[str, ...] = Field(
-        default=("onnx", "openvino"), min_length=1, description="Targets to make bundles for."
+        default=("onnx", "openvino"),
+        min_length=1,
+        max_length=MOST_CHOICES,
+        description="Targets to make bundles for.",
     )
     precisions: tuple[str, ...] = Field(
         default=("fp32", "int8"),
         min_length=1,
+        max_length=MOST_CHOICES,
         description="Precisions to make bundles in, where the target has them: fp32, fp16, bf16, "
         "int8, int8+fp16 (INT8 with half precision around it), w8a16 (16-bit activations).",
     )
@@ -86,7 +93,7 @@ class ExportOptions:
     batch: BatchRange = Field(default=ONE_IMAGE, description="Batch sizes that the model takes.")
     embed_preprocess: EmbedPreprocess = False
     golden_images: int = Field(
-        default=8, ge=1, description="Inputs that travel in the bundle with their logits."
+        default=8, ge=1, le=4096, description="Inputs that travel in the bundle with their logits."
     )
 
 
@@ -108,6 +115,7 @@ class BuildOptions:
     workspace_mib: int | None = Field(
         default=None,
         ge=1,
+        le=2**24,
         description="Memory that kernels may use at most, in MiB; left out: the runtime's choice "
         "(tensorrt).",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from edgeresnet.errors import InputError
+from edgeresnet.untrusted import short
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -51,7 +52,7 @@ class Fault:
     @property
     def name(self) -> str:
         """The key in one word, ``train.lr``."""
-        return ".".join(map(str, self.key))
+        return ".".join(short(str(part)) for part in self.key)
 
 
 class SettingsError(InputError):
@@ -121,7 +122,8 @@ def _section(kind: type[Any], key: str | int) -> type[Any] | None:
 
 def _words(line: ErrorDetails, key: tuple[str | int, ...], kind: type[Any]) -> tuple[str, str]:
     """Cause and fix."""
-    name, value, context = str(key[-1]) if key else "it", line["input"], line.get("ctx", {})
+    name, context = short(str(key[-1])) if key else "it", line.get("ctx", {})
+    value = short(line["input"])
     if line["type"] == FAULT:
         return context["cause"], context["fix"]
     if line["type"] in ("unexpected_keyword_argument", "invalid_key"):
@@ -137,10 +139,13 @@ def _words(line: ErrorDetails, key: tuple[str | int, ...], kind: type[Any]) -> t
         return f"{name} {value} is not known", f"give {name} as {choices}."
     if line["type"] in ("too_short", "string_too_short"):
         return f"{name} is empty", f"give {name} at least one value."
+    if line["type"] == "too_long":
+        return f"{name} has too many values", f"give {name} {context['max_length']} at most."
+    shown = repr(value) if isinstance(line["input"], str) else value
     what = KINDS.get(line["type"].split("_")[0])
     if what is None:
-        return f"{name} {value!r} cannot be used", f"{line['msg']}."
-    return f"{name} {value!r} is not {what}", f"give {name} as {what}."
+        return f"{name} {shown} cannot be used", f"{line['msg']}."
+    return f"{name} {shown} is not {what}", f"give {name} as {what}."
 
 
 def _owner(kind: type[Any], key: tuple[str | int, ...]) -> type[Any]:

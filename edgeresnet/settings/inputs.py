@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -17,10 +18,17 @@ from pydantic import (
 )
 
 from edgeresnet.settings.base import fault, settings
+from edgeresnet.untrusted import short
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_IMAGE = 8
+LARGEST_IMAGE = 8192
+LARGEST_RESIZE = 2 * LARGEST_IMAGE
+# Of values in 0 to 1 a deviation of 1/255 is small; of values in 0 to 255 a mean of 255 is large.
+SMALLEST_STD, LARGEST_MEAN = 1e-6, 1e6
+# A number as text, as 104/255; a fraction of more digits or a larger exponent would take for ever.
+_NUMBER = re.compile(r"[^eE]{1,40}([eE][-+]?[0-9]{1,3})?")
 
 SQUASH: Literal["squash"] = "squash"
 Resize = int | Literal["squash"]
@@ -55,15 +63,26 @@ CHANNELS_HELP = "Order of the network's channels; gray is the luminance, three t
 
 def _read_resize(value: Any) -> Any:
     """A number may come as text, as a command line has it."""
-    if not isinstance(value, str) or value == SQUASH:
+    if value is None or value == SQUASH:
         return value
     try:
-        return int(value)
+        pixels = int(value) if isinstance(value, str) else value
     except ValueError:
+        pixels = 0
+    if type(pixels) is int and not 0 < pixels <= LARGEST_RESIZE:
         raise fault(
-            f"resize {value} is not known",
-            "give the pixels of the shorter side, or squash.",
-        ) from None
+            f"resize {short(value)} is not known",
+            f"give the pixels of the shorter side, up to {LARGEST_RESIZE}, or squash.",
+        )
+    return pixels
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    if not _NUMBER.fullmatch(value.strip()):
+        raise ValueError("no number")
+    return float(Fraction(value))
 
 
 def _read_triple(value: Any, info: ValidationInfo) -> Any:
@@ -74,13 +93,14 @@ def _read_triple(value: Any, info: ValidationInfo) -> Any:
     if isinstance(given, (int, float)):
         given = [given]
     try:
-        numbers = [float(Fraction(part) if isinstance(part, str) else part) for part in given]
-    except (TypeError, ValueError, ZeroDivisionError):
+        numbers = [_number(part) for part in given]
+    except (TypeError, ValueError, ArithmeticError):
         numbers = []
     numbers = numbers * 3 if len(numbers) == 1 else numbers
-    if len(numbers) != 3 or (info.field_name == "std" and min(numbers) <= 0):
+    smallest = SMALLEST_STD if info.field_name == "std" else -LARGEST_MEAN
+    if len(numbers) != 3 or not all(smallest <= one <= LARGEST_MEAN for one in numbers):
         raise fault(
-            f"{info.field_name} {value} does not normalize an RGB image",
+            f"{info.field_name} {short(value)} does not normalize an RGB image",
             "give three means and three positive deviations.",
         )
     return tuple(numbers)
@@ -102,7 +122,10 @@ class InputSpec:
     """How an image becomes the network's input; travels in every checkpoint and bundle."""
 
     image_size: int = Field(
-        default=224, ge=SMALLEST_IMAGE, description="Height and width of the input in pixels."
+        default=224,
+        ge=SMALLEST_IMAGE,
+        le=LARGEST_IMAGE,
+        description="Height and width of the input in pixels.",
     )
     mean: Annotated[Triple, BeforeValidator(_read_triple)] = Field(
         default=IMAGENET_MEAN, description=MEAN_HELP

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgeresnet.errors import InputError
-from edgeresnet.settings.base import settings
+from edgeresnet.settings.base import MOST_BATCH, MOST_IMAGES, MOST_TIMES, settings
 from edgeresnet.settings.foreign import RawWeights
+from edgeresnet.settings.inputs import LARGEST_IMAGE
 from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
 DeviceName = Annotated[
@@ -21,12 +22,14 @@ DeviceName = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, Field(ge=1, description="CPU threads; left out: the runtime's choice.")
+    int | None,
+    Field(ge=1, le=4096, description="CPU threads; left out: the runtime's choice."),
 ]
 Limit = Annotated[
     int | None,
     Field(
         ge=1,
+        le=MOST_IMAGES,
         description="Take only so many images: for validation a draw by name, the same on every "
         "machine; for training even over classes.",
     ),
@@ -67,7 +70,9 @@ class CompareSettings:
 
     device: DeviceName = None
     threads: Threads = None
-    rounds: int = Field(default=200, ge=2, description="Timed runs of each model, or more.")
+    rounds: int = Field(
+        default=200, ge=2, le=MOST_TIMES, description="Timed runs of each model, or more."
+    )
     limit: Limit = None
 
 
@@ -114,7 +119,10 @@ class RunOptions:
 
     threads: Threads = None
     batch: int | None = Field(
-        default=None, ge=1, description="Images in a run; fixes a batch dimension that is open."
+        default=None,
+        ge=1,
+        le=MOST_BATCH,
+        description="Images in a run; fixes a batch dimension that is open.",
     )
     profile_layers: bool = Field(
         default=False, description="Let the runtime time its layers, which slows it down."
@@ -141,7 +149,10 @@ class RunOptions:
         default=False, description="The CPU may run what the device cannot."
     )
     image_size: int | None = Field(
-        default=None, ge=1, description="Height and width of an input that leaves them open."
+        default=None,
+        ge=1,
+        le=LARGEST_IMAGE,
+        description="Height and width of an input that leaves them open.",
     )
     trust: str | None = Field(
         default=None,

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from edgeresnet.settings.base import fault, settings, with_conflicts
+from edgeresnet.settings.base import MOST_IMAGES, fault, settings, with_conflicts
 from edgeresnet.settings.measuring import DeviceName, Threads
 from edgeresnet.settings.training import RECOVERY_DEFAULTS, Seed, TrainOptions, given_over
 
@@ -50,7 +50,7 @@ class PruneOptions:
         default=None, gt=0, lt=1, description="Budget: share of the measured INT8 latency."
     )
     latency_ms: float | None = Field(
-        default=None, gt=0, description="Budget: measured INT8 latency of one image in ms."
+        default=None, gt=0, le=1e6, description="Budget: measured INT8 latency of one image in ms."
     )
     pattern: Pattern | None = Field(
         default=None,
@@ -67,11 +67,15 @@ class PruneOptions:
         description=f"What a channel is worth; for a pattern {' or '.join(OF_WEIGHTS)}.",
     )
     images: int = Field(
-        default=1024, ge=1, description="Images of the training data to score channels on."
+        default=1024,
+        ge=1,
+        le=MOST_IMAGES,
+        description="Images of the training data to score channels on.",
     )
     step: int | None = Field(
         default=None,
         ge=1,
+        le=65_536,
         description="Step of widths, which are its multiples; left out: what was measured for the "
         "target, or 16.",
     )
@@ -85,7 +89,10 @@ class PruneOptions:
         default=False, description="Whole blocks may go where that costs less."
     )
     iterations: int = Field(
-        default=1, ge=1, description="Prune and recover so many times, each a part of the way."
+        default=1,
+        ge=1,
+        le=1000,
+        description="Prune and recover so many times, each a part of the way.",
     )
     compare_criteria: bool = Field(
         default=False,

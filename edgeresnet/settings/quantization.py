@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgeresnet.errors import InputError
-from edgeresnet.settings.base import settings
+from edgeresnet.settings.base import MOST_IMAGES, settings
 from edgeresnet.settings.measuring import MaxDisagreement, check_without_labels
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
@@ -36,6 +36,7 @@ class QuantizeOptions:
     calibration_images: int = Field(
         default=512,
         ge=1,
+        le=MOST_IMAGES,
         description="Images of the training data to calibrate with, as many of each class.",
     )
     max_drop: float | None = Field(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edgeresnet.settings.base import settings
+from edgeresnet.settings.base import MOST_BATCH, MOST_SEED, MOST_TIMES, settings
 from edgeresnet.settings.foreign import RawWeights
 from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
@@ -17,23 +17,27 @@ DEFAULT_ARCH: Arch = "resnet18"
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
-Seed = Annotated[int, Field(ge=0, description="Seed of everything random.")]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED, description="Seed of everything random.")]
 
 
 @settings
 class TrainOptions:
     """Settings of one training."""
 
-    epochs: int = Field(default=30, ge=1, description="Passes over the training data.")
+    epochs: int = Field(
+        default=30, ge=1, le=MOST_TIMES, description="Passes over the training data."
+    )
     # One image has no spread for batch normalization to divide by.
     batch_size: int = Field(
         default=128,
         ge=2,
+        le=MOST_BATCH,
         description="Images in a training step; batches are made even in size.",
     )
     lr: float = Field(
         default=0.1,
         gt=0,
+        le=1000,
         description="Largest learning rate, reached at the end of the warm-up.",
     )
     optimizer: OptimizerName = Field(
@@ -45,6 +49,7 @@ class TrainOptions:
     weight_decay: float = Field(
         default=5e-4,
         ge=0,
+        le=1000,
         description="Weight decay; biases, normalization and step sizes have none.",
     )
     warmup: float = Field(
@@ -67,18 +72,22 @@ class TrainOptions:
         default="fp32", description="Precision of the forward pass; the weights stay fp32."
     )
     clip_norm: float | None = Field(
-        default=None, gt=0, description="Largest L2 norm of the gradient; left out: any."
+        default=None, gt=0, le=1e6, description="Largest L2 norm of the gradient; left out: any."
     )
     # Looked at right after each validation, so below validate_every the first validation without
     # progress stops.
     patience: int | None = Field(
         default=None,
         ge=1,
+        le=MOST_TIMES,
         description="Stop where the best validated epoch is so many epochs ago, and keep that one; "
         "left out: train on, and keep the last.",
     )
     validate_every: int = Field(
-        default=1, ge=1, description="Epochs between validations; the last epoch always has one."
+        default=1,
+        ge=1,
+        le=MOST_TIMES,
+        description="Epochs between validations; the last epoch always has one.",
     )
     distill: float = Field(
         default=0.0,
@@ -88,7 +97,8 @@ class TrainOptions:
     )
     temperature: float = Field(
         default=2.0,
-        gt=0,
+        ge=0.001,
+        le=1000,
         description="Temperature that softens teacher and student in distillation.",
     )
     seed: Seed = 0
@@ -101,6 +111,7 @@ class TrainOptions:
     workers: int | None = Field(
         default=None,
         ge=0,
+        le=1024,
         description="Decoding processes where the data does not fit into memory; left out: as many "
         "as suit the machine.",
     )

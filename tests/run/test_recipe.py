@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,69 @@ def test_settings_of_one_section_are_refused_together(tmp_path: Path) -> None:
     told = caught.value.cause
     parts = ("lr -1", "batch_size 1", "budget of 2", "floor 3", "images 0", "max_drop -3", "bits 5")
     assert all(part in told for part in parts), told
+
+
+BEFORE = "name: r\ndata: digits\ntrain: {}\n"
+NAMES = (
+    "../x", "..", ".", "/x", "a/b", "..\\x", "C:x", "CON", "nul.txt", "x.", "x ", " ", "n" * 300,
+    "a\tb", "a\u202eb", "a\x9bb",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:12])
+def test_load_recipe_refuses_a_name_that_leaves_its_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(BEFORE)
+    with pytest.raises(InputError, match="name: name ") as caught:
+        load_recipe(path, [f"name={json.dumps(name)}"])
+    assert caught.value.cause.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (f"seed={2**64}", "seed 18446744073709551616 is too large"),
+        ("image_size=0", "image_size 0 is too small"),
+        ("image_size=1000000000", "image_size 1000000000 is too large"),
+        ("compare.rounds=0", "rounds 0 is too small"),
+        ("compare.threads=1000000000", "threads 1000000000 is too large"),
+        ("budgets.max_drop=.nan", "max_drop '.nan' is not a number"),
+        ("budgets.max_p99_ms=1e999", "max_p99_ms inf is not a finite number"),
+        ("export.targets=[]", "targets is empty"),
+        (f"export.targets=[{','.join('a' * 100)}]", "targets has too many values"),
+        ("export.batch='" + "9" * 9000 + "'", "batch 9{60}… is not a size"),
+        ("train.lr=1e300", "is too large"),
+        ("train.epochs=" + "9" * 24, "is too large"),
+        ("inputs.mean='1e-999999999'", "does not normalize"),
+        ("inputs.mean='1e9999'", "does not normalize"),
+        ("inputs.std=1e-300", "does not normalize"),
+        ("inputs.resize=" + "9" * 24, "resize 9+ is not known"),
+        ("inputs.resize=-5", "resize -5 is not known"),
+        ("class_order=" + "v" * 9000, "class_order v{60}… is not known"),
+        ("k" * 9000 + "=1", "k{60}…: unknown key"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_load_recipe_refuses_what_no_run_can_be(tmp_path: Path, setting: str, words: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(BEFORE)
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(path, [setting])
+    assert len(caught.value.cause) < 500
+
+
+def test_load_recipe_lists_only_some_faults_when_there_are_hundreds(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(BEFORE + "".join(f"k{i}: 1\n" for i in range(400)))
+    with pytest.raises(InputError, match=r"400 fault\(s\)") as caught:
+        load_recipe(path)
+    assert caught.value.cause.count("\n") == 31
+    assert "and 370 more" in caught.value.cause
+
+
+def test_load_recipe_refuses_by_size_before_it_parses(tmp_path: Path) -> None:
+    with (tmp_path / "r.yaml").open("wb") as file:
+        file.write(b"#")
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"larger than 0.25 MiB"):
+        load_recipe(tmp_path / "r.yaml")

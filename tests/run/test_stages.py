@@ -189,3 +189,30 @@ def test_inputs_of_a_recipe_are_refused_when_they_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match=fault):
         ran(*inputs, *told)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "[]", '{"key": 1}', '{"stage": "a", "key": "b", "seconds": NaN}']
+)
+def test_a_stage_reruns_when_its_record_is_damaged(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path, text: str
+) -> None:
+    assert ran(*inputs) == ["01-train"]
+    (tmp_path / "run" / ".stages" / "01-train.json").write_text(text)
+    assert ran(*inputs) == ["01-train"]
+    assert ran(*inputs) == []
+
+
+@pytest.mark.parametrize("name", [".stages", "results.json", "01-train", ".stages/01-train.json"])
+def test_a_run_is_refused_when_its_files_lead_elsewhere(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path, name: str
+) -> None:
+    other, link = tmp_path / "other", tmp_path / "run" / name
+    other.mkdir()
+    (other / "mine.json").write_text("{}")
+    (tmp_path / "run" / (".stages" if name != ".stages" else ".")).mkdir(parents=True)
+    link.symlink_to(other if "json" not in name else other / "mine.json")
+    with pytest.raises(InputError, match="is a link"):
+        ran(*inputs, fresh=True)
+    assert (other / "mine.json").read_text() == "{}"
+    assert list(other.iterdir()) == [other / "mine.json"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.errors import InputError
+from edgeresnet.untrusted import MIB, parse_json, read_bytes, short
 
 SHOWN = 5
+# A file of a million names has less, and a name of ImageNet 120 letters.
+MOST_BYTES = 64 * MIB
+LONGEST_NAME = 1000
 INDEX_HEADINGS = ("index", "idx", "id", "number", "class_id", "class_idx", "class_index")
 # How the line on a foreign checkpoint ends, before and after the images are seen to have no labels.
 SORTED_CLASSES = "classes by sorted folder name (by number where images have no labels)"
@@ -98,9 +102,20 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
+def check_lengths(names: Iterable[str]) -> None:
+    """Refuse what is too long to be a name.
+
+    Raises:
+        ValueError: says how long.
+    """
+    if (longest := max(map(len, names), default=0)) > LONGEST_NAME:
+        raise ValueError(f"a name has {longest} letters, and {LONGEST_NAME} are the most")
+
+
 def listed(names: Sequence[str]) -> str:
     """The first few, for a message."""
-    return ", ".join(names[:SHOWN]) + (f" … ({len(names)})" if len(names) > SHOWN else "")
+    more = f" … ({len(names)})" if len(names) > SHOWN else ""
+    return ", ".join(map(short, names[:SHOWN])) + more
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -114,21 +129,23 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         InputError: the file is not there or is none of these, or a name or an index is double.
     """
     check_is_text(path, "a list of class names", "give a text file in UTF-8.")
+    content = read_bytes(path, "class names", most_bytes=MOST_BYTES)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise InputError(
             f"class names {path} cannot be read: {error}", "give a text file in UTF-8."
         ) from error
     readers = {".json": _from_json, ".csv": _from_csv}
     try:
         names = readers.get(path.suffix.lower(), _from_lines)(text)
-    except (ValueError, TypeError, KeyError) as error:
+        check_lengths(names)
+    except (ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"class names {path} cannot be understood: {error}",
             "give a name a line, a JSON list, or an object of index and name.",
         ) from error
-    double = sorted({name for name in names if names.count(name) > 1})
+    double = sorted(name for name, times in Counter(names).items() if times > 1)
     if len(names) < 2 or double:
         why = f"names {listed(double)} more than once" if double else "has fewer than two names"
         raise InputError(f"{path} {why}", "give each class one name of its own.")
@@ -140,10 +157,11 @@ def _from_lines(text: str) -> tuple[str, ...]:
 
 
 def _from_json(text: str) -> tuple[str, ...]:
-    content = json.loads(text)
+    content = parse_json(text)
     if isinstance(content, Mapping):
+        check_lengths(content)
         values = list(content.values())
-        if values and all(isinstance(value, int) for value in values):
+        if values and all(type(value) is int for value in values):
             return _by_index({value: name for name, value in content.items()}, len(content))
         return _by_index({int(index): str(name) for index, name in content.items()}, len(content))
     if not isinstance(content, list) or not all(isinstance(name, (str, int)) for name in content):

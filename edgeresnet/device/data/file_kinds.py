@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeresnet.errors import InputError
+from edgeresnet.untrusted import opened
 
 HEAD_BYTES = 1024
 MAGIC = {
@@ -28,9 +29,9 @@ def check_is_whole(path: Path, wanted: str, fix: str) -> bytes:
 
     Raises:
         InputError: says what it is, and what to do.
-        OSError: it cannot be read.
+            It is no regular file, or cannot be read.
     """
-    with path.open("rb") as file:
+    with opened(path, wanted) as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise InputError(f"{path} is empty (0 bytes)", "copy or download the file again.")
@@ -51,14 +52,11 @@ def check_is_whole(path: Path, wanted: str, fix: str) -> bytes:
 
 
 def check_is_text(path: Path, wanted: str, fix: str) -> None:
-    """`check_is_whole`, of a text: what cannot be read is left to whoever reads it.
+    """`check_is_whole`, of a text.
 
     Raises:
-        InputError: it is plainly something else.
+        InputError: it is plainly something else, or cannot be read.
     """
-    try:
-        head = check_is_whole(path, wanted, fix)
-    except OSError:
-        return
+    head = check_is_whole(path, wanted, fix)
     if head.startswith(b"PK\x03\x04"):
         raise InputError(f"{path} is a zip archive, not {wanted}", "unpack it first.")

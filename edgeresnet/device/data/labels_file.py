@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import normpath
@@ -12,17 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeresnet.device.data.class_names import listed, natural_key
+from edgeresnet.device.data.class_names import check_lengths, listed, natural_key
 from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.device.data.folder import FolderDataset, split_by_name
 from edgeresnet.device.data.parts import PARTS
 from edgeresnet.errors import InputError
+from edgeresnet.untrusted import MIB, parse_json, read_bytes, short
 
 SUFFIXES = (".csv", ".tsv", ".json")
 PATH_KEYS = ("path", "file", "filename", "file_name", "image", "image_path")
 LABEL_KEYS = ("label", "class", "class_name", "category", "target")
 SPLIT_KEYS = ("split", "part", "subset", "set", "partition", "phase")
+# ImageNet-21k's list of 14 million images has about 500.
+MOST_BYTES = 1024 * MIB
 FIX = (
     "give lines of path,label; or a JSON list of such objects, or an object of path and label; or "
     "paths alone, where no image has a label."
@@ -53,10 +55,12 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
             is no such part.
     """
     check_is_text(path, "a list of images", FIX)
+    content = read_bytes(path, "data", most_bytes=MOST_BYTES)
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = content.decode("utf-8-sig", errors="surrogateescape")
         rows = _from_json(text) if path.suffix.lower() == ".json" else _from_table(text, path)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+        check_lengths({row.label for row in rows if row.label is not None})
+    except (ValueError, TypeError, LookupError, csv.Error) as error:
         raise InputError(f"data {path} cannot be understood: {error}", FIX) from error
     _check(rows, path)
     # An image counts once, however often it is named.
@@ -97,18 +101,20 @@ def _check(rows: Sequence[Row], path: Path) -> None:
         place = normpath(row.path)
         if parts_of.setdefault(place, row.part) != row.part:
             raise InputError(
-                f"data {path} gives {row.path} two splits, {parts_of[place]} and {row.part}",
+                f"data {path} gives {short(row.path)} two splits, "
+                f"{short(parts_of[place])} and {short(row.part)}",
                 "leave one; an image that was trained on tells nothing in validation.",
             )
         if labels.setdefault(place, row.label) != row.label:
             raise InputError(
-                f"data {path} gives {row.path} two labels, {labels[place]} and {row.label}",
+                f"data {path} gives {short(row.path)} two labels, "
+                f"{short(labels[place])} and {short(row.label)}",
                 "leave one; an image has one class.",
             )
     absent = [
         name
         for name in dict.fromkeys(row.path for row in rows)
-        if not (path.parent / name).is_file()
+        if not _is_there(path.parent / name)
     ]
     if absent:
         raise InputError(
@@ -122,6 +128,14 @@ def _check(rows: Sequence[Row], path: Path) -> None:
             f"data {path} has splits that are not known: {listed(unknown or ['none'])}",
             f"call them {' or '.join(PARTS)}, for every image.",
         )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False
 
 
 def _from_table(text: str, path: Path) -> list[Row]:
@@ -159,7 +173,7 @@ def _names_paths_alone(keys: Iterable[str]) -> bool:
 
 
 def _from_json(text: str) -> list[Row]:
-    content = json.loads(text)
+    content = parse_json(text)
     if isinstance(content, Mapping):
         content = [{"path": path, "label": label} for path, label in content.items()]
     if not isinstance(content, list) or not content:
@@ -180,6 +194,6 @@ def _row(values: Mapping[str, Any], *, labelled: bool) -> Row:
         for keys in (PATH_KEYS, LABEL_KEYS, SPLIT_KEYS)
     )
     if path is None or (labelled and not isinstance(label, (str, int, float))):
-        raise ValueError(f"an image without path or label: {dict(values)}")
+        raise ValueError(f"an image without path or label: {short(dict(values))}")
     told = _label(label) if labelled else None
     return Row(str(path).strip(), told, part and str(part).strip().lower())

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from edgeresnet.device.machine.environment import fingerprint
+from edgeresnet.errors import InputError
 from edgeresnet.files import cache_dir, locked, write_text
+from edgeresnet.untrusted import read_record
 
 # 16 channels on every x86 processor that was measured; wider vectors want more.
 DEFAULT_STEP = 16
+Step = Annotated[int, Field(ge=1, le=65_536)]
 
 
 def width_step(target: str, device: str) -> int:
     """What was measured here for a target and device, else 16."""
-    step = known_steps().get(f"{target} {device}", DEFAULT_STEP)
-    return step if step > 0 else DEFAULT_STEP
+    return known_steps().get(f"{target} {device}", DEFAULT_STEP)
 
 
 def known_steps() -> dict[str, int]:
     """Every measured step of this machine, by ``target device``."""
+    if not (path := _path()).exists():
+        return {}
     try:
-        kept = json.loads(_path().read_text(encoding="utf-8"))
-        return {str(name): int(step) for name, step in kept.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        # Nothing was measured here, or the file is damaged: measuring writes it anew.
+        return read_record(path, dict[str, Step], "width steps", "measure them again.")
+    except InputError:
+        # The file is damaged: measuring writes it anew.
         return {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,41 @@ def test_read_class_names_reads_by_its_heading_when_names_are_digits_too(tmp_pat
     lines = ["class,index", *(f"{name},{i}" for i, name in enumerate(names))]
     (tmp_path / "names.csv").write_text("\n".join(lines))
     assert read_class_names(tmp_path / "names.csv") == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("names.json", "[" * 100_000, "deep"),
+        ("names.json", '{"0": "a", "0": "b"}', "twice"),
+        ("names.json", '{"' + "9" * 5000 + '": "a", "0": "b"}', "5000 letters"),
+        ("names.json", '["a", "' + "b" * 2000 + '"]', "2000 letters"),
+        ("names.txt", "a\n" + "9" * 5000, "5000 letters"),
+        ("names.csv", "a\n" + "b" * 200_000, "field larger"),
+    ],
+)
+def test_read_class_names_refuses_what_a_stranger_wrote(
+    tmp_path: Path, name: str, text: str, why: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=why) as caught:
+        read_class_names(tmp_path / name)
+    assert len(caught.value.cause) < 400
+
+
+def test_read_class_names_refuses_a_pipe_and_what_is_too_large(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(InputError, match="no regular file"):
+        read_class_names(tmp_path / "pipe.txt")
+    with (tmp_path / "names.txt").open("wb") as file:
+        file.write(b"a")
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="larger than 64 MiB"):
+        read_class_names(tmp_path / "names.txt")
+
+
+def test_read_class_names_takes_no_time_when_there_are_many(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(100_000))))
+    start = time.monotonic()
+    assert len(read_class_names(tmp_path / "names.txt")) == 100_000
+    assert time.monotonic() - start < 5

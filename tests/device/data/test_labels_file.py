@@ -102,3 +102,26 @@ def test_an_image_counts_once_when_it_is_named_twice(images: Path) -> None:
         "path,label,Set\nimg/0.png,cat,val\n./img/0.png,cat,val\nimg/1.png,dog,val\n"
     )
     assert open_dataset(str(images / "labels.csv"), "val").labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("l.json", "[" * 100_000, "deep"),
+        ("l.json", '{"a.png": "x", "a.png": "y"}', "twice"),
+        ("l.json", '[{"path": "a.png", "label": NaN}]', "NaN"),
+        ("l.json", "[" + "9" * 5000 + "]", "digits"),
+        ("l.json", "[[]]", "list index out of range"),
+        ("l.csv", "a.png," + "9" * 5000 + "\nb.png,1", "5000 letters"),
+        ("l.csv", "a.png,x\n" + "b" * 5000 + ",y", "not there: a.png, b{60}…"),
+        ("l.csv", "a\0.png,x\nb.png,y", "not there"),
+        ("l.csv", "a.png,x\na.png," + "y" * 900, "two labels, x and y{60}…"),
+    ],
+)
+def test_a_file_of_labels_that_a_stranger_wrote_is_refused(
+    tmp_path: Path, name: str, text: str, why: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=why) as caught:
+        open_dataset(str(tmp_path / name), "val")
+    assert len(caught.value.cause) < 800

@@ -23,5 +23,13 @@ def test_width_step_is_what_was_remembered(tmp_path: Path, monkeypatch: pytest.M
     path = width_steps.remember_step("onnx", "cpu", 32)
     assert width_steps.width_step("onnx", "cpu") == 32
     assert width_steps.width_step("openvino", "cpu") == width_steps.DEFAULT_STEP
-    path.write_text("{")
-    assert width_steps.width_step("onnx", "cpu") == width_steps.DEFAULT_STEP
+    damaged = (
+        "{",
+        "[" * 100_000,
+        '{"onnx cpu": 1e9}',
+        '{"onnx cpu": 1000000000}',
+        '{"onnx cpu": 0}',
+    )
+    for text in damaged:
+        path.write_text(text)
+        assert width_steps.width_step("onnx", "cpu") == width_steps.DEFAULT_STEP

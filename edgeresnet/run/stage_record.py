@@ -1,0 +1,48 @@
+"""What a run reads of what it left before: that a stage stands, and what quantizing cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typing_extensions import NotRequired, TypedDict
+
+from edgeresnet.errors import InputError
+from edgeresnet.untrusted import read_record
+
+
+class Record(TypedDict):
+    """What says that a stage stands."""
+
+    stage: str
+    key: str
+    seconds: float
+
+
+class QuantizeReport(TypedDict):
+    """What a budget asks of the report of 03-quantize."""
+
+    method: str
+    top1_float: float | None
+    drop: NotRequired[float | None]
+    drop_interval: NotRequired[list[float] | None]
+    agreement: NotRequired[float | None]
+    agreement_interval: NotRequired[list[float] | None]
+
+
+def recorded_key(path: Path) -> str | None:
+    """The key of a stage that stands; None without a record, or with a damaged one: it reruns."""
+    if not path.exists():
+        return None
+    try:
+        return read_record(path, Record, "stage record", "the stage runs again.")["key"]
+    except InputError:
+        return None
+
+
+def read_report(path: Path, fix: str) -> QuantizeReport:
+    """The report of 03-quantize.
+
+    Raises:
+        InputError: it is not there, or says something else.
+    """
+    return read_record(path, QuantizeReport, "report", fix)

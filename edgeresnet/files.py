@@ -161,17 +161,19 @@ def write_json(result: Mapping[str, Any], target: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    if str(target) == "-":
-        # What another encoding lacks is written as JSON's own escapes.
-        plain = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
-        text = json.dumps(_finite(result), indent=2, ensure_ascii=plain)
-        sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+    to_stdout = str(target) == "-"
+    # As JSON's own escapes stand what another encoding lacks, and what would steer a terminal.
+    plain = to_stdout and (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    text = json.dumps(_finite(result), indent=2, ensure_ascii=plain) + "\n"
+    signs = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    text = "".join(signs).replace("\x7f", "\\u007f")
+    if to_stdout:
+        sys.stdout.write(text)
         return
-    text = json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n"
     path = from_home(target)
     with writing(path, "--json"):
         if is_stream(path):
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            path.write_text(text, encoding="utf-8")
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(text, path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from edgeresnet.closing import Closing
+from edgeresnet.untrusted import visible
 
 if TYPE_CHECKING:
     # Loaded only by what draws: the command line imports this module too.
@@ -111,7 +112,7 @@ class TrainProgress(Closing):
     def say(self, text: str) -> None:
         """One line, above the bar where there is one."""
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def start_epoch(self, epoch: int, images_done: int) -> None:
         """Epoch ``epoch`` (from 0) begins, or goes on behind ``images_done``."""

@@ -137,7 +137,23 @@ def short(value: object) -> str:
     """A stranger's value for a message: on one line, and cut."""
     text = value if isinstance(value, str) else _repr(value)
     text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return visible(text, kept="")
+
+
+def visible(text: str, *, kept: str = "\n\t") -> str:
+    """A text as a terminal may show it: what would steer it, or turn its lines round, is escaped.
+
+    Args:
+        text: in which names of strangers may be.
+        kept: signs that stay though they are not printable.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
 
 
 def _repr(value: object) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -20,7 +22,10 @@ from edgeresnet.cli.plain_text import say, use_plain_text
 from edgeresnet.closing import end_with
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, MissingError
+from edgeresnet.untrusted import visible
 
+# Typer has a Click of its own from some version on.
+UsageError = typer.BadParameter.__bases__[0]
 # 128 and the number of SIGPIPE.
 BROKEN_PIPE = 141
 HOST_FIX = "pip install 'edgeresnet[host]'"
@@ -54,10 +59,30 @@ class LazyCommands(TyperGroup):
         for name, text in COMMANDS.items():
             self.add_command(TyperCommand(name, help=text))
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """The context of a command line."""
+        with _visible_usage():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with _visible_usage():
+            return super().invoke(ctx)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, with its options, and what remains of the arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, load_command(name) if name in COMMANDS else command, rest
+
+
+@contextmanager
+def _visible_usage() -> Iterator[None]:
+    """Typer repeats what was typed, and a shell may have put names of files there."""
+    try:
+        yield
+    except UsageError as error:
+        vars(error)["message"] = visible(str(vars(error)["message"]))
+        raise
 
 
 def load_command(name: str) -> Any:

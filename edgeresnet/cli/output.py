@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.cli.plain_text import say
+from edgeresnet.cli.plain_text import say, say_line
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
 from edgeresnet.errors import InputError, MissingError
@@ -90,13 +90,13 @@ def task_context(
         class_order=class_order,
         classes_path=None if classes is None else from_home(classes),
         progress=not quiet,
-        on_step=silent if quiet else say,
+        on_step=speaker(quiet),
     )
 
 
 def speaker(quiet: bool) -> OnStep:
-    """`say`, or nothing with ``--quiet``."""
-    return silent if quiet else say
+    """`say_line`, or nothing with ``--quiet``."""
+    return silent if quiet else say_line
 
 
 def give(result: Mapping[str, Any], json: str | None) -> None:

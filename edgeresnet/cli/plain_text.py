@@ -7,6 +7,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+from edgeresnet.untrusted import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,7 +33,12 @@ def use_plain_text() -> None:
 
 def say(text: str) -> None:
     """Lines on stderr, in its own encoding: `typer.echo` would write UTF-8 where that is ASCII."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def say_line(text: str) -> None:
+    """One line on stderr: a name in it cannot pretend to be the next one."""
+    say(visible(text, kept=""))
 
 
 def plain(text: str, encoding: str) -> str:
@@ -44,11 +51,11 @@ def make_console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     class PlainConsole(Console):
-        """Knows that a sign may become several."""
+        """Knows that a sign may become several, and lets no name steer the terminal."""
 
         def render_str(self, text: str, **settings: Any) -> Any:
             """The text, as the stream prints it."""
-            return super().render_str(plain(text, self.encoding), **settings)
+            return super().render_str(plain(visible(text), self.encoding), **settings)
 
     # Markup would eat what stands in brackets: an extra, a class of that name, a path.
     return PlainConsole(stderr=stderr, markup=False)

@@ -11,6 +11,7 @@ import typer
 from edgeresnet.cli.output import expanded, show
 from edgeresnet.errors import InputError
 from edgeresnet.run.shipped import copy_recipe, shipped_recipes, summary
+from edgeresnet.untrusted import visible
 
 EXAMPLE = "edgeresnet recipes quickstart -o mine.yaml"
 
@@ -56,7 +57,7 @@ def recipes(
     elif name is not None:
         path = output or Path(f"{name}.yaml")
         copy_recipe(name, path)
-        print(f"{path}; then: edgeresnet run {path}")
+        print(visible(f"{path}; then: edgeresnet run {path}"))
     elif output is not None:
         raise InputError("-o is given, and no recipe to copy", "give its NAME before -o.")
     else:

@@ -13,6 +13,9 @@ import pytest
 
 from edgeresnet.cli import plain_text
 from edgeresnet.cli.app import COMMANDS
+from edgeresnet.cli.output import speaker
+from edgeresnet.files import write_json
+from edgeresnet.progress import TrainProgress
 from edgeresnet.report.tables import compare_table, evaluate_table
 from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY, Command
@@ -148,3 +151,57 @@ def test_a_name_that_is_no_text_is_told_in_an_error(command: Command, tmp_path: 
     code, _, err = command("inspect", os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pt"))
     assert code == 2
     assert "does not exist" in err
+
+
+STEERING = "\x1b[2J\x9b31m\x07\u202egnp.\u2066[bold]x[/bold]"
+SHOWN = r"\x1b[2J\x9b31m\x07\u202egnp.\u2066[bold]x[/bold]"
+
+
+def test_a_table_shows_names_that_would_steer_the_terminal_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = {
+        "target": "t", "device": "cpu", "precision": STEERING, "n": 1, "top1": 1.0, "top5": 1.0,
+        "top1_interval": [0.0, 1.0], "per_class": {STEERING: 1.0},
+    }  # fmt: skip
+    plain_text.make_console(stderr=False).print(evaluate_table(result))
+    told = capsys.readouterr().out
+    assert SHOWN in told
+    assert told.replace("\n", "").isprintable()
+
+
+def test_a_line_shows_names_escaped_and_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    plain_text.say(f"{STEERING}\nfix: {STEERING}")
+    assert capsys.readouterr().err == f"{SHOWN}\nfix: {SHOWN}\n"
+    speaker(quiet=False)("a\nfix: rm")
+    assert capsys.readouterr().err == "a\\nfix: rm\n"
+
+
+def test_progress_shows_names_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainProgress(1, 1) as progress:
+        progress.say(STEERING)
+    assert capsys.readouterr().err == f"{SHOWN}\n"
+
+
+@pytest.mark.parametrize("target", ["-", "result.json"])
+def test_json_has_names_in_its_own_escapes(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value = {"schema": 1, f"{STEERING}\x7f\u200d\U000e0001": "Z\u00fcrich \U0001f600 \udcff"}
+    write_json(value, target)
+    told = capsys.readouterr().out if target == "-" else Path(target).read_text(encoding="utf-8")
+    assert json.loads(told) == value
+    assert told.replace("\n", "").isprintable()
+    assert "Z\u00fcrich \U0001f600" in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [(STEERING,), ("inspect", f"--{STEERING}"), ("inspect", STEERING),
+                  ("train", "--epochs", STEERING), ("train", "--arch", STEERING)],
+)  # fmt: skip
+def test_what_was_typed_is_repeated_escaped(arguments: tuple[str, ...], command: Command) -> None:
+    code, out, err = command(*arguments)
+    assert code == 2
+    assert "x1b" in out + err
+    assert (out + err).replace("\n", "").isprintable()

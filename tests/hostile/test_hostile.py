@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import bundles, golden, models, recipes
+from tests.hostile import bundles, golden, models, recipes, terminal
 from tests.hostile.attack import Generator
 from tests.hostile.run import Row, Server, run_item, serving, table
 
@@ -21,6 +21,7 @@ ITEMS: dict[str, Generator] = {
     "golden": golden.attacks,
     "models": models.attacks,
     "recipes": recipes.attacks,
+    "terminal": terminal.attacks,
 }
 SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))
 SOME = 6

@@ -6,9 +6,9 @@ Times are in milliseconds, shares and top-1 in [0, 1]. A key may be absent where
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
-from typing_extensions import NotRequired
+from typing_extensions import NotRequired, TypedDict
 
 Decision = Literal["kept", "missed", "undecided"]
 

@@ -25,7 +25,7 @@ from edgeresnet.errors import CheckError, MissingError
 from edgeresnet.untrusted import visible
 
 # Typer has a Click of its own from some version on.
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: Any = typer.BadParameter.__bases__[0]
 # 128 and the number of SIGPIPE.
 BROKEN_PIPE = 141
 HOST_FIX = "pip install 'edgeresnet[host]'"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import MissingError
 from edgeresnet.progress import OnStep
+from edgeresnet.remote.answers import MOST_LINES, Probed
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.remote.transfer import Parcel, package_parcel, send
 
@@ -39,7 +40,7 @@ def prepare_machine(connection: Connection, targets: Sequence[str], on_step: OnS
     """Find a Python there that has what edgeresnet needs, or make one."""
     python, told = _probe(connection)
     root, package = told["root"], package_parcel()
-    machine = Machine(root, bool(told["rsync"]), python, f"{root}/{package.place}")
+    machine = Machine(root, told["rsync"], python, f"{root}/{package.place}")
     send_parcel(connection, package, machine, on_step)
     requirements, extras = _requirements(targets)
     own = f"{root}/venv/bin/python"
@@ -50,10 +51,10 @@ def prepare_machine(connection: Connection, targets: Sequence[str], on_step: OnS
     return Machine(machine.root, machine.rsync, own, machine.package_dir)
 
 
-def _probe(connection: Connection) -> tuple[str, dict[str, Any]]:
+def _probe(connection: Connection) -> tuple[str, Probed]:
     """The first Python there that is new enough, and what it says of the machine."""
     for python in PYTHONS:
-        told = connection.run_probe(python, "probe")
+        told = connection.run_probe(Probed, python, "probe")
         if told and told["version"] >= OLDEST_PYTHON:
             return python, told
     raise MissingError(
@@ -82,13 +83,12 @@ def _missing(
     connection: Connection, python: str, requirements: Sequence[str], extras: Sequence[str]
 ) -> list[str] | None:
     """What that Python lacks; None if there is none, or it is too old or too bare to tell."""
-    told = connection.run_probe(python, "probe")
+    told = connection.run_probe(Probed, python, "probe")
     if not told or told["version"] < OLDEST_PYTHON:
         return None
-    lacking: list[str] | None = connection.run_probe(
-        python, "missing", json.dumps(requirements), json.dumps(extras)
+    return connection.run_probe(
+        list[str], python, "missing", json.dumps(requirements), json.dumps(extras)
     )
-    return lacking
 
 
 def _install(
@@ -117,10 +117,14 @@ def _install(
 
 
 def _run_step(connection: Connection, command: Sequence[str], fix: str) -> None:
-    lines: list[str] = []
+    lines: deque[str] = deque(maxlen=MOST_LINES)
     code, output = connection.stream(command, lines.append, "installing")
     if code:
-        told = [line for line in [*output.splitlines(), *lines] if line.strip()]
+        told = [
+            line
+            for line in [*(output or b"").decode(errors="replace").splitlines(), *lines]
+            if line.strip()
+        ]
         raise MissingError(
             f"{connection.address} could not run {' '.join(command[:4])} …: "
             f"{told[-1] if told else f'exit code {code}'}",

@@ -6,7 +6,6 @@ needs, if no Python there had it), ``models/``, ``data/``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,16 @@ from typing import Any
 
 from edgeresnet.device.bundle.bundle import load_bundle, record_engines
 from edgeresnet.device.machine.process_environment import SERVING
+from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.errors import MissingError
 from edgeresnet.progress import OnStep
+from edgeresnet.remote.answers import MOST_LINES, RESULTS, parsed
 from edgeresnet.remote.bootstrap import Machine, prepare_machine, send_parcel
+from edgeresnet.remote.fetch import fetch
 from edgeresnet.remote.ssh import Address, Connection
-from edgeresnet.remote.transfer import data_parcel, fetch, model_parcel
+from edgeresnet.remote.transfer import data_parcel, model_parcel, told_outside
+from edgeresnet.untrusted import checked, short
 
 # How the command line begins an error; see `edgeresnet.cli.app.main`.
 ERROR_STARTS = ("error: ", "failed: ", "missing: ", "Traceback ")
@@ -74,6 +78,8 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
     # The other commands look at labels, and refuse here what has none.
     unlabelled = job.command == "compare"
     images = data_parcel(job.data, job.limit, unlabelled=unlabelled) if job.data else None
+    if images and job.data and (line := told_outside(images[0], job.data)):
+        on_step(line)
     with Connection(address) as connection:
         machine = prepare_machine(connection, sorted({target for _, _, target in packed}), on_step)
         for parcel in [*(p for p, _, _ in packed), *([images[0]] if images else [])]:
@@ -87,12 +93,12 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
             options += ["--data", f"{place}/{name}" if name else job.data]
             if name is None and parcel.files:
                 environment["EDGERESNET_DATA"] = place
-        outcome = _stream(
-            connection, machine, job.command, [*options, *paths], environment, on_step
-        )
+        outcome = _stream(connection, machine, job, [*options, *paths], environment, on_step)
         result = outcome.result
         if result is not None and job.command == "build" and result["engine"]:
-            fetch(connection, f"{paths[0]}/{ENGINES}", job.models[0] / ENGINES)
+            names = [f"{Path(result['engine']).name}{suffix}" for suffix in ("", RECORD)]
+            place = f"{paths[0]}/{ENGINES}"
+            fetch(connection, place, job.models[0] / ENGINES, names, machine.python)
             record_engines(load_bundle(job.models[0], check_engines=False))
     if result is not None and "data" in result and job.data:
         result["data"] = job.data
@@ -102,7 +108,7 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
 def _stream(
     connection: Connection,
     machine: Machine,
-    command: str,
+    job: Job,
     arguments: Sequence[str],
     environment: Mapping[str, str],
     on_step: OnStep,
@@ -113,22 +119,38 @@ def _stream(
     def pass_on(line: str) -> None:
         # An error at the end is only told if it is not the result itself (a missed budget).
         if held or line.startswith(ERROR_STARTS):
-            held.append(line)
+            if len(held) < MOST_LINES:
+                held.append(line)
         elif line:
             on_step(f"{connection.address}: {line}")
 
     settings = [f"{name}={value}" for name, value in environment.items()]
     code, text = connection.stream(
-        ["env", *settings, machine.python, "-m", "edgeresnet", command, *arguments],
+        ["env", *settings, machine.python, "-m", "edgeresnet", job.command, *arguments],
         pass_on,
-        f"{command} ran",
+        f"{job.command} ran",
     )
-    return Outcome(code, _parsed(text), tuple(f"{connection.address}: {line}" for line in held))
+    return Outcome(
+        code,
+        _parsed(text, job, connection.address),
+        tuple(f"{connection.address}: {line}" for line in held),
+    )
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        result = json.loads(text)
-    except ValueError:
+def _parsed(text: bytes | None, job: Job, address: Address) -> dict[str, Any] | None:
+    """The command's JSON; None where it has printed none.
+
+    Raises:
+        MissingError: it is not that command's.
+    """
+    if text is None or not text.strip():
         return None
-    return result if isinstance(result, dict) else None
+    result = parsed(text, dict[str, Any], address)
+    try:
+        checked(result, RESULTS[job.command])
+    except ValueError as error:
+        raise MissingError(
+            f"{address} gives another result than {job.command} has: {short(str(error))}",
+            "look at the edgeresnet of that machine: it is not what was sent there.",
+        ) from error
+    return result

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from typing_extensions import Self
@@ -20,11 +23,16 @@ from typing_extensions import Self
 from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import probe
+from edgeresnet.remote.answers import MOST_LINES, between, listen, marked, parsed
+
+T = TypeVar("T")
 
 # What ssh itself exits with, and what it makes of a command that a signal ended.
 SSH_FAILED = 255
 # A link that died without a word is noticed after a minute.
 KEEP_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+# Of a terminal that is closed, a service that is stopped, a batch job whose time is over.
+ENDING = ("SIGTERM", "SIGHUP")
 ADDRESS_FIX = "give it as --on ssh://user@host, or ssh://user@host:port."
 
 
@@ -83,12 +91,22 @@ class Connection(Closing):
         self._folder = temporary_folder()
         self._socket = Path(self._folder.name) / "s"
         self._master: subprocess.Popen[bytes] | None = None
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if shutil.which("ssh") is None:
             raise MissingError(
                 "--on needs OpenSSH's ssh, which is not here", "sudo apt-get install openssh-client"
             )
+        self._end_on_signals()
+        try:
+            self._connect()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _connect(self) -> None:
         told_path = Path(self._folder.name) / "told"
         with told_path.open("wb") as told:
             # A password or a new host's key is asked for on the terminal, not on these.
@@ -101,14 +119,25 @@ class Connection(Closing):
             if self._master.poll() is not None:
                 lines = told_path.read_text(errors="replace").split("\n")
                 reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
-                self._close()
                 raise MissingError(
                     f"cannot connect to {self.address}: {reason}",
                     f"make this work first: ssh {shlex.join(self.address.options())} "
                     f"{self.address.host} true",
                 )
             time.sleep(0.02)
-        return self
+
+    def _end_on_signals(self) -> None:
+        """What ends this process otherwise would leave the connection behind, open to others."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def end(number: int, frame: FrameType | None) -> NoReturn:
+            sys.exit(128 + number)
+
+        for number in (getattr(signal, name) for name in ENDING if hasattr(signal, name)):
+            # What ignores a signal, as under nohup, goes on doing so.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, end)
 
     def close(self) -> None:
         """Give back what is held."""
@@ -119,6 +148,8 @@ class Connection(Closing):
             self._master.terminate()
             self._master.wait()
         self._folder.cleanup()
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def ssh_options(self) -> list[str]:
         """What makes an ssh use this connection, and fail rather than make one of its own."""
@@ -132,29 +163,40 @@ class Connection(Closing):
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def call(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, str, str]:
+    def call(self, arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, bytes | None, str]:
         """Run a command there.
 
         Returns:
-            (exit code, stdout, stderr).
+            (exit code, stdout, stderr); stdout is None if it did not come to its end.
 
         Raises:
-            MissingError: the connection is gone.
+            MissingError: the connection is gone, or it prints without end.
         """
-        process = self.start(arguments)
-        output, errors = process.communicate(stdin)
+        command, marker = marked(arguments)
+        lines: deque[str] = deque(maxlen=MOST_LINES)
+        process = self.start(command)
+        output = listen(process, self.address, lines.append, stdin)
         self.check(process.returncode, "preparing")
-        return process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
+        return process.returncode, between(output, marker), "\n".join(lines)
 
-    def run_probe(self, python: str, *arguments: str) -> Any:
-        """Run one action of `edgeresnet.remote.probe` there; None if that Python cannot."""
+    def run_probe(self, kind: type[T], python: str, *arguments: str) -> T | None:
+        """Run one action of `edgeresnet.remote.probe` there; None if that Python cannot.
+
+        Args:
+            kind: schema of what it prints.
+            python: that runs it.
+            arguments: the action, and what it is given.
+
+        Raises:
+            MissingError: what came back is something else.
+        """
         source = Path(probe.__file__).read_bytes()
         code, output, _ = self.call([python, "-", *arguments], source)
-        return json.loads(output) if code == 0 else None
+        return parsed(output, kind, self.address) if code == 0 else None
 
     def stream(
         self, arguments: Sequence[str], on_line: Callable[[str], object], what: str
-    ) -> tuple[int, str]:
+    ) -> tuple[int, bytes | None]:
         """Run a command there that lives as long as its stdin.
 
         Args:
@@ -163,32 +205,23 @@ class Connection(Closing):
             what: it does, for a message.
 
         Returns:
-            (exit code, stdout).
+            (exit code, stdout); stdout is None if it did not come to its end.
 
         Raises:
-            MissingError: the connection broke, or the command was killed.
+            MissingError: the connection broke, the command was killed, or it prints without end.
         """
-        process = self.start(arguments)
+        command, marker = marked(arguments)
+        process = self.start(command)
         assert process.stdin is not None
-        assert process.stdout is not None
-
-        def follow() -> None:
-            for line in process.stderr or ():
-                on_line(line.decode(errors="replace").rstrip())
-
-        follower = threading.Thread(target=follow, daemon=True)
-        follower.start()
         try:
-            output = process.stdout.read()
-            code = process.wait()
-            follower.join()
+            output = listen(process, self.address, on_line)
         finally:
             # On an interrupt too: the command there ends when this does.
             process.stdin.close()
             process.terminate()
             process.wait()
-        self.check(code, what)
-        return code, output.decode(errors="replace")
+        self.check(process.returncode, what)
+        return process.returncode, between(output, marker)
 
     def check(self, code: int, what: str) -> None:
         """MissingError if a command ended because the connection did, or by a signal."""

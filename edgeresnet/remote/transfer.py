@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import edgeresnet
 from edgeresnet.closing import temporary_folder
@@ -19,13 +20,15 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.folder import FolderDataset
+from edgeresnet.device.data.listing import IMAGE_SUFFIXES
 from edgeresnet.device.data.open import SOURCES, open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.model_files import is_model_file, reader_of
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import from_home, sha256_bytes, sha256_file
+from edgeresnet.files import from_home, sha256_bytes, sha256_file, shortened
 from edgeresnet.remote import probe
+from edgeresnet.remote.answers import Hash
 from edgeresnet.remote.ssh import Connection
 
 
@@ -80,14 +83,11 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     """
     place, name = f"models/{_key(path)}", path.resolve().name
     if path.is_dir() or (path / MANIFEST).is_file():
-        files = {
-            f"{name}/{p.relative_to(path).as_posix()}": p for p in path.rglob("*") if p.is_file()
-        }
-        return (
-            Parcel(place, files, kept=f"{name}/{ENGINES}"),
-            name,
-            load_bundle(path).manifest.target,
-        )
+        manifest = load_bundle(path).manifest
+        # An engine or an example that was removed is not missed.
+        names = [MANIFEST, *(n for n in manifest.files if os.path.lexists(path / n))]
+        files = {f"{name}/{n}": own_file(path, n) for n in names}
+        return Parcel(place, files, kept=f"{name}/{ENGINES}"), name, manifest.target
     if not path.is_file():
         raise InputError(f"{path} does not exist", "give a bundle, or an .onnx or .xml file.")
     if not is_model_file(path):
@@ -96,9 +96,52 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
             "a checkpoint needs torch: export it to a bundle first.",
         )
     target, own = reader_of(path)
-    names = [path.name, *own.beside(path)]
-    files = {n: p for n in names if (p := path.parent / n).is_file()}
+    beside = [n for n in own.beside(path) if os.path.lexists(path.parent / n)]
+    files = {path.name: path, **{n: own_file(path.parent, n) for n in beside}}
     return Parcel(place, files), name, target.spec.name
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """A file that a manifest or a model names: one in its folder, for its content will be sent.
+
+    Raises:
+        InputError: the name leads elsewhere, or it is no regular file.
+    """
+    parts = PurePosixPath(name).parts
+    path = folder / name
+    leaves = PurePosixPath(name).is_absolute() or ".." in parts
+    links = [folder.joinpath(*parts[:n]).is_symlink() for n in range(1, len(parts) + 1)]
+    if leaves or any(links) or not path.is_file():
+        raise InputError(
+            f"{shortened(path)} is not sent: it is {'a link' if any(links) else 'no file'} "
+            f"or lies outside of {folder}",
+            "put the file itself there, or export again.",
+        )
+    return path
+
+
+def told_outside(parcel: Parcel, spec: str) -> str | None:
+    """Which of the images lie elsewhere, as links and lists may name them; None: none.
+
+    Raises:
+        InputError: one of them is not called an image, and so would be sent for nothing.
+    """
+    if spec in SOURCES:
+        return None
+    given = from_home(spec).resolve()
+    root = given if given.is_dir() else given.parent
+    outside = [p for p in (path.resolve() for path in parcel.files.values())
+               if not p.is_relative_to(root)]  # fmt: skip
+    for path in outside:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise InputError(
+                f"{shortened(path)} is not sent: it lies outside of data {spec}, which names it, "
+                "and is not called an image",
+                "remove it from the data.",
+            )
+    if not outside:
+        return None
+    return f"{len(outside)} images lie outside of {root}, and are sent too: {shortened(outside[0])}"
 
 
 def data_parcel(
@@ -199,7 +242,7 @@ def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
 
 
 def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) -> None:
-    there: dict[str, str] = connection.run_probe(python, "hashes", folder) or {}
+    there = connection.run_probe(dict[str, Hash], python, "hashes", folder) or {}
     stale = [
         name
         for name in there
@@ -225,34 +268,6 @@ def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) 
     _, errors = process.communicate()
     connection.check(process.returncode, "copying")
     _check_taken(connection, process.returncode, errors.decode(errors="replace"))
-
-
-def fetch(connection: Connection, folder: str, local_dir: Path) -> None:
-    """Copy all files of the device's folder into ``local_dir``, each whole or not at all.
-
-    Raises:
-        MissingError: the connection broke.
-    """
-    process = connection.start(["tar", "-cf", "-", "-C", folder, "."])
-    assert process.stdin is not None
-    process.stdin.close()
-    local_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=local_dir, prefix=".fetch-") as staging:
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                archive.extractall(staging, filter="data")
-        except tarfile.ReadError as error:
-            # A cut connection looks like this; its exit code tells.
-            connection.check(process.wait(), "bringing the result back")
-            raise MissingError(
-                f"{connection.address} did not send {folder}: {error}", "repeat the command."
-            ) from error
-        connection.check(process.wait(), "bringing the result back")
-        for path in Path(staging).rglob("*"):
-            if path.is_file():
-                place = local_dir / path.relative_to(staging)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(place)
 
 
 def _check_taken(connection: Connection, code: int, errors: str) -> None:

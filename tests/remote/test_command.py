@@ -195,6 +195,8 @@ def profile_begun(
         ("cut", 3, "the connection to device was lost while profile ran\nfix: repeat the command"),
         ("kill", 3, "device killed the command while profile ran\nfix: look at its free memory"),
         ("interrupt", 130, ""),
+        ("SIGTERM", 143, ""),
+        ("SIGHUP", 129, ""),
     ],
 )
 def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
@@ -213,7 +215,7 @@ def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
     elif end == "kill":
         os.kill(running(*words)[0], signal.SIGKILL)
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal({"interrupt": signal.SIGINT}.get(end) or signal.Signals[end])
     output, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert output == ""
@@ -222,6 +224,7 @@ def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
     assert list(tmp_path.iterdir()) == []
     # A measurement that nobody waits for would disturb the next one.
     wait_for(lambda: not running(*words), "the command outlived its connection")
+    wait_for(lambda: not device.sessions(), "the connection outlived its command")
     repeated = edgeresnet("profile", files / "onnx-fp32", *on, "--json", "again.json")
     assert repeated.returncode == 0, repeated.stderr
     assert json.loads((tmp_path / "again.json").read_text())["n"] >= 50

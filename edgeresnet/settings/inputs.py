@@ -23,8 +23,10 @@ from edgeresnet.untrusted import short
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALLEST_IMAGE = 8
-LARGEST_IMAGE = 8192
+# A network's own layers take gigabytes above it, whatever its file says.
+LARGEST_IMAGE = 4096
 LARGEST_RESIZE = 2 * LARGEST_IMAGE
+SMALLEST_RATIO = 0.01
 # Of values in 0 to 1 a deviation of 1/255 is small; of values in 0 to 255 a mean of 255 is large.
 SMALLEST_STD, LARGEST_MEAN = 1e-6, 1e6
 # A number as text, as 104/255; a fraction of more digits or a larger exponent would take for ever.
@@ -136,7 +138,9 @@ class InputSpec:
     resize: Annotated[Resize | None, BeforeValidator(_read_resize)] = Field(
         default=None, description=RESIZE_HELP
     )
-    crop_ratio: float | None = Field(default=None, gt=0, le=1, description=CROP_RATIO_HELP)
+    crop_ratio: float | None = Field(
+        default=None, ge=SMALLEST_RATIO, le=1, description=CROP_RATIO_HELP
+    )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION_HELP)
     channels: Channels = Field(default="rgb", description=CHANNELS_HELP)
     crop_rounding: CropRounding = Field(default="even", description=CROP_ROUNDING_HELP)
@@ -149,6 +153,11 @@ class InputSpec:
                     f"resize {self.resize} and crop_ratio {self.crop_ratio} both say how large the "
                     "image is before it is cut",
                     "give one of them.",
+                )
+            if self.resize > LARGEST_RESIZE:
+                raise fault(
+                    f"resize {self.resize} is more than {LARGEST_RESIZE} px",
+                    "give the pixels of the shorter side, or squash.",
                 )
             if self.resize < self.image_size:
                 raise fault(

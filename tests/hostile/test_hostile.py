@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import bundles, golden, models, recipes, terminal
+from tests.hostile import bundles, checkpoints, golden, images, models, recipes, terminal
 from tests.hostile.attack import Generator
 from tests.hostile.run import Row, Server, run_item, serving, table
 
 ITEMS: dict[str, Generator] = {
     "bundles": bundles.attacks,
+    "checkpoints": checkpoints.attacks,
     "golden": golden.attacks,
+    "images": images.attacks,
     "models": models.attacks,
     "recipes": recipes.attacks,
     "terminal": terminal.attacks,

@@ -98,7 +98,8 @@ def _alone(names: Sequence[str], reading: Callable[[str], str], done: Any) -> di
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sorts numbers inside names by their value: 2 before 10."""
     parts: list[str | int] = list(re.split(r"(\d+)", name, flags=re.ASCII))
-    parts[1::2] = [int(digits) for digits in parts[1::2]]
+    # Python reads no number of thousands of digits.
+    parts[1::2] = [int(digits[:4000]) for digits in parts[1::2]]
     return parts, name
 
 
@@ -140,7 +141,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     try:
         names = readers.get(path.suffix.lower(), _from_lines)(text)
         check_lengths(names)
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise InputError(
             f"class names {path} cannot be understood: {error}",
             "give a name a line, a JSON list, or an object of index and name.",

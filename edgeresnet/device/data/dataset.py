@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from PIL import Image
 
+from edgeresnet.device.data.decoding import turn
 from edgeresnet.device.data.preprocess import normalize, to_pixels
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
@@ -91,11 +92,12 @@ def check_labelled(dataset: Dataset) -> None:
 
 def pixels_of(dataset: Dataset, index: int, spec: InputSpec) -> NDArray[np.uint8]:
     """One image as `edgeresnet.device.data.preprocess.to_pixels` makes it; InputError names it."""
-    image = dataset.image(index)
-    try:
-        return to_pixels(image, spec)
-    except InputError as error:
-        raise InputError(f"{dataset.file_name(index)}: {error.cause}", error.fix) from error
+    with turn():
+        image = dataset.image(index)
+        try:
+            return to_pixels(image, spec)
+        except InputError as error:
+            raise InputError(f"{dataset.file_name(index)}: {error.cause}", error.fix) from error
 
 
 def batches(

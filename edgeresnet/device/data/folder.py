@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from PIL import Image
 from edgeresnet.device.data.class_names import listed, match_names
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.decoding import decode
 from edgeresnet.device.data.listing import (
     IMAGE_SUFFIXES,
     LeftOut,
@@ -24,15 +24,12 @@ from edgeresnet.device.data.listing import (
     sub_folders,
 )
 from edgeresnet.device.data.parts import PARTS, parts_among
-from edgeresnet.device.data.preprocess import check_values
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TITLES: dict[Split, str] = {"train": "training", "val": "validation"}
-# Pillow reads more, and goes by the content: what calls itself .png could start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +54,11 @@ class FolderDataset:
         """Decode one file; InputError names it if that fails."""
         path = self.paths[index]
         try:
-            with Image.open(path, formats=_formats()) as image:
-                image.load()
-                check_values(image)
-                self.conversions.add(path, image)
-                return image
+            return decode(path, lambda image: self.conversions.add(path, image))
         except InputError as error:
             raise InputError(
                 f"{path} is not a readable image: {error.cause}",
                 f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
-            ) from error
-        # Pillow raises all of these on damaged files, depending on the format.
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"{path} is not a readable image: {error}",
-                "mend or remove the file, or leave such files out with --skip-broken.",
             ) from error
 
     def file_name(self, index: int) -> str:
@@ -89,13 +76,6 @@ class FolderDataset:
     def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> FolderDataset:
         """The same images, with these labels of these classes."""
         return replace(self, classes=classes, labels=labels)
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow knows."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:

@@ -21,6 +21,8 @@ CROP_FROM = 128
 CROP_RATIO = 256 / 224
 # A resized image of more pixels is not made whole: of a strip of 20000 x 3 only the centre counts.
 MOST_RESIZED = 1 << 26
+# Of larger images one at a time is decoded.
+LARGE_PIXELS = 1 << 24
 LARGEST_16_BIT = 65535
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -42,14 +44,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
     check_values(image)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" not in image.info:
         return image.convert("RGB")
     if image.mode in ("LA", "PA", "RGBA", "P", "La", "RGBa"):
-        layered = image.convert("RGBA")
-        black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layered).convert("RGB")
-    return image.convert("RGB")
+        return _on_black(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    """With its transparent pixels; a large image strip by strip, for each step takes a copy."""
+    rows = max(1, LARGE_PIXELS // image.width)
+    if image.height > rows:
+        whole = Image.new("RGB", image.size)
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+            whole.paste(_on_black(strip), (0, top))
+        return whole
+    layered = image.convert("RGBA")
+    black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, layered).convert("RGB")
 
 
 def check_values(image: Image.Image) -> None:

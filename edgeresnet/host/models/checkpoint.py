@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,23 +12,35 @@ from torch import Tensor, nn
 
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
-from edgeresnet.files import atomic, from_home, writing
+from edgeresnet.files import from_home
+from edgeresnet.host.models.checkpoint_record import (
+    DIGEST,
+    FORMAT,
+    check_digest,
+    check_record,
+    is_own,
+    record_digest,
+    save_atomically,
+)
 from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import (
     fetch_torchvision,
     published_inputs,
 )
-from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
+from edgeresnet.host.models.resnet import (
+    Widths,
+    arch_of,
+    build_resnet,
+    check_has_choice,
+    check_stride,
+)
+from edgeresnet.host.models.shapes import shapes_of
+from edgeresnet.host.models.weights import check_tensors
 from edgeresnet.progress import OnStep, silent
+from edgeresnet.settings.faults import SettingsError
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import FIRST_STEMS, NOTHING_TOLD, USUAL_STRIDE, NetworkTold
-
-FORMAT = "edgeresnet-checkpoint"
-# 1 where the input is told by size, mean and std, and stem and strides are those of the first
-# versions, which read it. 2 where the input is told otherwise, 3 where the network is, 4 where the
-# centre of an image is another than theirs.
-VERSIONS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,16 @@ class Checkpoint:
 
     def build(self) -> nn.Module:
         """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
+        model = self._network()
+        model.load_state_dict(self.state_dict)
+        return model.eval()
+
+    def outline(self) -> nn.Module:
+        """The network without memory, on torch's meta device: it has shapes, and computes none."""
+        with torch.device("meta"):
+            return self._network().eval()
+
+    def _network(self) -> nn.Module:
         model: nn.Module = build_resnet(
             self.arch, len(self.classes), self.stem, self.widths, self.stride_in
         )
@@ -88,13 +109,15 @@ class Checkpoint:
 
             bits = (self.quantization or {}).get("weight_bits", 7)
             model = QuantResNet(cast(Any, model), weight_bits=bits)
-        model.load_state_dict(self.state_dict)
-        return model.eval()
+        return model
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write the file whole or not at all; ``torch.load(weights_only=True)`` reads it."""
-    content = {
+    """Write the file whole or not at all, with a digest of all that is in it.
+
+    ``torch.load(weights_only=True)`` reads it.
+    """
+    content: dict[str, Any] = {
         "format": FORMAT,
         "version": checkpoint.version,
         "arch": checkpoint.arch,
@@ -111,16 +134,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "provenance": checkpoint.provenance,
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
-    save_atomically(content, path)
-
-
-def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """``torch.save``, whole or not at all; the folder is made."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as partial, partial.open("wb") as file:
-            # Given a path, torch tells of a full disk as of a fault of its own.
-            torch.save(content, file)
+    save_atomically({**content, DIGEST: record_digest(content)}, path)
 
 
 def load_checkpoint(
@@ -162,7 +176,7 @@ def load_checkpoint(
         return _checked(taken, network, text)
     path = from_home(text)
     content = read_tensors(path)
-    if content.get("format") != FORMAT:
+    if not is_own(content):
         return _read_foreign(content, text, path, told, on_step)
     if raw:
         raise InputError(
@@ -238,33 +252,38 @@ def _read_foreign(
 
 
 def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
-    if content.get("version") not in VERSIONS:
-        raise InputError(
-            f"{source} has checkpoint version {content.get('version')}; this edgeresnet reads "
-            f"versions up to {VERSIONS[-1]}",
-            "use the edgeresnet that wrote it, or a newer one.",
-        )
+    """One of ours, whose every tensor is the one that its network has and that was saved.
+
+    Raises:
+        InputError: it is none that a version has written, or is damaged.
+    """
+    check_record(content, source)
     try:
         spec = InputSpec.from_dict(content["input_spec"])
-        return Checkpoint(
-            content["arch"],
-            content["stem"],
-            Widths.from_dict(content["widths"]),
-            tuple(content["classes"]),
-            spec,
-            content["state_dict"],
-            content["precision"],
-            content["quantization"],
-            content["data"],
-            content["provenance"],
-            content.get("data_fingerprint"),
-            content.get("classes_known", not _made_up(content)),
-            content.get("stride_in", USUAL_STRIDE),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+    except SettingsError as error:
         raise InputError(
-            f"{source} is not a complete checkpoint: {error!r}", "make it again."
+            f"{source} is not a complete checkpoint: {error.cause}", "make it again."
         ) from error
+    own = Checkpoint(
+        content["arch"],
+        content["stem"],
+        Widths.from_dict(content["widths"]),
+        tuple(content["classes"]),
+        spec,
+        content["state_dict"],
+        content["precision"],
+        content["quantization"],
+        content["data"],
+        content["provenance"],
+        content.get("data_fingerprint"),
+        content.get("classes_known", not _made_up(content)),
+        content.get("stride_in", USUAL_STRIDE),
+    )
+    check_stride(own.arch, own.stride_in)
+    shapes = shapes_of(own.arch, own.stem, own.widths, len(own.classes), own.precision)
+    check_tensors(own.state_dict, shapes, source)
+    check_digest(content, source)
+    return own
 
 
 def _with_inputs(
@@ -284,11 +303,3 @@ def _made_up(content: Mapping[str, Any]) -> bool:
     """Whether an older file's names are numbers that stand for a foreign one's; data gives own."""
     foreign = "source" in content["provenance"] and content["data"] is None
     return foreign and made_up(content["classes"])
-
-
-def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """Hex digest of all weights, in their order."""
-    digest = hashlib.sha256()
-    for tensor in state_dict.values():
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -19,7 +19,7 @@ def describe_checkpoint(
     """The JSON contract of ``inspect``, for a checkpoint of any origin."""
     checkpoint = load_checkpoint(source, image_size=image_size, raw=raw, network=network)
     size = checkpoint.input_spec.image_size
-    layers = count_layers(checkpoint.build(), size)
+    layers = count_layers(checkpoint.outline(), size)
     return {
         "arch": checkpoint.arch,
         "stem": checkpoint.stem,

@@ -159,13 +159,19 @@ def build_resnet(
     return model
 
 
-def _stride_first(model: ResNet, info: Arch, stride_in: str) -> None:
-    """Move each bottleneck's stride into its first convolution."""
+def check_stride(arch: str, stride_in: str) -> None:
+    """Refuse a stride that is not known, or that the architecture has no choice of."""
     if stride_in not in STRIDES_IN:
         raise InputError(
             f"a stride in {stride_in} is not known", f"give one of {', '.join(STRIDES_IN)}."
         )
-    check_has_choice(info)
+    if stride_in != USUAL_STRIDE:
+        check_has_choice(arch_of(arch))
+
+
+def _stride_first(model: ResNet, info: Arch, stride_in: str) -> None:
+    """Move each bottleneck's stride into its first convolution."""
+    check_stride(info.name, stride_in)
     for level in LEVELS:
         for block in getattr(model, level):
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride

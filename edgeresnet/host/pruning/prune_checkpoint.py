@@ -21,11 +21,11 @@ from edgeresnet.host.models.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
-    weights_digest,
 )
 from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
+from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
 from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.pruning.scoring import Bench, weights_of

@@ -21,10 +21,11 @@ from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import fails, quantization_budgets, verdict_of
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.checkpoint import Checkpoint, weights_digest
+from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.sparsity_2_4 import apply_masks, is_sparse, masks_of
 from edgeresnet.host.models.torch_threads import within_quota
+from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.quantization.reference import Reference, reference_of
 from edgeresnet.host.training.fit import fit

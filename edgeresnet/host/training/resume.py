@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-import pickle
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import Dataset
+from edgeresnet.errors import InputError
 from edgeresnet.files import sha256_bytes
-from edgeresnet.host.models.checkpoint import save_atomically
+from edgeresnet.host.models.checkpoint_record import DIGEST, save_atomically
+from edgeresnet.host.models.foreign.damage import first_line
+from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.torch_threads import resume_threads
+from edgeresnet.host.models.weights import check_tensors, tree_digest
 from edgeresnet.host.training.step import Learner
 from edgeresnet.progress import OnStep
 from edgeresnet.settings.inputs import InputSpec
+from edgeresnet.untrusted import checked
 
 # 2: the key has the images' contents in it, and not only their names.
 RESUME_VERSION = 2
+
+
+# What torch raises where a file's state is not of this network and optimizer.
+_MISFITS = (InputError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Standing(TypedDict):
+    epoch: _Count
+    step: _Count
+    images: _Count
+    loss_sum: float
+    correct: _Count
+    epoch_s: float
+    total_s: float
+    history: list[dict[str, float]]
+    top1: float
+    best_top1: float
+    best_epoch: _Count
 
 
 @dataclass
@@ -67,28 +93,48 @@ class Saver:
         standing.tick()
         if self.path is not None:
             content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
-            save_atomically({**content, "threads": torch.get_num_threads()}, self.path)
+            content["threads"] = torch.get_num_threads()
+            save_atomically({**content, DIGEST: tree_digest(content)}, self.path)
 
     def load(self, learner: Learner, on_step: OnStep) -> Standing:
         """Bring the learner and torch's threads to where the file left them.
 
-        Another file is ignored.
+        Another file, or a damaged one, is ignored, and the learner then as it was.
         """
         if self.path is None or not self.path.exists():
             return Standing()
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            on_step(f"{self.path} cannot be read ({str(error).splitlines()[0]}): starting afresh")
+            content = read_tensors(self.path)
+        except InputError as error:
+            on_step(f"{error.cause}: starting afresh")
             return Standing()
-        if not isinstance(content, dict) or content.get("key") != self.key:
+        if content.get("key") != self.key:
             on_step(f"{self.path} is of other settings, data or weights: starting afresh")
             return Standing()
-        learner.restore(content)
+        before = copy.deepcopy(learner.state())
+        try:
+            standing = _standing_of(content, learner)
+            learner.restore(content)
+        except _MISFITS as error:
+            learner.restore(before)
+            on_step(f"{self.path} is damaged ({first_line(error)}): starting afresh")
+            return Standing()
         resume_threads(content.get("threads"), on_step)
-        standing = Standing(**content["standing"])
         on_step(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
         return standing
+
+
+def _standing_of(content: dict[str, Any], learner: Learner) -> Standing:
+    """ValueError where the file is not what was saved, or not of this network."""
+    rest = {key: value for key, value in content.items() if key != DIGEST}
+    # Earlier versions saved none.
+    if (told := content.get(DIGEST)) is not None and told != tree_digest(rest):
+        raise ValueError("it is not what was saved: its SHA-256 differs")
+    values = checked(content["standing"], _Standing)
+    if (best := content["standing"].get("best")) is not None:
+        like = learner.model.state_dict()
+        check_tensors(best, {name: tuple(t.shape) for name, t in like.items()}, "its best network")
+    return Standing(**values, best=best)
 
 
 def training_key(

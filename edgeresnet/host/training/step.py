@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.host.models.weights import check_moments
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 from edgeresnet.settings.training import TrainOptions
 
@@ -244,6 +245,7 @@ class Learner:
         """Go on from `state`."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        check_moments(self._optimizer)
         self._scheduler.load_state_dict(state["scheduler"])
         self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:

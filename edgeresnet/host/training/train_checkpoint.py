@@ -17,9 +17,9 @@ from edgeresnet.host.models.backbone import load_backbone
 from edgeresnet.host.models.checkpoint import (
     Checkpoint,
     load_checkpoint,
-    weights_digest,
 )
 from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
+from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
 from edgeresnet.host.training.step import seed_everything

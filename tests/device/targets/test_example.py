@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from edgeresnet.device.data.folder import _formats
+from edgeresnet.device.data.decoding import formats
 from edgeresnet.device.targets.registry import TARGETS, example_of
 from edgeresnet.settings.inputs import InputSpec
 from tests.fakes import FakeSession
@@ -46,7 +46,7 @@ def test_example_opens_the_formats_that_edgeresnet_opens(
         image.save(tmp_path / f"x{suffix}")
         assert names["show"](lambda batch: answer, tmp_path / f"x{suffix}") == code, suffix
     assert "x.pcx is no image that can be read" in capsys.readouterr().err
-    assert tuple(names["formats"]()) == _formats()
+    assert tuple(names["formats"]()) == formats()
 
 
 def test_example_of_is_none_where_a_target_has_none(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -13,7 +13,8 @@ from torch.nn.utils import prune
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models import checkpoint as checkpoints
-from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint, weights_digest
+from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from tests.host.models.foreign_networks import (
     Tensors,

@@ -106,11 +106,17 @@ def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
     if resize != "squash":
         shorter = side if resize is None else resize
         width, height = (shorter * side // min(image.size) for side in image.size)
-    image = image.resize((width, height), filtered)
     spare = (width - size, height - size)
     down = spec.get("crop_rounding") == "down"
     left, top = (n // 2 if down else round(n / 2) for n in spare)
-    pixels = np.array(image.crop((left, top, left + size, top + size)))
+    box = (left, top, left + size, top + size)
+    if width * height > 1 << 26:  # A strip of 1 x 60000 is not made whole.
+        scale = image.width / width, image.height / height
+        part = tuple(side * scale[i % 2] for i, side in enumerate(box))
+        image = image.resize((size, size), filtered, box=part)
+    else:
+        image = image.resize((width, height), filtered).crop(box)
+    pixels = np.array(image)
     return np.ascontiguousarray(pixels[..., ::-1]) if spec.get("channels") == "bgr" else pixels
 
 
@@ -152,10 +158,12 @@ def formats() -> list[str]:
 def show(run: Run, path: Path) -> int:
     """Print the class of one image file; exit code 2 if that cannot be read."""
     try:
+        if not path.is_file():  # A pipe would wait for its writer.
+            raise OSError("no such file, or no regular one")
         with Image.open(path, formats=formats()) as image:
             pixels = to_pixels(image)
-    # Pillow raises all of these, depending on what is wrong with which format.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    # Pillow raises whatever its decoders run into.
+    except Exception as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         print(f"{path} is no image that can be read: {cause}", file=sys.stderr)
         return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,10 @@ from torch import Tensor
 from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.foreign.said import Said, named
+from edgeresnet.untrusted import parse_json, short
 
+# Of an index; Python reads no number of thousands.
+_MOST_DIGITS = 10
 # In the order in which they are believed.
 _CLASS_KEYS = ("class_to_idx", "idx_to_class", "classes", "class_names", "classnames", "id2label",
                "label_names", "categories", "labels", "label2id")  # fmt: skip
@@ -92,13 +94,13 @@ def _check_is_no_list(one: Said, outputs: int, source: str) -> None:
         if outputs in (len(one.value), len(set(map(str, entries)))) and not numbers:
             raise InputError(
                 f"{source} lists {outputs} classes in {one.name}, whose order is not understood: "
-                f"{str(one.value)[:80]}",
+                f"{short(one.value)}",
                 "write {name: number} there, numbered from 0, or take it out of the file.",
             )
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return ", ".join(map(short, names[:3])) + (" …" if len(names) > 3 else "")
 
 
 def _names_in_order(key: str, value: Any) -> tuple[str, ...] | None:
@@ -129,7 +131,7 @@ def _names_in_order(key: str, value: Any) -> tuple[str, ...] | None:
 def _listed_in(text: str) -> Any:
     """What a text lists: JSON, a name a line, or names between commas."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return [part.strip() for part in re.split(r"\n" if "\n" in text else ",", text.strip())]
 
@@ -167,4 +169,5 @@ def _index(value: Any) -> int | None:
         return int(value)
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return int(value)
-    return int(value) if isinstance(value, str) and value.isdecimal() else None
+    digits = isinstance(value, str) and value.isdecimal() and len(value) < _MOST_DIGITS
+    return int(value) if digits else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from edgeresnet.device.data.file_kinds import check_is_whole
@@ -27,18 +26,8 @@ def check_kind(path: Path) -> None:
             "unpack it and give the checkpoint in it, or load it with such a PyTorch and save the "
             "weights again: torch.save(model.state_dict(), 'weights.pth').",
         )
-    if head.startswith(b"PK") and (names := inside(path)) and not names & _OF_TORCH:
-        raise InputError(f"{path} is a zip archive, not a checkpoint", "unpack it first.")
-
-
-def inside(path: Path) -> set[str]:
-    """The names of a zip archive's files, without the folder they are in; of another file none."""
-    if not zipfile.is_zipfile(path):
-        return set()
-    with zipfile.ZipFile(path) as archive:
-        return {name.partition("/")[2] for name in archive.namelist()}
 
 
 # One of these is in what torch.save, torch.jit.save or torch.export.save wrote.
-_OF_TORCH = {"data.pkl", "archive_format"}
+OF_TORCH = {"data.pkl", "archive_format"}
 _FIX = "give the checkpoint that torch.save(model.state_dict(), …) or safetensors wrote."

@@ -7,7 +7,6 @@ packages that need not be here, a plain dictionary or nothing stands in.
 
 from __future__ import annotations
 
-import _codecs
 import argparse
 import collections
 import datetime
@@ -53,6 +52,24 @@ class Ignored:
 
     def __setstate__(self, state: object) -> None:
         """Drops its attributes."""
+
+
+def _fraction(text: str) -> fractions.Fraction:
+    """As it is pickled; ``1e99999999`` would be computed for hours."""
+    top, _, bottom = text.partition("/")
+    return fractions.Fraction(int(top), int(bottom or 1))
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """By which old pickles write bytes; other encodings are none's, and some are slow."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in {encoding[:20]}")
+    return text.encode(encoding)
+
+
+def _empty_array(kind: type, shape: object, code: object) -> np.ndarray[Any, Any]:
+    """What numpy begins an array with; shape and numbers follow, whatever stands here."""
+    return np.ndarray((0,), np.int8)
 
 
 _DICTIONARIES = (
@@ -106,19 +123,21 @@ def inert_types() -> list[tuple[Callable[..., Any], str]]:
         f"datetime.{name}": getattr(datetime, name)
         for name in ("datetime", "date", "time", "timedelta", "timezone")
     }
-    for kind in (int, float, bool, str, list, dict, set, frozenset, tuple, range, slice):
-        named[f"builtins.{kind.__name__}"] = named[f"__builtin__.{kind.__name__}"] = kind
+    # Of a range a few bytes would make a list of any length.
+    kinds = {kind.__name__: kind for kind in (int, float, bool, str, list, dict, set, frozenset)}
+    for name, kind in {**kinds, "tuple": tuple, "slice": slice, "range": Ignored}.items():
+        named[f"builtins.{name}"] = named[f"__builtin__.{name}"] = kind
     named |= {
         "argparse.Namespace": argparse.Namespace,
         "types.SimpleNamespace": types.SimpleNamespace,
         "collections.defaultdict": PlainDict,
         "collections.deque": PlainList,
         "decimal.Decimal": decimal.Decimal,
-        "fractions.Fraction": fractions.Fraction,
+        "fractions.Fraction": _fraction,
         "uuid.UUID": uuid.UUID,
         # An enumeration of strings, which is made of one.
         "torchvision.transforms.functional.InterpolationMode": str,
-        "_codecs.encode": _codecs.encode,  # by which old pickles write bytes
+        "_codecs.encode": _encode,
         "torch.torch_version.TorchVersion": torch.torch_version.TorchVersion,
     }
     named |= dict.fromkeys(_DICTIONARIES, PlainDict)
@@ -133,7 +152,7 @@ def _of_numpy() -> dict[str, Any]:
     for core in ("numpy._core", "numpy.core"):
         # Where these two live depends on numpy's version; what they make does not.
         named[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]
-        named[f"{core}.multiarray._reconstruct"] = np.zeros(1).__reduce__()[0]
+        named[f"{core}.multiarray._reconstruct"] = _empty_array
     named |= {f"numpy.{kind.__name__}": kind for kind in (np.ndarray, np.dtype)}
     dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
     named |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeresnet.host.models.foreign.openmmlab import PIPELINE, pipeline_claims
 from edgeresnet.host.models.foreign.said import Said, named, shown
+from edgeresnet.settings.inputs import SMALLEST_RATIO
 
 # The field of what is said of nothing: it is named, and not used.
 UNUSED = "unused"
@@ -113,7 +114,7 @@ def _claims(field: str, rank: int, one: Said) -> Iterator[Claim]:
             return
     except ImpossibleError as error:
         fault = str(error)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         field, fault = UNUSED, str(error) or "it is not understood"
     yield Claim(field, value, one.name, shown(one.value), one.beside, rank, fault)
 
@@ -162,7 +163,7 @@ def resize_of(value: Any) -> int | str | tuple[int, int]:
 
 
 def _ratio_of(value: Any) -> float:
-    if isinstance(value, (bool, str)) or not (number := float(value)) > 0:
+    if isinstance(value, (bool, str)) or not (number := float(value)) >= SMALLEST_RATIO:
         raise ValueError("it is no share of an image's side")
     if number > 1:
         raise ImpossibleError("the input would be larger than the image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -73,7 +74,12 @@ def three(value: Any) -> Three:
         or not all(map(_is_number, value))
     ):
         raise ValueError("these are not three numbers, of an RGB image, nor one for all")
-    numbers = [float(v) for v in value]
+    try:
+        numbers = [float(v) for v in value]
+    except OverflowError:
+        numbers = [math.inf]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("these are not finite numbers")
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]
 
 

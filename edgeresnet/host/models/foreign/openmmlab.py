@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 # Steps that leave the pixels as they are.
 _HARMLESS = ("LoadImageFromFile", "PackInputs", "PackClsInputs", "Collect", "ImageToTensor",
              "ToTensor", "Normalize")  # fmt: skip
 PIPELINE = "test_pipeline"
+# What a text raises that is no Python, or nests deeper than any configuration.
+_UNREADABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
 def read_python(text: str) -> dict[str, Any]:
     """What a configuration in Python assigns, without running it; nothing of other text."""
     try:
         body = ast.parse(text).body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+    except _UNREADABLE:
         return {}
     values: dict[str, Any] = {}
     for line in body:
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
             try:
                 values[line.targets[0].id] = _literal(line.value)
-            except ValueError:
+            except (*_UNREADABLE, TypeError):
                 continue  # computed: no plain value
     return values
 
@@ -84,6 +86,7 @@ def _resize(size: Any) -> Any:
     """One number is both sides there; a side of -1 keeps the proportions."""
     if isinstance(size, int):
         return [size, size]
-    if isinstance(size, Sequence) and -1 in size:
+    numbers = isinstance(size, (list, tuple)) and all(isinstance(one, int) for one in size)
+    if numbers and -1 in size:
         return max(size)
     return size

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.foreign.said import Said, named
+from edgeresnet.untrusted import short
 
 # Names of networks with a plain ResNet's tensors that pool or dilate otherwise.
 _UNSEEN = re.compile(r"(?i)blur|resnet\w*aa|anti_?alias|dilat|deeplab|(^|_)fcn")
@@ -73,14 +74,16 @@ def refuse_others(said: Sequence[Said], source: str) -> None:
     for one in named(said, ("arch", "architecture", "model_name", "model")):
         if isinstance(one.value, str) and _UNSEEN.search(one.value):
             raise InputError(
-                f"{source} says {one.name}: {one.value}, which blurs or dilates where no tensor "
-                "shows it",
+                f"{source} says {one.name}: {short(one.value)}, which blurs or dilates where no "
+                "tensor shows it",
                 "give a checkpoint of a plain ResNet.",
             )
     for key, (is_other, what) in _OTHERS.items():
         for one in named(said, (key,)):
-            if is_other(one.value):
+            # An array is compared number by number, which has no one answer.
+            value = one.value.tolist() if hasattr(one.value, "tolist") else one.value
+            if is_other(value):
                 raise InputError(
-                    f"{source} says {one.name}: {one.value}, which is {what}",
+                    f"{source} says {one.name}: {short(value)}, which is {what}",
                     "give a checkpoint of a plain ResNet.",
                 )

@@ -70,7 +70,7 @@ def processor_claims(keys: Mapping[str, Said]) -> Iterator[Claim]:
             value = read(one.value) if callable(read) else read
         except ImpossibleError as error:
             fault = str(error)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             field, fault = UNUSED, str(error)
         yield Claim(field, value, one.name, shown(one.value), one.beside, fault=fault)
 
@@ -157,7 +157,7 @@ def _side(size: Any) -> int:
     """The side of a square; 0 of what is none, which is said where it is read."""
     try:
         return size_of(size)
-    except (ImpossibleError, TypeError, ValueError, AttributeError):
+    except (ImpossibleError, TypeError, ValueError, AttributeError, ArithmeticError):
         return 0
 
 

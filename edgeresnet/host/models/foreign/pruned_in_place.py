@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.weights import FLOATS
 
 
 def apply_masks(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -28,6 +30,12 @@ def apply_masks(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, T
         if name == base or mask is None:
             result[name] = tensor
             continue
+        for part, own in ((name, tensor), (f"{base}_mask", mask)):
+            if own.dtype not in (*FLOATS, torch.bool):
+                raise InputError(
+                    f"{source}: {part} holds {own.dtype}, and is half of a pruned float weight",
+                    "call torch.nn.utils.prune.remove on each pruned module, and save again.",
+                )
         if mask.shape != tensor.shape or base in tensors:
             raise InputError(
                 f"{source}: {name} {tuple(tensor.shape)} and {base}_mask {tuple(mask.shape)} make "

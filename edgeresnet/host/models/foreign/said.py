@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.content import section
 from edgeresnet.host.models.foreign.key_names import canonical
 from edgeresnet.host.models.foreign.openmmlab import read_python, with_normalization
+from edgeresnet.untrusted import parse_json, read_bytes, short
 
 # Under which keys of a file a network and its input are described.
 _SECTIONS = ("meta", "metadata", "__metadata__", "args", "config", "cfg", "hyper_parameters",
@@ -21,12 +23,16 @@ _SECTIONS = ("meta", "metadata", "__metadata__", "args", "config", "cfg", "hyper
              "preprocess", "model_args", "data_preprocessor", "img_norm_cfg")  # fmt: skip
 _INNER_SECTIONS = ("model", "input")
 _TRANSFORMS = (
-    (re.compile(r"\bNormalize\(mean=([\[(][^])]*[])]), std=([\[(][^])]*[])])"), ("mean", "std")),
-    (re.compile(r"\bCenterCrop\(size=(\d+|[\[(][^])]*[])])"), ("crop_size",)),
-    (re.compile(r"\bResize\(size=(\d+|[\[(][^])]*[])])"), ("resize",)),
-    (re.compile(r"\bResize\(size=.*?interpolation=([\w.]+)"), ("interpolation",)),
+    (
+        re.compile(r"\bNormalize\(mean=([\[(][^])]{0,200}[])]), std=([\[(][^])]{0,200}[])])"),
+        ("mean", "std"),
+    ),
+    (re.compile(r"\bCenterCrop\(size=(\d+|[\[(][^])]{0,200}[])])"), ("crop_size",)),
+    (re.compile(r"\bResize\(size=(\d+|[\[(][^])]{0,200}[])])"), ("resize",)),
+    (re.compile(r"\bResize\(size=.{0,200}?interpolation=([\w.]+)"), ("interpolation",)),
 )
 _DEEPEST = 4
+_LONGEST_NAME = 200
 _TEXTS = ("cfg", "config")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 
@@ -91,7 +97,12 @@ def _walk(
         if isinstance(value, str):
             yield from _of_transforms(f"{place}{key}.", value, beside)
         if value is not None:
-            yield Said(place, canonical(lower), f"{place}{key}", value, beside)
+            yield Said(place, canonical(lower), _printable(f"{place}{key}"), value, beside)
+
+
+def _printable(name: str) -> str:
+    """A name for messages, whatever a stranger calls a key."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else short(name)
 
 
 def _of_transforms(place: str, text: str, beside: bool) -> Iterator[Said]:
@@ -114,17 +125,15 @@ def _inside(key: str, value: Any) -> Any:
     """What a section may be: a dictionary, a script's arguments, or a configuration's text."""
     if isinstance(value, str) and key in _TEXTS:
         return read_python(value)
-    # The arguments of a script have attributes, and no keys.
-    plain = isinstance(value, Mapping) or not hasattr(value, "__dict__")
-    return value if plain else vars(value)
+    return section(value)
 
 
 def _neighbour(path: Path, name: str) -> list[Said]:
     if not (file := path.parent / name).is_file():
         return []
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = parse_json(read_bytes(file, name))
+    except (InputError, ValueError):
         return []  # somebody else's file: it need not be about this checkpoint
     if not isinstance(content, dict):
         return []
@@ -149,4 +158,4 @@ def shown(value: Any) -> str:
     """A value in a message; of a tensor its shape."""
     if hasattr(value, "shape"):
         return f"of shape {tuple(value.shape)}"
-    return re.sub(r"(?s)(.{60}).+", r"\1 …", str(value))
+    return short(str(value) if isinstance(value, (str, int, float)) else value)

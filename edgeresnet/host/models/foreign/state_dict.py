@@ -23,7 +23,9 @@ from edgeresnet.host.models.foreign.layers import (
     tensors_of,
 )
 from edgeresnet.host.models.foreign.wrappers import Found
-from edgeresnet.host.models.resnet import ARCHS, Arch, Widths, build_resnet
+from edgeresnet.host.models.resnet import ARCHS, Arch, Widths
+from edgeresnet.host.models.shapes import COUNTER, float_shapes
+from edgeresnet.host.models.weights import check_floats, check_in_file
 from edgeresnet.settings.network import stem_shape, stems_of
 
 _FIX = f"give a checkpoint of {', '.join(ARCHS)} in torchvision's plain form."
@@ -83,6 +85,7 @@ def identify(found: Found, source: str, stem: str | None = None) -> Identity:
         notes.append(f"without the blocks {', '.join(gone)}, which the file does not have")
     stem = _stem(tensors, found.names, source, stem)
     widths = _check_shapes(tensors, arch, stem, found.names, source)
+    check_in_file(tensors.values(), source)
     listed = (*found.notes, *notes, *head.notes)
     return Identity(arch.name, stem, widths, tensors, listed, bool(biases))
 
@@ -183,7 +186,7 @@ def _check_values(tensors: dict[str, Tensor], names: Mapping[str, str], source: 
     """Finite floats, and counters of one number; the floats become float32."""
     for name, tensor in tensors.items():
         told = names.get(name, name)
-        if name.endswith("num_batches_tracked"):
+        if name.endswith(COUNTER):
             if tensor.numel() != 1:
                 raise InputError(
                     f"{source}: {told} has shape {tuple(tensor.shape)}, and is one number in a "
@@ -192,17 +195,10 @@ def _check_values(tensors: dict[str, Tensor], names: Mapping[str, str], source: 
                 )
             tensors[name] = tensor.reshape(())
             continue
-        if not tensor.is_floating_point() or tensor.layout is not torch.strided:
-            raise InputError(
-                f"{source}: {told} holds {tensor.dtype}, no floating-point weights",
-                "give the float checkpoint that was quantized.",
-            )
-        if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"{source}: {told} has NaN or infinite values",
-                "training diverged: give an earlier checkpoint.",
-            )
+        check_floats(told, tensor, source)
         tensors[name] = tensor.float()
+        if tensor.dtype == torch.float64:
+            check_floats(told, tensors[name], source)  # float32 has a smaller range
 
 
 def _fold_biases(
@@ -247,13 +243,14 @@ def _check_shapes(
 ) -> Widths:
     _check_convolutions(tensors, arch, names, source)
     widths = Widths.of(tensors, arch.name)
-    with torch.device("meta"):
-        model = build_resnet(arch.name, int(tensors["fc.weight"].shape[0]), stem, widths)
-    for name, like in model.state_dict().items():
-        if name.endswith("num_batches_tracked"):
+    classes = int(tensors["fc.weight"].shape[0])
+    if not classes:
+        raise InputError(f"{source}: {names.get('fc.weight', 'fc.weight')} has no classes", _FIX)
+    for name, wanted in float_shapes(arch.name, stem, widths, classes).items():
+        if name.endswith(COUNTER):
             tensors.setdefault(name, torch.tensor(0))
             continue
-        shape, wanted = tuple(tensors[name].shape), tuple(like.shape)
+        shape = tuple(tensors[name].shape)
         if shape == wanted:
             continue
         grouped = len(shape) == len(wanted) == 4 and shape[0] == wanted[0] and shape[1] < wanted[1]
@@ -284,7 +281,9 @@ def _check_convolutions(
 
 def _depths(names: Mapping[str, Tensor] | set[str]) -> tuple[int, ...]:
     """Blocks of each level, by the highest number."""
-    numbers = [(int(m[1]), int(m[2])) for n in names if (m := re.match(r"layer(\d)\.(\d+)\.", n))]
+    numbers = [
+        (int(m[1]), int(m[2])) for n in names if (m := re.match(r"layer(\d)\.(\d{1,6})\.", n))
+    ]
     return tuple(
         max((block for of, block in numbers if of == level), default=-1) + 1
         for level in range(1, 5)

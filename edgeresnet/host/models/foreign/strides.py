@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.foreign.content import section
 from edgeresnet.host.models.foreign.said import Said
 from edgeresnet.settings.network import StrideIn
 
@@ -53,8 +54,7 @@ def _within(name: str, value: Any, depth: int) -> Iterator[tuple[str, StrideIn]]
         for style in _STYLE_TEXT.finditer(value):
             yield f"{name} style", _STYLES[style[1]]
     else:
-        plain = isinstance(value, Mapping) or not hasattr(value, "__dict__")
-        inner = value if plain else vars(value)
+        inner = section(value)
         if isinstance(inner, Mapping) and depth < _DEPTH:
             for part, own in inner.items():
                 yield from _within(f"{name}.{part}", own, depth + 1)

@@ -7,8 +7,10 @@ archive is taken without that code, and each of its classes by an object that on
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
+from edgeresnet.files import shortened
+from edgeresnet.host.models.foreign.content import DEEPEST
+from edgeresnet.host.models.foreign.damage import refused_if_damaged
 from edgeresnet.host.models.foreign.program_facts import POOL
 
 _CODE = ("code/", "constants/")
@@ -37,6 +42,11 @@ _OTHERS = re.compile(
 )
 
 
+# A ResNet-152 has some 500.
+MOST_MODULES = 20_000
+_OTHER = "give the program of before, or the state_dict."
+
+
 class _Module:
     """Stands in for any class of the program."""
 
@@ -55,8 +65,9 @@ def read_torchscript(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it has modules that are no part of a plain ResNet, or has no weights by name.
     """
-    archive, code = _apart(path)
-    classes = torch.serialization.get_unsafe_globals_in_checkpoint(archive)
+    with refused_if_damaged(path):
+        archive, code = _apart(path)
+        classes = torch.serialization.get_unsafe_globals_in_checkpoint(archive)
     modules = [known[2] for name in classes if (known := _TORCH.match(name))]
     others = [name for name in modules if name not in _PLAIN]
     others += [call.decode() for call in _OTHERS.findall(code)]
@@ -71,14 +82,16 @@ def read_torchscript(path: Path) -> dict[str, Any]:
     lists: list[Any] = [(_list, name) for name in classes if name.startswith(_LISTS)]
     own: list[Any] = [(_Module, name) for name in classes if name.startswith("__torch__.")]
     archive.seek(0)
-    with torch.serialization.safe_globals(lists + own):
+    with refused_if_damaged(path), torch.serialization.safe_globals(lists + own):
         program = torch.load(archive, map_location="cpu", weights_only=True)
-    tensors = _tensors(program, "", set())
+    if not isinstance(program, _Module):
+        raise InputError(f"{shortened(path)} is a TorchScript program without modules", _OTHER)
+    tensors = dict(_tensors(program, path, itertools.count(1)))
     if not tensors:
         raise InputError(
             f"{path} is a TorchScript program without weights by name, as torch.jit.freeze leaves "
             "it",
-            "give the program of before, or the state_dict.",
+            _OTHER,
         )
     return {**tensors, POOL: b"max_pool2d" in code}
 
@@ -102,14 +115,20 @@ def _list(values: list[Any]) -> list[Any]:
     return values
 
 
-def _tensors(module: Any, prefix: str, above: set[int]) -> dict[str, Tensor]:
+def _tensors(
+    module: Any, path: Path, met: Iterator[int], prefix: str = "", above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Tensor]]:
     """Of a module and those inside it, as its state_dict names them."""
-    found: dict[str, Tensor] = {}
     if id(module) in above:
-        return found  # a module may know the one that it is in
+        return  # a module may know the one that it is in
+    if next(met) > MOST_MODULES or len(above) > DEEPEST:
+        raise InputError(
+            f"{shortened(path)} is a TorchScript program of more than {MOST_MODULES} modules, or "
+            f"of modules that lie more than {DEEPEST} deep in each other",
+            "give the program of a plain ResNet.",
+        )
     for name, value in vars(module).items():
         if isinstance(value, Tensor):
-            found[prefix + name] = value
+            yield f"{prefix}{name}", value
         elif isinstance(value, _Module):
-            found |= _tensors(value, f"{prefix}{name}.", above | {id(module)})
-    return found
+            yield from _tensors(value, path, met, f"{prefix}{name}.", (*above, id(module)))

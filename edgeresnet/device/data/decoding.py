@@ -1,0 +1,111 @@
+"""Image files to pixels: a few formats, bounded in size, and one large image at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from edgeresnet.device.data.preprocess import LARGE_PIXELS, check_values
+from edgeresnet.errors import InputError
+from edgeresnet.untrusted import MIB, opened
+
+# Pillow reads more, and goes by the content: what calls itself .jpg could start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+# The largest camera has 151 million; of so many Pillow and the steps behind it take 1.3 GiB.
+MOST_PIXELS = 160_000_000
+# Some decoders read the whole file first.
+MOST_FILE_BYTES = 1024 * MIB
+ORIENTATION = 0x0112
+
+_large = threading.Lock()
+
+
+class _Turn(threading.local):
+    """What this thread holds."""
+
+    blocks = 0
+    large = False
+
+
+_turn = _Turn()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """A block that decodes an image and is done with it: of large ones only one is in memory.
+
+    Many threads decode at once; as many bombs as there are threads would take all memory.
+    """
+    _turn.blocks += 1
+    try:
+        yield
+    finally:
+        _turn.blocks -= 1
+        if not _turn.blocks and _turn.large:
+            _turn.large = False
+            _large.release()
+
+
+def decode(path: Path, look: Callable[[Image.Image], None]) -> Image.Image:
+    """The first frame of a file, upright as its EXIF says.
+
+    Args:
+        path: of a regular file.
+        look: is shown the image as it lies in the file.
+
+    Raises:
+        InputError: it is none of `FORMATS`, damaged, too large, or of pixels that nobody knows.
+    """
+    with turn(), opened(path, "image") as file:
+        if os.fstat(file.fileno()).st_size > MOST_FILE_BYTES:
+            raise InputError(f"it has more than {MOST_FILE_BYTES // MIB} MiB", "make it smaller.")
+        with _refused_if_damaged(), Image.open(file, formats=formats()) as image:
+            _check_size(image)
+            image.load()
+            check_values(image)
+            look(image)
+            rotated = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+            return ImageOps.exif_transpose(image) if rotated else image
+
+
+def _check_size(image: Image.Image) -> None:
+    """Before memory is taken for what a few bytes may declare."""
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        raise InputError(
+            f"it is {image.width} x {image.height}, more than {MOST_PIXELS // 1_000_000} million "
+            "pixels",
+            "make it smaller.",
+        )
+    if pixels > LARGE_PIXELS and not _turn.large:
+        _large.acquire()
+        _turn.large = True
+
+
+@contextmanager
+def _refused_if_damaged() -> Iterator[None]:
+    """The one place where what Pillow raises of a damaged file becomes a message.
+
+    Its decoders raise whatever their code runs into: a list of types was never whole.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        told = "".join(sign if sign.isprintable() else "?" for sign in cause)
+        raise InputError(told or type(error).__name__, "mend or remove the file.") from error
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)

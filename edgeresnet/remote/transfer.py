@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata

@@ -60,8 +60,7 @@ class Checkpoint:
         data: the DATA SPEC it was trained on, with a path from the root.
         data_fingerprint: by what that folder is known again; None: by nothing.
         provenance: versions, seeds, settings, results; of a foreign checkpoint ``source``,
-            ``assumed`` (one line), ``notes`` (what was left out, folded or found), ``averaged``
-            and ``raw_beside`` (which weights were taken, and which there are besides).
+            ``assumed`` (one line), ``notes``, ``averaged`` and ``raw_beside`` (which weights).
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
         stride_in: which convolution of a bottleneck has the stride: ``3x3``, or the first ``1x1``.
     """
@@ -264,6 +263,8 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         raise InputError(
             f"{source} is not a complete checkpoint: {error.cause}", "make it again."
         ) from error
+    # An older one: numbers stand for the names of a foreign file; data gives names of its own.
+    foreign = "source" in content["provenance"] and content["data"] is None
     own = Checkpoint(
         content["arch"],
         content["stem"],
@@ -276,7 +277,7 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         content["data"],
         content["provenance"],
         content.get("data_fingerprint"),
-        content.get("classes_known", not _made_up(content)),
+        content.get("classes_known", not (foreign and made_up(content["classes"]))),
         content.get("stride_in", USUAL_STRIDE),
     )
     check_stride(own.arch, own.stride_in)
@@ -297,9 +298,3 @@ def _with_inputs(
         said = assumed.replace(input_words(before), input_words(spec))
         provenance = {**provenance, "assumed": said}
     return replace(checkpoint, input_spec=spec, provenance=provenance)
-
-
-def _made_up(content: Mapping[str, Any]) -> bool:
-    """Whether an older file's names are numbers that stand for a foreign one's; data gives own."""
-    foreign = "source" in content["provenance"] and content["data"] is None
-    return foreign and made_up(content["classes"])

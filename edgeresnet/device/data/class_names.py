@@ -97,9 +97,9 @@ def _alone(names: Sequence[str], reading: Callable[[str], str], done: Any) -> di
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sorts numbers inside names by their value: 2 before 10."""
-    parts: list[str | int] = list(re.split(r"(\d+)", name, flags=re.ASCII))
     # Python reads no number of thousands of digits.
-    parts[1::2] = [int(digits[:4000]) for digits in parts[1::2]]
+    split = re.split(r"(\d+)", name, flags=re.ASCII)
+    parts = [int(part[:4000]) if i % 2 else part for i, part in enumerate(split)]
     return parts, name
 
 

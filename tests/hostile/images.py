@@ -34,7 +34,7 @@ def attacks(folder: Path, rng: np.random.Generator) -> Iterator[Attack]:
     """Each is refused by the image's name, or read; left out with ``--skip-broken``."""
     save_checkpoint(small_checkpoint(), folder / "m.pt")
     good = {kind: _saved(kind, rng) for kind in KINDS}
-    data = folder / "data"
+    data = folder / "data" / "val"
     for name in map(str, range(10)):
         (data / name).mkdir(parents=True)
         for number in range(3):
@@ -182,15 +182,16 @@ def _no_files(hostile: Path) -> Iterator[Attack]:
     table = hostile.parent / "labels.csv"
     os.mkfifo(hostile / "pipe.jpg")
     lines = {
-        "names a pipe": "3/0.png,a\n3/pipe.jpg,b\n",
-        "names a device": "3/0.png,a\n/dev/zero,b\n",
-        "names a field of a MB": "3/0.png,a\n" + "b" * (1 << 20) + ",b\n",
-        "has labels of 5,000 digits": "3/0.png,1\n3/1.png," + "9" * 5000 + "\n",
-        "has zeros": "3/0.png\0,1\n",
+        "names a pipe": "3/0.png,a,val\n3/pipe.jpg,b,val\n",
+        "names a device": "3/0.png,a,val\n/dev/zero,b,val\n",
+        "names a field of a MB": "3/0.png,a,val\n" + "b" * (1 << 20) + ",b,val\n",
+        "has labels of 5,000 digits": "3/0.png,1,val\n3/1.png," + "9" * 5000 + ",val\n",
+        "has zeros": "3/0.png\0,1,val\n",
         "is deep": "",
     }
     for name, text in lines.items():
-        table.write_text(text or "[" * 100_000)
-        yield Attack(f"labels: {name}", ("evaluate", "m.pt", "--data", "data/labels.csv"), EITHER)
+        table.write_text(f"path,label,split\n{text}" if text else "[" * 100_000)
+        command = ("evaluate", "m.pt", "--data", "data/val/labels.csv")
+        yield Attack(f"labels: {name}", command, EITHER)
     table.unlink()
     (hostile / "pipe.jpg").unlink()

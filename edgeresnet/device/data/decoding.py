@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgeresnet.device.data.preprocess import LARGE_PIXELS, check_values
 from edgeresnet.errors import InputError
@@ -98,6 +98,10 @@ def _refused_if_damaged() -> Iterator[None]:
         yield
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"it is none of {', '.join(FORMATS)}", "mend or remove the file."
+        ) from error
     except Exception as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         told = "".join(sign if sign.isprintable() else "?" for sign in cause)

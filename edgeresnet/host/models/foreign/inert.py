@@ -67,6 +67,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _number(dtype: np.dtype[Any], raw: bytes) -> Any:
+    """One number of numpy, of the bytes that it has."""
+    return np.frombuffer(raw, dtype, count=1)[0] if len(raw) == dtype.itemsize else None
+
+
 def _empty_array(kind: type, shape: object, code: object) -> np.ndarray[Any, Any]:
     """What numpy begins an array with; shape and numbers follow, whatever stands here."""
     return np.ndarray((0,), np.int8)
@@ -148,12 +153,16 @@ def inert_types() -> list[tuple[Callable[..., Any], str]]:
 
 def _of_numpy() -> dict[str, Any]:
     """Arrays, numbers and their types."""
-    named: dict[str, Any] = {"numpy.matrix": np.ndarray}
+    # To call the class is to fill an array of any length. It is only named to `_empty_array`, whose
+    # result must be of a known type: that one's name no pickle can ask for.
+    named: dict[str, Any] = {
+        "numpy.matrix": Ignored, "numpy.ndarray": Ignored, "numpy\nndarray": np.ndarray,
+    }  # fmt: skip
     for core in ("numpy._core", "numpy.core"):
         # Where these two live depends on numpy's version; what they make does not.
-        named[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]
+        named[f"{core}.multiarray.scalar"] = _number
         named[f"{core}.multiarray._reconstruct"] = _empty_array
-    named |= {f"numpy.{kind.__name__}": kind for kind in (np.ndarray, np.dtype)}
+    named["numpy.dtype"] = np.dtype
     dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
     named |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
     return named

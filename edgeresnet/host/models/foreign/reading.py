@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from edgeresnet.host.models.foreign.inert import inert_types
 from edgeresnet.host.models.foreign.torchscript import is_torchscript, read_torchscript
 from edgeresnet.untrusted import opened, parse_json
 
+_CALL = b"bytearray\n"
 _METADATA = "__metadata__"  # as the format itself calls it
 
 
@@ -41,6 +44,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{shortened(path)} is a zip archive, not a checkpoint", "unpack it first."
         )
+    _check_calls(path, names)
     for is_format, read in FORMATS.values():
         if is_format(path, names):
             content = read(path)
@@ -54,6 +58,26 @@ def read_tensors(path: Path) -> dict[str, Any]:
         )
     check_content(content, path, room)
     return content
+
+
+def _check_calls(path: Path, names: set[str]) -> None:
+    """Refuse a call that torch's reader would make: it fills a bytearray of any length with zeros.
+
+    A pickle has the name of what it calls as it is; others than such are refused by torch.
+    """
+    with refused_if_damaged(path):
+        if names:
+            with zipfile.ZipFile(path) as archive:
+                pickles = [part for part in archive.namelist() if part.endswith("data.pkl")]
+                calls = any(_CALL in archive.read(part) for part in pickles)
+        else:
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as whole:
+                calls = whole.find(_CALL) >= 0
+    if calls:
+        raise InputError(
+            f"{shortened(path)} holds a bytearray, which no network does",
+            "save model.state_dict() alone, and give that file.",
+        )
 
 
 def read_pickle(path: Path) -> Any:

@@ -116,14 +116,14 @@ def test_a_model_that_vanishes_while_it_is_read_is_one_message(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = write_onnx(tmp_path / "m.onnx")
-    real = Path.read_bytes
+    real = os.open
 
-    def vanished(self: Path) -> bytes:
-        if self == path:
+    def vanished(name: Any, flags: int, *more: Any, **others: Any) -> int:
+        if name == path:
             raise of_system(errno.ENOENT, str(path))
-        return real(self)
+        return real(name, flags, *more, **others)
 
-    monkeypatch.setattr(Path, "read_bytes", vanished)
+    monkeypatch.setattr(os, "open", vanished)
     code, _, err = command("inspect", path)
     assert code == 2
     assert "cannot be read: No such file" in err

@@ -15,7 +15,6 @@ from edgeresnet import files
 from edgeresnet.api import export, prune, quantize, train
 from edgeresnet.errors import InputError
 from edgeresnet.files import write_json, write_text
-from edgeresnet.host.models import checkpoint
 from tests.cli.test_app import image_folder
 from tests.conftest import Command
 from tests.host.training.test_train_checkpoint import narrow_weights
@@ -224,4 +223,3 @@ def test_writing_names_the_option() -> None:
         files.writing(Path("x"), "--json"),
     ):
         raise PermissionError(errno.EACCES, "no")
-    assert checkpoint.atomic is files.atomic

@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home
 from edgeresnet.host.models.checkpoint_record import (
@@ -19,6 +18,7 @@ from edgeresnet.host.models.checkpoint_record import (
     check_digest,
     check_record,
     is_own,
+    names_made_up,
     record_digest,
     save_atomically,
 )
@@ -263,8 +263,6 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         raise InputError(
             f"{source} is not a complete checkpoint: {error.cause}", "make it again."
         ) from error
-    # An older one: numbers stand for the names of a foreign file; data gives names of its own.
-    foreign = "source" in content["provenance"] and content["data"] is None
     own = Checkpoint(
         content["arch"],
         content["stem"],
@@ -277,7 +275,7 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         content["data"],
         content["provenance"],
         content.get("data_fingerprint"),
-        content.get("classes_known", not (foreign and made_up(content["classes"]))),
+        content.get("classes_known", not names_made_up(content)),
         content.get("stride_in", USUAL_STRIDE),
     )
     check_stride(own.arch, own.stride_in)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
+from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
 from edgeresnet.files import atomic, writing
 from edgeresnet.host.models.weights import digest_of
@@ -149,6 +150,12 @@ def check_digest(content: Mapping[str, Any], source: str) -> None:
             "SHA-256 differs)",
             "copy the file again, or make it again.",
         )
+
+
+def names_made_up(content: Mapping[str, Any]) -> bool:
+    """Whether an older file's names are numbers that stand for a foreign one's; data gives own."""
+    foreign = "source" in content["provenance"] and content["data"] is None
+    return foreign and made_up(content["classes"])
 
 
 def record_digest(content: Mapping[str, Any]) -> str:

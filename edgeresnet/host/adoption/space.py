@@ -43,8 +43,8 @@ SIZES = (24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 176, 192, 224, 256, 
 # Far enough apart that a network trained between two of them is above chance at one.
 FAR_SIZES = (32, 64, 128, 224)
 NEAR_SIZES = 5
-# Of sizes that are tried together with stems and crops: a stem reduces up to so much more.
-MOST_APART = 2
+# Of how large things are under stems, sizes and crops that may make up for each other.
+MOST_APART = 1.25
 # Of a stem that reduces less than ResNets were published with, by its reduction.
 LARGEST = {1: 64, 2: 128}
 INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "nearest", "lanczos")
@@ -154,16 +154,18 @@ class Space:
 
     def shapes(self, candidate: Candidate) -> list[Candidate]:
         """All combinations of stem, stride, size and crop at which things are about as large."""
-        size = candidate.size
-        sizes = [s for s in self.options["size"] if max(s / size, size / s) <= MOST_APART]
-        places = product(
-            self.options["stem"], self.options["stride_in"], sizes, self.options["crop"]
-        )
+        names = ("stem", "stride_in", "size", "crop")
         made = [
-            self.named(replace(candidate, stem=stem, stride_in=stride, size=size, crop=crop))
-            for stem, stride, size, crop in places
+            self.named(replace(candidate, **dict(zip(names, place, strict=True))))
+            for place in product(*(self.options[name] for name in names))
         ]
-        return list(dict.fromkeys([candidate, *filter(_is_likely, made)]))
+        own = self._scale(candidate)
+        alike = [c for c in made if 1 / MOST_APART <= self._scale(c) / own <= MOST_APART]
+        return list(dict.fromkeys([candidate, *filter(_is_likely, alike)]))
+
+    def _scale(self, candidate: Candidate) -> float:
+        """How large things are behind the stem: pixels of an image's shorter side there."""
+        return min(resized_to(self.spec(candidate), *_SAMPLE)) / _reduction(candidate)
 
     def near(self, candidate: Candidate, name: str) -> list[Candidate]:
         """The same with each option of one field, convention first, itself among them."""

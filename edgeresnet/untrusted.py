@@ -72,7 +72,9 @@ def read_bytes(
     with opened(path, what, follow=follow) as file:
         # A hole of any size is known before it is read; what is of no size is read.
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        # As much as is asked for is taken from memory at once.
+        asked = (size or min(most_bytes, MOST_BYTES)) + 1
+        content = file.read(asked) if size <= most_bytes else b""
     if max(size, len(content)) > most_bytes:
         raise InputError(
             f"{what} {shortened(path)} is larger than {most_bytes / MIB:g} MiB, which none is",

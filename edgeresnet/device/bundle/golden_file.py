@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -107,6 +108,7 @@ def _header(member: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any
         told: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](
             member, max_header_size=MOST_OF_HEADER
         )
-    except (TypeError, RecursionError, MemoryError, SyntaxError) as error:
+    # numpy reads Python 2's headers by Python's own words.
+    except (TypeError, RecursionError, MemoryError, SyntaxError, TokenError) as error:
         raise ValueError(f"its {name} have a header that is none: {error}") from error
     return told

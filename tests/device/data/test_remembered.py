@@ -13,6 +13,7 @@ from edgeresnet.api.evaluate import evaluate
 from edgeresnet.device.data.remembered import check_remembered, known_by, placed, travelling
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.models.checkpoint_record import DIGEST
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.progress import TaskContext
 from tests.class_folders import opens, reader_of, write_classes
@@ -71,7 +72,7 @@ def test_older_checkpoint_remembers_no_fingerprint_and_takes_what_is_there(
 ) -> None:
     narrow_weights(tmp_path / "w.pt", classes=2)
     content = torch.load(tmp_path / "w.pt", weights_only=True)
-    del content["data_fingerprint"]
+    del content["data_fingerprint"], content[DIGEST]
     torch.save(content, tmp_path / "w.pt")
     assert load_checkpoint(tmp_path / "w.pt").data_fingerprint is None
     check_remembered("nowhere", None, "m")

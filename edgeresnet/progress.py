@@ -112,7 +112,9 @@ class TrainProgress(Closing):
     def say(self, text: str) -> None:
         """One line, above the bar where there is one."""
         if self._console is not None:
-            self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                visible(text, kept=""), markup=False, highlight=False, soft_wrap=True
+            )
 
     def start_epoch(self, epoch: int, images_done: int) -> None:
         """Epoch ``epoch`` (from 0) begins, or goes on behind ``images_done``."""

@@ -27,6 +27,12 @@ class Point(TypedDict):
 GOOD = b'{"x": 1, "names": ["a"]}'
 
 
+def test_parse_json_finds_the_last_key_that_stands_twice_at_once() -> None:
+    keys = ",".join(f'"{n % 99_999}": 0' for n in range(100_000))
+    with pytest.raises(ValueError, match="key 0 stands there twice"):
+        parse_json(f"{{{keys}}}")
+
+
 def test_parse_record_gives_values_when_they_are_by_the_schema() -> None:
     assert parse_record(GOOD, Point) == {"x": 1, "names": ["a"]}
 

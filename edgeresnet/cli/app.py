@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
-from edgeresnet.cli.plain_text import say, use_plain_text
+from edgeresnet.cli.plain_text import say, say_error, use_plain_text
 from edgeresnet.closing import end_with
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, MissingError
@@ -156,7 +156,7 @@ def _end(error: Exception) -> NoReturn:
     if told is None:
         _end_in_bug()
     label = {CheckError: "failed", MissingError: "missing"}.get(type(told), "error")
-    say(f"{label}: {told.cause}\nfix: {told.fix}")
+    say_error(label, told.cause, told.fix)
     sys.exit(told.exit_code)
 
 

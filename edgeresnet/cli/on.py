@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from edgeresnet.cli.output import speaker
-from edgeresnet.cli.plain_text import say
-from edgeresnet.errors import InputError
+from edgeresnet.cli.plain_text import say_line
+from edgeresnet.errors import InputError, MissingError
 
 # What the near side does itself, or says in the far side's own paths.
 NEAR_OPTIONS = {"on", "json", "quiet", "data"}
@@ -38,6 +38,10 @@ def result_from(
     Returns:
         The command's JSON. Where there is none, the far side has said why, and this process exits
         as that one did.
+
+    Raises:
+        InputError: an option names a file here.
+        MissingError: the far side gave neither a result nor a reason.
     """
     from edgeresnet.remote.command import Job, run_there
     from edgeresnet.remote.ssh import Address
@@ -60,8 +64,14 @@ def result_from(
     )
     outcome = run_there(address, job, speaker(quiet))
     if outcome.result is None:
-        for line in outcome.errors or (f"{address}: {job.command} gave no result",):
-            say(line)
+        if not outcome.errors:
+            raise MissingError(
+                f"{address}: {job.command} ended with code {outcome.code}, without a result or an "
+                "error",
+                "log in there by hand, and look at what it prints and at its memory (free -m).",
+            )
+        for line in outcome.errors:
+            say_line(line)
         raise typer.Exit(outcome.code or 1)
     return outcome.result
 

@@ -36,6 +36,16 @@ def say(text: str) -> None:
     print(visible(text), file=sys.stderr, flush=True)
 
 
+def say_error(label: str, cause: str, fix: str) -> None:
+    """A message of two parts: a name of several lines in one cannot pretend to be the other."""
+    say("\n".join(_indented(f"{start}: {text}") for start, text in ((label, cause), ("fix", fix))))
+
+
+def _indented(text: str) -> str:
+    first, *more = text.split("\n")
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in more)])
+
+
 def say_line(text: str) -> None:
     """One line on stderr: a name in it cannot pretend to be the next one."""
     say(visible(text, kept=""))
@@ -54,8 +64,9 @@ def make_console(*, stderr: bool) -> Console:
         """Knows that a sign may become several, and lets no name steer the terminal."""
 
         def render_str(self, text: str, **settings: Any) -> Any:
-            """The text, as the stream prints it."""
-            return super().render_str(plain(visible(text), self.encoding), **settings)
+            """One line or cell, as the stream prints it."""
+            text = plain(visible(text, kept=""), self.encoding)
+            return super().render_str(text, **settings)
 
     # Markup would eat what stands in brackets: an extra, a class of that name, a path.
     return PlainConsole(stderr=stderr, markup=False)

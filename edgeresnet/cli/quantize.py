@@ -86,7 +86,7 @@ def quantize(
         raw=raw, network=network, context=context,
     )  # fmt: skip
     give(result, json)
-    show("\n".join([quantize_line(result, output), *budget_lines(result)]), quiet=quiet, json=json)
+    show(quantize_line(result, output), *budget_lines(result), quiet=quiet, json=json)
     enforce_quantized(result, output)
 
 

@@ -147,7 +147,8 @@ def _parsed(text: bytes | None, job: Job, address: Address) -> dict[str, Any] | 
         return None
     result = parsed(text, dict[str, Any], address)
     try:
-        checked(result, RESULTS[job.command])
+        for kind in RESULTS[job.command]:
+            checked(result, kind)
     except ValueError as error:
         raise MissingError(
             f"{address} gives another result than {job.command} has: {short(str(error))}",

@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from typing_extensions import Self
+
 from edgeresnet.errors import MissingError
 from edgeresnet.files import sha256_file
-from edgeresnet.remote.answers import Hash, marked, skip_to
+from edgeresnet.remote.answers import Hash, listen, marked, skip_to
 from edgeresnet.remote.ssh import Connection
+from edgeresnet.untrusted import short
 
 # An engine of a ResNet-152 in fp32 has about 250 MiB.
 MOST_BYTES = 4 << 30
+# Of an archive of two files, with what some systems' tar says of each.
+MOST_HEADS, MOST_HEAD = 32, 1 << 16
 
 
 def fetch(
@@ -35,24 +40,24 @@ def fetch(
     """
     told = connection.run_probe(dict[str, Hash], python, "hashes", folder) or {}
     command, marker = marked(["tar", "-cf", "-", "-C", folder, "--", *names])
-    process = connection.start(command)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.close()
     local_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=local_dir, prefix=".fetch-") as staging:
-        try:
-            if skip_to(process.stdout, marker):
-                _unpack(process.stdout, Path(staging), names)
-            # What a shell prints at its end would block it else.
-            while process.stdout.read(1 << 16):
-                pass
-        except (tarfile.TarError, OSError) as error:
-            # A cut connection looks like this; its exit code tells.
-            process.stdout.close()
-            connection.check(process.wait(), "bringing the result back")
-            raise _refusal(connection, folder, str(error)) from error
-        connection.check(process.wait(), "bringing the result back")
+
+        def take(stream: IO[bytes]) -> str | None:
+            try:
+                if skip_to(stream, marker):
+                    _unpack(stream, Path(staging), names)
+            # tarfile has a ValueError for some heads that are malformed.
+            except (tarfile.TarError, OSError, ValueError) as error:
+                stream.close()
+                return str(error)
+            return None
+
+        process = connection.start(command)
+        fault = listen(process, connection.address, lambda line: None, take, lambda pipe: None)
+        connection.check(process.returncode, "bringing the result back")
+        if fault is not None:
+            raise _refusal(connection, folder, fault)
         for name in names:
             path = Path(staging) / name
             if not path.is_file() or sha256_file(path) != told.get(name):
@@ -63,11 +68,26 @@ def fetch(
 
 def _unpack(stream: IO[bytes], staging: Path, names: Sequence[str]) -> None:
     """Regular files of these names; their content alone is taken."""
-    left = MOST_BYTES
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
+    left, heads = MOST_BYTES, MOST_HEADS
+
+    class Bounded(tarfile.TarInfo):
+        """Refused by its head: one that tells more of the next is read whole into memory."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            nonlocal heads
+            heads -= 1
+            head = super().frombuf(buf, encoding, errors)
+            plain = head.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+            if heads < 0 or not 0 <= head.size <= (MOST_BYTES if plain else MOST_HEAD):
+                raise tarfile.TarError("its archive is no archive of files")
+            return head
+
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=Bounded) as archive:
         for member in archive:
-            left -= member.size
-            if member.name not in names or not member.isreg() or left < 0:
+            left -= max(member.size, 0)
+            plain = member.isreg() and not member.issparse()
+            if member.name not in names or not plain or left < 0:
                 raise tarfile.TarError("it sends what was not asked for")
             content = archive.extractfile(member)
             assert content is not None
@@ -76,4 +96,6 @@ def _unpack(stream: IO[bytes], staging: Path, names: Sequence[str]) -> None:
 
 
 def _refusal(connection: Connection, folder: str, why: str) -> MissingError:
-    return MissingError(f"{connection.address} did not send {folder}: {why}", "repeat the command.")
+    return MissingError(
+        f"{connection.address} did not send {short(folder)}: {why}", "repeat the command."
+    )

@@ -23,7 +23,7 @@ from typing_extensions import Self
 from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import probe
-from edgeresnet.remote.answers import MOST_LINES, between, listen, marked, parsed
+from edgeresnet.remote.answers import MOST_LINES, between, listen, marked, parsed, read_answer
 
 T = TypeVar("T")
 
@@ -175,7 +175,9 @@ class Connection(Closing):
         command, marker = marked(arguments)
         lines: deque[str] = deque(maxlen=MOST_LINES)
         process = self.start(command)
-        output = listen(process, self.address, lines.append, stdin)
+        output = listen(
+            process, self.address, lines.append, read_answer, lambda pipe: pipe.write(stdin)
+        )
         self.check(process.returncode, "preparing")
         return process.returncode, between(output, marker), "\n".join(lines)
 
@@ -214,7 +216,7 @@ class Connection(Closing):
         process = self.start(command)
         assert process.stdin is not None
         try:
-            output = listen(process, self.address, on_line)
+            output = listen(process, self.address, on_line, read_answer)
         finally:
             # On an interrupt too: the command there ends when this does.
             process.stdin.close()

@@ -8,10 +8,12 @@ import shlex
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import edgeresnet
 from edgeresnet.closing import temporary_folder
@@ -24,10 +26,11 @@ from edgeresnet.device.data.open import SOURCES, open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.model_files import is_model_file, reader_of
 from edgeresnet.device.targets.protocol import ENGINES
+from edgeresnet.device.targets.stranger import check_beside
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import from_home, sha256_bytes, sha256_file, shortened
 from edgeresnet.remote import probe
-from edgeresnet.remote.answers import Hash
+from edgeresnet.remote.answers import MOST_LINES, Hash, listen, read_answer
 from edgeresnet.remote.ssh import Connection
 
 
@@ -96,12 +99,13 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
         )
     target, own = reader_of(path)
     beside = [n for n in own.beside(path) if os.path.lexists(path.parent / n)]
-    files = {path.name: path, **{n: own_file(path.parent, n) for n in beside}}
+    # As when it is opened here: a cache of downloads keeps its files behind links.
+    files = {path.name: path, **{n: check_beside(path, n)[0] for n in beside}}
     return Parcel(place, files), name, target.spec.name
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """A file that a manifest or a model names: one in its folder, for its content will be sent.
+    """A file that a manifest names: one in its folder, for its content will be sent.
 
     Raises:
         InputError: the name leads elsewhere, or it is no regular file.
@@ -209,7 +213,7 @@ def send(
     """
     folder = f"{remote_root}/{parcel.place}"
     code, _, errors = connection.call(["mkdir", "-p", folder])
-    _check_taken(connection, code, errors)
+    _check_taken(connection, code, errors.splitlines())
     if rsync and probe.has_rsync():
         _send_rsync(connection, parcel, folder)
     else:
@@ -230,14 +234,27 @@ def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
         host = connection.address.host
         place = f"[{host}]:{folder}/" if ":" in host else f"{host}:{folder}/"
         shown = ["--info=progress2"] if sys.stderr.isatty() else []
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["rsync", "-rtLs", *removal, *kept, *shown, "-e", shell, f"{stage_dir}/", place],
-            stdin=subprocess.DEVNULL, stdout=sys.stderr if shown else subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-    if done.returncode and not connection.alive():
+        lines: deque[str] = deque(maxlen=MOST_LINES)
+        take = _show if shown else read_answer
+        try:
+            listen(process, connection.address, lines.append, take, lambda pipe: None)
+        finally:
+            # On an interrupt too: what it copies from is gone with this folder.
+            process.kill()
+    if process.returncode and not connection.alive():
         connection.check(255, "copying")
-    _check_taken(connection, done.returncode, done.stderr)
+    _check_taken(connection, process.returncode, lines)
+
+
+def _show(stream: IO[bytes]) -> None:
+    """rsync's own progress, which it writes over and over."""
+    while signs := os.read(stream.fileno(), 1 << 16):
+        sys.stderr.buffer.write(signs)
+        sys.stderr.flush()
 
 
 def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) -> None:
@@ -251,27 +268,26 @@ def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) 
         names = b"\0".join(f"{folder}/{name}".encode(errors="surrogateescape") for name in stale)
         connection.call(["xargs", "-0", "rm", "-f", "--"], names)
     wanted = {n: p for n, p in parcel.files.items() if there.get(n) != sha256_file(p)}
-    process = connection.start(["tar", "-xf", "-", "-C", folder])
-    assert process.stdin is not None
-    try:
-        with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as archive:
+
+    def write(pipe: IO[bytes]) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|", dereference=True) as archive:
             for sub in parcel.folders:
                 entry = tarfile.TarInfo(sub)
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
                 archive.addfile(entry)
             for name, path in wanted.items():
                 archive.add(path, name)
-    except BrokenPipeError:
-        # How the other end failed is in its exit code.
-        pass
-    _, errors = process.communicate()
+
+    process = connection.start(["tar", "-xf", "-", "-C", folder])
+    lines: deque[str] = deque(maxlen=MOST_LINES)
+    listen(process, connection.address, lines.append, read_answer, write)
     connection.check(process.returncode, "copying")
-    _check_taken(connection, process.returncode, errors.decode(errors="replace"))
+    _check_taken(connection, process.returncode, lines)
 
 
-def _check_taken(connection: Connection, code: int, errors: str) -> None:
+def _check_taken(connection: Connection, code: int, errors: Iterable[str]) -> None:
     if code:
-        reason = (errors.strip().splitlines() or [f"exit code {code}"])[-1]
+        reason = ([line for line in errors if line.strip()] or [f"exit code {code}"])[-1]
         raise MissingError(
             f"{connection.address} does not take the files: {reason}",
             "make room on it (df -h), then repeat the command.",

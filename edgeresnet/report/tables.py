@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from edgeresnet.results import figure_text
@@ -278,7 +279,7 @@ def devices_table(result: Mapping[str, Any]) -> Table:
                 lines += [f"{lacking['name']}: {lacking['reason']}", f"  {lacking['fix']}"]
         else:
             lines = [f"{target['reason']}", f"{target['fix']}"]
-        table.add_row(target["name"], target["version"] or "–", "\n".join(lines))
+        table.add_row(target["name"], target["version"] or "–", Group(*lines))
     return table
 
 

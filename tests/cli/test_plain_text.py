@@ -206,3 +206,22 @@ def test_what_was_typed_is_repeated_escaped(arguments: tuple[str, ...], command:
     # Of a number only the option is told.
     assert "x1b" in out + err or "--epochs" in out + err
     assert (out + err).replace("\n", "").isprintable()
+
+
+def test_a_name_of_several_lines_is_one_row_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    result = {
+        "target": "t", "device": "cpu", "precision": "p", "n": 1, "top1": 1.0, "top5": 1.0,
+        "top1_interval": [0.0, 1.0], "per_class": {"a\nall classes 1.0": 0.5},
+    }  # fmt: skip
+    plain_text.make_console(stderr=False).print(evaluate_table(result))
+    told = capsys.readouterr().out
+    assert r"a\nall classes 1.0" in told
+    assert len(told.splitlines()) == 4
+
+
+def test_a_name_in_an_error_begins_no_message_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain_text.say_error("error", "x\nfix: evil is bad:\n  a fault", "do y\nerror: z")
+    told = capsys.readouterr().err
+    assert told == "error: x\n  fix: evil is bad:\n  a fault\nfix: do y\n  error: z\n"

@@ -28,6 +28,7 @@ class Attack:
         limit_s: that it may take.
         stdin: given to it.
         environment: beside the usual one.
+        programs: names of those that it may start; all else is a fault.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Attack:
     limit_s: float = 30.0
     stdin: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
 
 
 # Writes hostile files into a folder of its own and yields attacks on them, of one seed the same;

@@ -45,4 +45,7 @@ class FarEnd(Connection):
         """A process that has printed already."""
         marker = f"\n{arguments[3]}\n".encode()
         output = io.BytesIO(self._noise + marker + self._stream + marker)
-        return SimpleNamespace(stdin=io.BytesIO(), stdout=output, wait=lambda: 0, returncode=0)
+        return SimpleNamespace(
+            stdin=io.BytesIO(), stdout=output, stderr=io.BytesIO(), returncode=0,
+            wait=lambda limit_s=None: 0, kill=lambda: None,
+        )  # fmt: skip

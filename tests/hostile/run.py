@@ -45,6 +45,7 @@ class Server:
             "limit_s": attack.limit_s,
             "stdin": attack.stdin,
             "environment": attack.environment,
+            "programs": attack.programs,
             "log": str(log),
         }
         assert self._process.stdin

@@ -25,6 +25,7 @@ MOVES = (
     "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate",
     "os.chmod", "os.chown", "os.utime", "shutil.rmtree", "shutil.move",
 )  # fmt: skip
+LINKS = ("os.link", "os.symlink")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -65,7 +66,8 @@ def _served(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``arguments``, ``folder`` to run in, ``allowed`` folders to write to, ``limit_s``,
-            ``stdin``, ``environment``, and ``log``, a folder for what is printed and seen.
+            ``stdin``, ``environment``, ``programs`` that it may start, and ``log``, a folder for
+            what is printed and seen.
     """
     log = Path(job["log"])
     start = time.monotonic()
@@ -110,7 +112,8 @@ def _child(job: dict[str, Any], log: Path) -> None:
         os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     sys.argv = ["edgeresnet", *job["arguments"]]
-    _watch(os.open(log / "seen", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), job["allowed"])
+    seen = os.open(log / "seen", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    _watch(seen, job["allowed"], job["programs"])
     from edgeresnet.cli.app import main as command
 
     code = 0
@@ -128,7 +131,7 @@ def _child(job: dict[str, Any], log: Path) -> None:
     os._exit(code)
 
 
-def _watch(number: int, allowed: list[str]) -> None:
+def _watch(number: int, allowed: list[str], programs: list[str]) -> None:
     roots = tuple(os.path.realpath(root) for root in [*allowed, "/dev/null", "/dev/tty"])
 
     def inside(path: Any) -> bool:
@@ -148,8 +151,11 @@ def _watch(number: int, allowed: list[str]) -> None:
         try:
             if event == "open" and not (arguments[2] or 0) & WRITING:
                 return
+            if event == "subprocess.Popen" and arguments[0] in programs:
+                return
             word = "start" if event in STARTS else "write"
-            paths = arguments[: 2 if event == "os.rename" else 1]
+            # What a link is made to lead to is not touched.
+            paths = arguments[1:2] if event in LINKS else arguments[: 1 + (event == "os.rename")]
             if word == "write" and all(inside(one) for one in paths):
                 return
             line = f"{word} {event} {arguments!r:.300}".replace("\n", " ")

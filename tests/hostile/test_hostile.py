@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import bundles, checkpoints, golden, images, models, recipes, terminal
+from tests.hostile import bundles, checkpoints, golden, images, models, recipes, remote, terminal
 from tests.hostile.attack import Generator
 from tests.hostile.run import Row, Server, run_item, serving, table
 
@@ -23,6 +23,7 @@ ITEMS: dict[str, Generator] = {
     "images": images.attacks,
     "models": models.attacks,
     "recipes": recipes.attacks,
+    "remote": remote.attacks,
     "terminal": terminal.attacks,
 }
 SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ import pytest
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import answers
 from edgeresnet.remote.answers import BuildAnswer, Probed, between, listen, marked, parsed, skip_to
+from edgeresnet.remote.command import Job, _parsed
 from edgeresnet.remote.fetch import fetch
+from edgeresnet.remote.ssh import Address
 from edgeresnet.remote.transfer import Parcel, model_parcel, own_file, told_outside
+from tests.hostile.far_answers import FIGURES
 from tests.hostile.far_end import FarEnd, archive
+from tests.small_models import keep_weights_apart, write_onnx
 
 PROBED = '{"version": [3, 11], "root": "/r", "rsync": false, "interpreter": null}'
 
@@ -56,17 +62,34 @@ def test_an_engine_is_refused_by_its_name(engine: str) -> None:
         parsed(text, BuildAnswer, "device")
 
 
-def test_listen_ends_what_prints_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_listen_ends_what_prints_without_end(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
     monkeypatch.setattr(answers, "MOST_OUTPUT", 1 << 20)
-    code = "import sys\nwhile True: sys.stdout.write('x' * 65536); sys.stderr.write('y' * 65536)"
+    monkeypatch.setattr(answers, "MOST_ERRORS", 1 << 20)
+    lengths: list[int] = []
+    with pytest.raises(MissingError, match="prints more than"):
+        followed(f"while True: sys.{stream}.write('x' * 65536)", lengths)
+    assert max(lengths, default=0) <= answers.MOST_LINE
+
+
+def test_listen_takes_both_streams_while_it_feeds() -> None:
+    # Each is more than a pipe holds: one after the other would wait for ever.
+    code = "[s.write('x' * (1 << 18)) for s in (sys.stderr, sys.stdout)]; sys.stdin.read()"
+    lengths: list[int] = []
+    assert len(followed(code, lengths, b"y" * (1 << 18))) == sum(lengths) == 1 << 18
+
+
+def followed(code: str, lengths: list[int], stdin: bytes = b"") -> bytes:
+    """What `listen` takes from a program."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"import sys\n{code}"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    lengths: list[int] = []
-    with process, pytest.raises(MissingError, match="prints more than"):
-        listen(process, "device", lambda line: lengths.append(len(line)))
-    assert max(lengths) <= answers.MOST_LINE
+    with process:
+        return listen(
+            process, "device", lambda line: lengths.append(len(line)), answers.read_answer,
+            lambda pipe: pipe.write(stdin),
+        )  # fmt: skip
 
 
 def test_skip_to_gives_up_when_there_is_only_noise() -> None:
@@ -100,17 +123,66 @@ def test_fetch_refuses_other_names_hashes_and_links(
     assert [p.name for p in tmp_path.iterdir()] == ["engines"]
 
 
+def test_fetch_reads_no_archive_of_heads(tmp_path: Path) -> None:
+    head = tarfile.TarInfo("h")
+    head.type, head.size = tarfile.XHDTYPE, 3 << 30
+    for stream in (head.tobuf(), archive({"e": b""})[:512] * 1000):
+        far = FarEnd({"e": b"", "e.json": b"{}"}, stream + bytes(1 << 20))
+        with pytest.raises(MissingError, match="did not send"):
+            fetch(far, "/r/engines", tmp_path / "engines", ["e", "e.json"], "python3")
+    head.size = 10
+    far = FarEnd({}, (head.tobuf() + b"10 a=bcde\n".ljust(512, b"\0")) * 1000)
+    with pytest.raises(MissingError, match="no archive of files"):
+        fetch(far, "/r/engines", tmp_path / "engines", ["e"], "python3")
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("profile", {"batches": []}),
+        ("profile", {"layers": [{"name": "x"}]}),
+        ("profile", {"batches": [{**FIGURES["profile"]["batches"][0], "energy_mj": 1.0}]}),
+        ("evaluate", {"top1_interval": [0.5]}),
+        ("evaluate", {"placement": [{"unit": "cpu"}]}),
+        ("build", {"target": "qnn", "device": "npu", "engine": "engines/e"}),
+        ("build", {"target": "qnn", "device": "npu", "engine": "engines/e", "size_bytes": None}),
+    ],
+)
+def test_a_result_is_refused_that_no_table_can_show(command: str, more: dict[str, Any]) -> None:
+    text = json.dumps({**FIGURES.get(command, {}), **more}).encode()
+    with pytest.raises(MissingError, match="another result than"):
+        _parsed(text, Job(command, (), ()), Address("device"))
+
+
+def test_weights_behind_a_link_are_sent_as_they_are_opened(tmp_path: Path) -> None:
+    model = keep_weights_apart(write_onnx(tmp_path / "m.onnx"), "w.bin")
+    cache, snapshot = tmp_path / "blobs", tmp_path / "snapshots"
+    cache.mkdir()
+    snapshot.mkdir()
+    for path in (model, tmp_path / "w.bin"):
+        (snapshot / path.name).symlink_to(path.rename(cache / f"0{path.name}"))
+    parcel, _, _ = model_parcel(snapshot / "m.onnx")
+    assert parcel.files["w.bin"].read_bytes() == (cache / "0w.bin").read_bytes()
+    (tmp_path / "key").write_text("secret")
+    (snapshot / "w.bin").unlink()
+    (snapshot / "w.bin").symlink_to(tmp_path / "key")
+    with pytest.raises(InputError, match="link out of its folder"):
+        model_parcel(snapshot / "m.onnx")
+
+
 def test_a_bundle_sends_only_what_its_manifest_names(files: Path, tmp_path: Path) -> None:
     import shutil
 
     (tmp_path / "key").write_text("secret")
     bundle = tmp_path / "b"
     shutil.copytree(files / "onnx-fp32", bundle)
-    (bundle / "k").symlink_to(tmp_path / "key")
     (bundle / "mine.txt").write_text("notes")
     parcel, _, _ = model_parcel(bundle)
-    assert not {"b/k", "b/mine.txt"} & parcel.files.keys()
+    assert "b/mine.txt" not in parcel.files
     assert {"b/manifest.json", "b/golden.npz"} <= parcel.files.keys()
+    (bundle / "k").symlink_to(tmp_path / "key")
+    with pytest.raises(InputError, match="has a link, k"):
+        model_parcel(bundle)
 
 
 def test_a_file_is_sent_only_if_it_is_one_of_its_folder(tmp_path: Path) -> None:

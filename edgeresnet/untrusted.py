@@ -155,6 +155,8 @@ def visible(text: str, *, kept: str = "\n\t") -> str:
     return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
 
 
+# Of megabytes of a far end's zeros, each is escaped.
+@cache
 def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode()
 

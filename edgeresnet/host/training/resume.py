@@ -106,7 +106,7 @@ class Saver:
         try:
             content = read_tensors(self.path)
         except InputError as error:
-            on_step(f"{error.cause}: starting afresh")
+            on_step(f"{self.path} cannot be read ({error.cause}): starting afresh")
             return Standing()
         if content.get("key") != self.key:
             on_step(f"{self.path} is of other settings, data or weights: starting afresh")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.errors import CheckError, InputError, MissingError
 from edgeresnet.host.models.validation import predict_logits
+from edgeresnet.host.models.weights import tree_digest
 from edgeresnet.host.training import fit as fit_module
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.resume import discard_resume
@@ -154,6 +155,34 @@ def test_fit_starts_afresh_when_the_resume_file_is_damaged(
     resume_path.write_bytes(b"damaged")
     assert trained(SHORT, resume_path=resume_path, progress=True).epochs_run == 3
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["a weight", "a moment", "how far it is", "its best"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_fit_starts_afresh_when_its_resume_file_is_not_what_was_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, signed: bool
+) -> None:
+    resume_path = tmp_path / "resume.pt"
+    fresh = trained(SHORT, resume_path=resume_path)
+    content = torch.load(resume_path, weights_only=True)
+    if part == "a weight":
+        name = next(iter(content["model"]))
+        content["model"][name] = content["model"][name].flatten()
+    elif part == "a moment":
+        for state in content["optimizer"]["state"].values():
+            state["momentum_buffer"] = torch.zeros(7)
+    elif part == "how far it is":
+        content["standing"]["epoch"] = "2"
+    else:
+        content["standing"]["best"] = {}
+    digest = content.pop("edgeresnet_sha256")
+    if not signed:  # as an earlier version, or whoever makes one on purpose
+        digest = tree_digest(content)
+    torch.save({**content, "edgeresnet_sha256": digest}, resume_path)
+    again = trained(SHORT, resume_path=resume_path, progress=True)
+    assert "is damaged" in capsys.readouterr().err
+    assert again.epochs_run == 3
+    assert all(torch.equal(again.state_dict[k], t) for k, t in fresh.state_dict.items())
 
 
 def test_fit_takes_its_resume_file_when_only_the_workers_differ(

@@ -56,6 +56,11 @@ def adopt(
     if is_model_file(Path(source)):
         check_told(Path(source), raw=raw, network=network)
         return _adopt_bare(Path(source), Path(output), options, image_size, inputs, context)
+    if options.record_host:
+        raise InputError(
+            "--record-host would have no effect: a checkpoint keeps the place of its data anyway",
+            "leave it out; it is of the bundles of model files.",
+        )
     path = Path(output)
     check_output(path)
     from edgeresnet.host.adoption.adopt_checkpoint import adopt_checkpoint

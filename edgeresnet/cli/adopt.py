@@ -28,7 +28,7 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 
 EXAMPLE = "edgeresnet adopt theirs.pth --data photos -o ours.pt"
-OPTIONS = Fields("strict", "seed")
+OPTIONS = Fields("strict", "record_host", "seed")
 
 
 @with_settings
@@ -71,7 +71,7 @@ def adopt(
         network=network,
         context=context,
     )
-    give(result, json)
+    give(result, json, record_host=options.record_host)
     show(adoption_table(result), *adoption_lines(result), str(output), quiet=quiet, json=json)
     _enforce(result, strict=options.strict)
 

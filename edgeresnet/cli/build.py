@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeresnet.cli.on import result_from
-from edgeresnet.cli.options import DeviceName, Json, On, Quiet, Trust
+from edgeresnet.cli.options import DeviceName, Json, On, Quiet, RecordHostInJson, Trust
 from edgeresnet.cli.output import expanded, give, show
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.export import BuildOptions
@@ -28,6 +28,7 @@ def build(
     trust: Trust = None,
     on: On = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle for a device of this machine, into BUNDLE/engines.
@@ -46,7 +47,7 @@ def build(
             hardware_compatible=options.hardware_compatible, gpu_fallback=options.gpu_fallback,
             trust=trust,
         )  # fmt: skip
-    give(result, json)
+    give(result, json, record_host=record_host)
     if result["engine"] is None:
         line = (
             f"target {result['target']} compiles for {result['device']} when it loads; it can, and "

@@ -22,6 +22,7 @@ from edgeresnet.cli.options import (
     MaybeData,
     On,
     Quiet,
+    RecordHostInJson,
     Seed,
     SkipBroken,
 )
@@ -74,6 +75,7 @@ def compare(
     ] = False,
     on: On = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Accuracy and latency before and after, measured by turns; exit 1 over a budget."""
@@ -102,5 +104,5 @@ def compare(
             inputs=inputs, options=options, skip_missing=skip_missing,
             context=replace(task, on_step=say),
         )  # fmt: skip
-    show_comparison(result, json, quiet, pairwise=pairwise)
+    show_comparison(result, json, quiet, pairwise=pairwise, record_host=record_host)
     enforce(result)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgeresnet.cli.options import Json, Quiet, Threads
+from edgeresnet.cli.options import Json, Quiet, RecordHostInJson, Threads
 from edgeresnet.cli.output import give, show, speaker
 from edgeresnet.errors import InputError, MissingError
 
@@ -23,6 +23,7 @@ def devices(
     ] = False,
     threads: Threads = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """What this machine can run on, and how to get what is missing."""
@@ -35,7 +36,7 @@ def devices(
     from edgeresnet.report.tables import devices_table
 
     result = list_devices(measure_widths=measure_widths, threads=threads, on_step=speaker(quiet))
-    give(result, json)
+    give(result, json, record_host=record_host)
     note = integer_speed_note()
     steps = [f"measured width step of {k}: {v} channels" for k, v in result["width_steps"].items()]
     show(devices_table(result), *steps, *([note] if note else []), quiet=quiet, json=json)

@@ -22,6 +22,7 @@ from edgeresnet.cli.options import (
     Model,
     On,
     Quiet,
+    RecordHostInJson,
     SkipBroken,
 )
 from edgeresnet.cli.output import give, show, task_context
@@ -49,6 +50,7 @@ def evaluate(
     classes: ClassNames = None,
     on: On = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
@@ -72,6 +74,6 @@ def evaluate(
             model, device=device, options=options, image_size=image_size, inputs=inputs,
             context=replace(task, on_step=say),
         )  # fmt: skip
-    give(result, json)
+    give(result, json, record_host=record_host)
     placed = share_lines(result.get("placement", ()))
     show(evaluate_table(result), *placed, quiet=quiet, json=json)

@@ -19,6 +19,7 @@ from edgeresnet.cli.options import (
     MaybeData,
     Quiet,
     Raw,
+    RecordHost,
     SkipBroken,
 )
 from edgeresnet.cli.output import expanded, show, task_context
@@ -82,6 +83,7 @@ def export(
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
     classes: ClassNames = None,
+    record_host: RecordHost = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
@@ -89,7 +91,9 @@ def export(
 
     flags = {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16}
     precision = precision_of_options(target, [name for name, given in flags.items() if given])
-    options = ExportOptions(batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess)
+    options = ExportOptions(
+        batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess, record_host=record_host
+    )
     from edgeresnet.api.export import export as export_model
 
     check_export(target, precision, options.batch, embed_preprocess=embed_preprocess)

@@ -12,6 +12,7 @@ from edgeresnet.cli.options import (
     Model,
     Quiet,
     Raw,
+    RecordHostInJson,
     Trust,
 )
 from edgeresnet.cli.output import give, show
@@ -30,6 +31,7 @@ def inspect(
     trust: Trust = None,
     limit: FirstRunLimit = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Layers, widths, multiply-accumulates, parameters and precision of each.
@@ -53,7 +55,7 @@ def inspect(
         trust=trust,
         first_run_limit_s=limit,
     )
-    give(result, json)
+    give(result, json, record_host=record_host)
     extra = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []
     lines = [*model_lines(result), *origin_lines(result)]

@@ -7,9 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli.output import expanded, writable_json
+from edgeresnet.cli.output import expanded, recordable, writable_json
 from edgeresnet.cli.settings_options import Fields, option_of
 from edgeresnet.run.recipe import Recipe
+from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import Budgets, ClassOrderName, RunOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import Arch as ArchName
@@ -62,7 +63,15 @@ Json = Annotated[
         help="Write the result as JSON; - is stdout, which then has nothing else.",
         metavar="FILE",
         callback=writable_json,
+        # Known before --record-host, which has no effect without it.
+        is_eager=True,
     ),
+]
+# Of what writes something else than JSON too.
+RecordHost = Annotated[bool, option_of(ExportOptions, "record_host")]
+RecordHostInJson = Annotated[
+    bool,
+    option_of(ExportOptions, "record_host", read=recordable),
 ]
 On = Annotated[
     Optional[str],

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from edgeresnet.cli.plain_text import say, say_line
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
@@ -17,12 +19,17 @@ from edgeresnet.progress import OnStep, TaskContext, silent
 
 
 def show_comparison(
-    result: Mapping[str, Any], json: str | None, quiet: bool, *, pairwise: bool = False
+    result: Mapping[str, Any],
+    json: str | None,
+    quiet: bool,
+    *,
+    pairwise: bool = False,
+    record_host: bool,
 ) -> None:
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
-    give(result, json)
+    give(result, json, record_host=record_host)
     note = [result["note"]] if result["note"] else []
     pairs = [agreement_table(result)] if pairwise else []
     show(
@@ -73,6 +80,13 @@ def writable_json(value: str | None) -> str | None:
     return value
 
 
+def recordable(context: typer.Context, value: bool) -> bool:
+    """``--record-host``, refused before the work where nothing is written that it would be in."""
+    if value and context.params.get("json") is None:
+        raise InputError("--record-host would have no effect without --json", "give --json too.")
+    return value
+
+
 def task_context(
     *,
     data: str | None,
@@ -99,12 +113,12 @@ def speaker(quiet: bool) -> OnStep:
     return silent if quiet else say_line
 
 
-def give(result: Mapping[str, Any], json: str | None) -> None:
+def give(result: Mapping[str, Any], json: str | None, *, record_host: bool) -> None:
     """Write a result as JSON, where that is wanted."""
     if json:
-        from edgeresnet.files import write_json
+        from edgeresnet.device.machine.privacy import write_result
 
-        write_json({"schema": 1, **result}, json)
+        write_result({"schema": 1, **result}, json, record_host=record_host)
 
 
 def show(*renderables: object, quiet: bool, json: str | None) -> None:

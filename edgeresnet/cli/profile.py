@@ -16,6 +16,7 @@ from edgeresnet.cli.options import (
     Model,
     On,
     Quiet,
+    RecordHostInJson,
 )
 from edgeresnet.cli.output import give, show
 from edgeresnet.cli.plain_text import say
@@ -47,6 +48,7 @@ def profile(
     image_size: ImageSize = None,
     on: On = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Latency, throughput, memory and energy of a model on a device."""
@@ -61,7 +63,7 @@ def profile(
             model, device=device, batches=sizes, image_size=image_size, layers=layers,
             options=options, on_step=say,
         )  # fmt: skip
-    give(result, json)
+    give(result, json, record_host=record_host)
     show(*_tables(result), quiet=quiet, json=json)
 
 

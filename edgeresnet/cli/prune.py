@@ -17,6 +17,7 @@ from edgeresnet.cli.options import (
     Output,
     Quiet,
     Raw,
+    RecordHostInJson,
     SkipBroken,
     Source,
 )
@@ -51,6 +52,7 @@ def prune(
     class_order: ClassOrder = None,
     classes: ClassNames = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
@@ -78,7 +80,7 @@ def prune(
         network=network,
         context=context,
     )
-    give(result, json)
+    give(result, json, record_host=record_host)
     share = result["macs_after"] / result["macs_before"]
     line = (
         f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at {share:.2f} of the "

@@ -18,6 +18,7 @@ from edgeresnet.cli.options import (
     Output,
     Quiet,
     Raw,
+    RecordHostInJson,
     SkipBroken,
     Source,
     Strict,
@@ -56,6 +57,7 @@ def quantize(
     class_order: ClassOrder = None,
     classes: ClassNames = None,
     json: Json = None,
+    record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.
@@ -85,7 +87,7 @@ def quantize(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
         raw=raw, network=network, context=context,
     )  # fmt: skip
-    give(result, json)
+    give(result, json, record_host=record_host)
     show(quantize_line(result, output), *budget_lines(result), quiet=quiet, json=json)
     enforce_quantized(result, output)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli.options import DeviceName, Json, Quiet, Strict
+from edgeresnet.cli.options import DeviceName, Json, Quiet, RecordHost, Strict
 from edgeresnet.cli.output import (
     enforce,
     enforce_measured,
@@ -47,6 +47,7 @@ def run(
     device: DeviceName = None,
     strict: Strict = False,
     json: Json = None,
+    record_host: RecordHost = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a whole recipe: train, quantize, export, compare. Goes on where it was interrupted."""
@@ -60,9 +61,14 @@ def run(
 
     run_dir = output or RUNS_DIR / loaded.name
     result = run_recipe(
-        loaded, run_dir, fresh=not resume, progress=not quiet, on_step=speaker(quiet)
+        loaded,
+        run_dir,
+        fresh=not resume,
+        progress=not quiet,
+        on_step=speaker(quiet),
+        record_host=record_host,
     )
-    show_comparison(result, json, quiet)
+    show_comparison(result, json, quiet, record_host=record_host)
     speaker(quiet)(f"results: {run_dir / RESULTS}")
     show_unmeasured(result, quiet)
     enforce(result)

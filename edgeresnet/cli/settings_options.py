@@ -76,13 +76,20 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return parsed
 
 
-def option_of(kind: type[Any], key: str, *, phase: str | None = None) -> Any:
+def option_of(
+    kind: type[Any],
+    key: str,
+    *,
+    phase: str | None = None,
+    read: Callable[..., Any] | None = None,
+) -> Any:
     """The option of one field: what `typer.Option` gives.
 
     Args:
         kind: settings class.
         key: the field, of a section inside as ``train.epochs``.
         phase: what the training of the section is, for the help.
+        read: Typer's callback, given the value; a device's is its own.
     """
     owner, name = _owner(kind, key)
     field = _declared(owner)[name]
@@ -99,7 +106,9 @@ def option_of(kind: type[Any], key: str, *, phase: str | None = None) -> Any:
     largest = next((b.le for b in limits if whole and hasattr(b, "le")), None)
     if name == "target":
         return target_option(text.rstrip("."))
-    complete, read = (complete_devices, lowered) if name == "device" else (None, None)
+    complete = None
+    if name == "device":
+        complete, read = complete_devices, lowered
     return typer.Option(
         flag, help=text, min=smallest, max=largest, autocompletion=complete, callback=read
     )

@@ -12,11 +12,11 @@ from edgeresnet.api.data import measured_data
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import environment
+from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import with_budgets
 from edgeresnet.device.measure.compare import SCHEMA
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
-from edgeresnet.files import write_json
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
@@ -49,6 +49,7 @@ def run_recipe(
     fresh: bool = False,
     progress: bool = False,
     on_step: OnStep = silent,
+    record_host: bool = False,
 ) -> CompareResults:
     """Run every stage of a recipe that does not stand yet.
 
@@ -58,6 +59,7 @@ def run_recipe(
         fresh: run every stage again.
         progress: report long work on stderr.
         on_step: told what is being done.
+        record_host: leave paths in ``results.json`` and the bundles, and add host and user.
 
     Returns:
         The results of the comparison; also in ``results.json``.
@@ -81,7 +83,7 @@ def run_recipe(
     (path / RECORDS).mkdir(parents=True, exist_ok=True)
     if fresh:
         discard_finished(path)
-    run = Run(path, recipe, progress, on_step)
+    run = Run(path, recipe, progress, on_step, record_host)
     bundles: dict[str, Path] = {}
     quantized_budgets: list[Budget] = []
     for variant in _variants(run, data_key):
@@ -93,7 +95,7 @@ def run_recipe(
         # A quantization that missed its budget is exported and compared all the same, to be seen.
         with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
         result = cast(CompareResults, with_them)
-        write_json(result, path / RESULTS)
+        write_result(result, path / RESULTS, record_host=record_host)
     return result
 
 
@@ -166,7 +168,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
         dataset = measured_data([], context, unlabelled=True).dataset
         measured = _unmeasured(recipe, dataset.name, len(dataset))
     result = {**measured, "recipe": recipe.name, **further}
-    write_json(result, run.path / RESULTS)
+    write_result(result, run.path / RESULTS, record_host=run.record_host)
     return cast(CompareResults, result)
 
 

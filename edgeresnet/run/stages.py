@@ -22,9 +22,10 @@ from edgeresnet.api.prune import prune
 from edgeresnet.api.quantize import quantize
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.data.class_names import read_class_names
+from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home, write_json
+from edgeresnet.files import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.results import Budget
 from edgeresnet.run.recipe import Recipe
@@ -52,12 +53,13 @@ PARAMETERS_COUNTING = 2
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and how it talks."""
+    """A run's folder and how it talks; bundles say where they were made if ``record_host``."""
 
     path: Path
     recipe: Recipe
     progress: bool
     on_step: OnStep
+    record_host: bool = False
 
     def context(self, resume_path: Path | None = None) -> TaskContext:
         """What each stage's task is given."""
@@ -97,7 +99,7 @@ class Run:
         work()
         seconds = time.monotonic() - start
         record_path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(Record(stage=name, key=key, seconds=seconds), record_path)
+        write_result(Record(stage=name, key=key, seconds=seconds), record_path)
         self.on_step(f"{name}: done in {duration(seconds)}")
         return key
 
@@ -176,7 +178,7 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
 
     def work() -> None:
         figures = prune(before.path, path, options, context=run.context(path.with_name(WORK)))
-        write_json(figures, path.with_name(REPORT))
+        write_result(figures, path.with_name(REPORT))
 
     settings: dict[str, Any] = {"before": before.key, "prune": asdict(options)}
     if options.parameters is not None:
@@ -198,7 +200,7 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
             strict=recipe.budgets.strict,
             context=run.context(path.with_name(RESUME)),
         )
-        write_json(figures, path.with_name(REPORT))
+        write_result(figures, path.with_name(REPORT))
 
     options = asdict(variant.quantize)
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
@@ -244,6 +246,7 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
         options = ExportOptions(
             batch=BatchRange.parse(recipe.export.batch),
             embed_preprocess=recipe.export.embed_preprocess,
+            record_host=run.record_host,
         )
         export(
             source.path,
@@ -254,7 +257,10 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
             context=run.context(),
         )
 
-    settings = {"before": source.key, "export": asdict(recipe.export), "of": [target, precision]}
+    of = [target, precision]
+    settings: dict[str, Any] = {"before": source.key, "export": asdict(recipe.export), "of": of}
+    if run.record_host:
+        settings["record_host"] = True
     run.stage(f"04-export-{name}", settings, out_dir, work)
     return out_dir
 

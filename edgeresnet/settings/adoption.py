@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgeresnet.settings.base import MOST_SEED, settings
+from edgeresnet.settings.base import MOST_SEED, RecordHost, settings
 
 
 @settings
@@ -16,6 +16,7 @@ class AdoptOptions:
         description="Exit 1 if the images leave anything undecided, and not only if nothing is "
         "above chance.",
     )
+    record_host: RecordHost = False
     seed: int = Field(
         default=0, ge=0, le=MOST_SEED, description="Draws the images, and their order."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -20,6 +20,12 @@ MOST_SEED = 2**63 - 1
 MOST_IMAGES = 10**9
 MOST_TIMES = 10**6
 MOST_BATCH = 65_536
+RecordHost = Annotated[
+    bool,
+    Field(
+        description="Results and manifests say where they were made: whole paths, host and user."
+    ),
+]
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 

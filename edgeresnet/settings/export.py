@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from edgeresnet.errors import InputError
-from edgeresnet.settings.base import MOST_BATCH, fault, settings
+from edgeresnet.settings.base import MOST_BATCH, RecordHost, fault, settings
 from edgeresnet.untrusted import short
 
 EmbedPreprocess = Annotated[
@@ -95,6 +95,7 @@ class ExportOptions:
     golden_images: int = Field(
         default=8, ge=1, le=4096, description="Inputs that travel in the bundle with their logits."
     )
+    record_host: RecordHost = False
 
 
 @settings

@@ -72,16 +72,19 @@ def write_bundle(
     golden_images: NDArray[np.uint8],
     golden_logits: NDArray[np.float32],
     sign: Signer | None = None,
+    *,
+    record_host: bool = False,
 ) -> Bundle:
     """Write a bundle whole or not at all, in place of an older one.
 
     Args:
         out_dir: the bundle's folder.
-        manifest: ``files`` is filled in here.
+        manifest: ``files`` is filled in here, and places are left out of what is told.
         files: name in the bundle and where it lies now.
         golden_images: (n, H, W, 3) uint8.
         golden_logits: (n, classes) float32.
         sign: makes the manifest's signature; then engines are not listed in it.
+        record_host: leave the places in the provenance.
 
     Raises:
         InputError: ``out_dir`` is something else than a bundle.
@@ -100,7 +103,7 @@ def write_bundle(
             np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
             listed_names = [n for n in files if sign is None or not n.startswith(f"{ENGINES}/")]
             hashes = {name: sha256_file(partial / name) for name in [*listed_names, GOLDEN]}
-            manifest = replace(manifest, files=hashes)
+            manifest = replace(manifest.shareable(record_host=record_host), files=hashes)
             manifest.check()
             write_text(manifest.to_json(), partial / MANIFEST)
             if sign is not None:

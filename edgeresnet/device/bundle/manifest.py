@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from edgeresnet.device.bundle.manifest_schema import ManifestRecord, largest_share
 from edgeresnet.device.data.class_names import made_up
+from edgeresnet.device.machine.privacy import host_and_user, name_of, shareable
 from edgeresnet.errors import InputError
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
@@ -97,6 +98,21 @@ class Manifest:
             "notes": self.provenance.get("notes", []),
             "layers": list(self.layers),
         }
+
+    def shareable(self, *, record_host: bool) -> Manifest:
+        """Without the places of the machine that makes it; or with them, its name and the user's.
+
+        Its data is a name in any case: it is looked for where the bundle is.
+        """
+        return replace(
+            self,
+            data=self.data and name_of(self.data),
+            provenance={
+                **({"made_on": host_and_user()} if record_host else {}),
+                **shareable(self.provenance, record_host=record_host),
+            },
+            proof=shareable(self.proof, record_host=record_host),
+        )
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from pathlib import Path
 
 from edgeresnet.device.data.open import SOURCES, open_source
 from edgeresnet.errors import InputError
@@ -14,11 +13,6 @@ from edgeresnet.files import from_home
 def placed(spec: str | None) -> str | None:
     """A DATA SPEC that holds wherever one works on this machine: its path from the root."""
     return spec if spec is None or spec in SOURCES else str(from_home(spec).resolve())
-
-
-def travelling(spec: str | None) -> str | None:
-    """What of a DATA SPEC says something on another machine: its name."""
-    return spec if spec is None or spec in SOURCES else Path(spec).name
 
 
 def known_by(spec: str | None) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeresnet.device.bundle.bundle import Bundle, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.data.dataset import batches
-from edgeresnet.device.data.remembered import known_by, travelling
+from edgeresnet.device.data.remembered import known_by
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.model_files import describe_model, reader_of
@@ -59,13 +59,15 @@ def adopt_bare(
     images = next(iter(batches(found.dataset, found.input_spec, GOLDEN_IMAGES, raw=True)))[0]
     pixels = cast("NDArray[np.uint8]", images)
     logits = adoptee.network(found.candidate)(pixels, found.input_spec)
-    manifest = _manifest(adoptee, path, found, context, float(np.ptp(logits)) or 1.0)
+    spread = float(np.ptp(logits)) or 1.0
+    manifest = _manifest(adoptee, path, found, context, spread)
     beside = reader_of(path)[1].beside(path)
     files = {name: path.with_name(name) for name in (path.name, *beside)}
     example = example_of(manifest.target)
     if example is not None and _as_exported(adoptee):
         files[example.name] = example
-    return write_bundle(out_dir, manifest, files, pixels, logits), found.results
+    bundle = write_bundle(out_dir, manifest, files, pixels, logits, record_host=options.record_host)
+    return bundle, found.results
 
 
 def _as_exported(adoptee: BareAdoptee) -> bool:
@@ -97,12 +99,12 @@ def _manifest(
         parameters=facts["parameters"] or 0,
         macs=facts["macs"] or 0,
         golden_tolerance=tolerance,
-        data=travelling(data),
+        data=data,
         data_fingerprint=known_by(data),
         proof={"logits": "none: the file was adopted as it is"},
         provenance={
             "adopted_with": versions(),
-            "source": path.name,
+            "source": str(path),
             "adopted": for_provenance(found.results),
         },
         widths={},

@@ -14,7 +14,6 @@ from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.bundle.signature import Signer
-from edgeresnet.device.data.remembered import travelling
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision
@@ -126,7 +125,9 @@ def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: P
     if (example := example_of(job.target.spec.name)) is not None:
         files[example.name] = example
     golden = wanted.golden, wanted.golden_logits
-    return write_bundle(out_dir, manifest, files, *golden, sign=job.sign)
+    return write_bundle(
+        out_dir, manifest, files, *golden, sign=job.sign, record_host=job.options.record_host
+    )
 
 
 def write_model(
@@ -226,15 +227,13 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         macs=sum(layer.macs for layer in layers),
         # For an edgeresnet that knows no bound in logits.
         golden_tolerance=proof["logit_bound"] / golden_spread,
-        data=travelling(checkpoint.data),
+        data=checkpoint.data,
         data_fingerprint=checkpoint.data_fingerprint,
         proof=proof,
         provenance={
             "exported_with": versions(),
-            "quantization": _travelling(
-                checkpoint.quantization if is_quantized(precision) else None
-            ),
-            **{key: _travelling(value) for key, value in checkpoint.provenance.items()},
+            "quantization": checkpoint.quantization if is_quantized(precision) else None,
+            **checkpoint.provenance,
         },
         widths=checkpoint.widths.to_dict(),
         layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
@@ -242,10 +241,3 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         classes_known=checkpoint.classes_known,
         stride_in=checkpoint.stride_in,
     )
-
-
-def _travelling(figures: Any) -> Any:
-    """Figures of a quantization or pruning with the name of their data in place of its path."""
-    if not isinstance(figures, dict) or not isinstance(figures.get("data"), str):
-        return figures
-    return {**figures, "data": travelling(figures["data"])}

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.errors import InputError
 from edgeresnet.files import from_home
 from edgeresnet.host.models.checkpoint_record import (
@@ -182,8 +183,7 @@ def load_checkpoint(
             f"{text} is a checkpoint of edgeresnet, which holds one set of weights",
             "leave out --raw.",
         )
-    own = _checked(_read_own(content, text), network, text)
-    return _with_inputs(own, image_size, inputs)
+    return _with_inputs(_checked(_read_own(content, text), network, text), image_size, inputs)
 
 
 @dataclass(frozen=True)
@@ -234,9 +234,9 @@ def _read_foreign(
     spec = published or network.input_spec(image_size, source)
     spec = told.inputs.over(spec.of_size(image_size) if image_size else spec)
     assumed = network.assumed(spec, classes_told=classes is not None)
-    notes = [f"{source}: {note}" for note in network.notes]
-    for line in (f"{source}: {assumed}", *notes):
-        on_step(line)
+    for line in (assumed, *network.notes):
+        on_step(f"{source}: {line}")
+    notes = [f"{name_of(source)}: {note}" for note in network.notes]
     return Checkpoint(
         identity.arch,
         identity.stem,

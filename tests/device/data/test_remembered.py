@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from edgeresnet.api.evaluate import evaluate
-from edgeresnet.device.data.remembered import check_remembered, known_by, placed, travelling
+from edgeresnet.device.data.remembered import check_remembered, known_by, placed
+from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeresnet.host.models.checkpoint_record import DIGEST
@@ -29,7 +30,7 @@ def test_evaluate_refuses_another_folder_of_the_remembered_name(
         write_classes(tmp_path / "here" / "photos" / part, FOLDERS)
         write_classes(tmp_path / "there" / "photos" / part, {"a": (1, 21), "b": (0, 20)})
     monkeypatch.chdir(tmp_path / "here")
-    trained = reader_of(("a", "b"), outputs=2, data=travelling(placed("photos")))
+    trained = reader_of(("a", "b"), outputs=2, data=name_of(str(placed("photos"))))
     trained = replace(trained, data_fingerprint=known_by("photos"))
     opens(monkeypatch, *[trained] * 3)
     assert evaluate("m")["top1"] == 1.0
@@ -79,7 +80,7 @@ def test_older_checkpoint_remembers_no_fingerprint_and_takes_what_is_there(
 
 
 def test_only_the_name_of_a_folder_travels() -> None:
-    assert travelling("/home/me/photos") == "photos"
-    assert travelling("digits") == placed("digits") == "digits"
-    assert travelling(None) is placed(None) is None
+    assert name_of("/home/me/photos") == "photos"
+    assert name_of("digits") == placed("digits") == "digits"
+    assert placed(None) is None
     assert placed("x") == str(Path("x").resolve())

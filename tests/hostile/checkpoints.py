@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -394,7 +395,8 @@ def pickle_of_tensor(
 
 def _twice(good: Path) -> bytes:
     made = io.BytesIO(good.read_bytes())
-    with zipfile.ZipFile(made, "a") as archive:
+    with zipfile.ZipFile(made, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that there are two of a name
         name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
         archive.writestr(name, b"}.")
     return made.getvalue()

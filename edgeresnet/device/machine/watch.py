@@ -87,11 +87,15 @@ def _allowed(model_bytes: int, input_bytes: int) -> int:
 @contextmanager
 def _bounded_memory(more_bytes: int) -> Iterator[None]:
     """Lets this process take so much more than it has, where the system can be told so (Linux)."""
+    try:
+        import resource
+    except ImportError:
+        # Windows.
+        yield
+        return
     if sys.platform != "linux":
         yield
         return
-    import resource
-
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = pages * resource.getpagesize() + more_bytes

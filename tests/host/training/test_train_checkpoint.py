@@ -161,9 +161,10 @@ def test_train_checkpoint_refuses_when_the_weights_are_of_another_network(
         run(weights=str(tmp_path / "w.pt"), **changes)
 
 
-def test_train_checkpoint_refuses_when_the_weights_are_quantized(tmp_path: Path) -> None:
-    checkpoint = replace(narrow_weights(tmp_path / "w.pt"), precision="int8")
-    save_checkpoint(checkpoint, tmp_path / "w.pt")
+def test_train_checkpoint_refuses_when_the_weights_are_quantized(
+    int8_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    save_checkpoint(int8_checkpoint, tmp_path / "w.pt")
     with pytest.raises(InputError, match=r"are quantized \(int8\)"):
         run(weights=str(tmp_path / "w.pt"))
 

@@ -54,10 +54,11 @@ class Ignored:
         """Drops its attributes."""
 
 
-def _fraction(text: str) -> fractions.Fraction:
-    """As it is pickled; ``1e99999999`` would be computed for hours."""
-    top, _, bottom = text.partition("/")
-    return fractions.Fraction(int(top), int(bottom or 1))
+def _fraction(top: object, bottom: object = None) -> fractions.Fraction:
+    """As it is pickled, in one text or two numbers; ``1e99999999`` would be computed for hours."""
+    if bottom is None:
+        top, _, bottom = str(top).partition("/")
+    return fractions.Fraction(int(str(top)), int(str(bottom or 1)))
 
 
 def _encode(text: str, encoding: str) -> bytes:

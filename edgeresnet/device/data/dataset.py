@@ -98,6 +98,8 @@ def pixels_of(dataset: Dataset, index: int, spec: InputSpec) -> NDArray[np.uint8
             return to_pixels(image, spec)
         except InputError as error:
             raise InputError(f"{dataset.file_name(index)}: {error.cause}", error.fix) from error
+        finally:
+            del image  # within its turn
 
 
 def batches(

@@ -86,6 +86,17 @@ def _check_size(image: Image.Image) -> None:
     if pixels > LARGE_PIXELS and not _turn.large:
         _large.acquire()
         _turn.large = True
+        _use_large_blocks()
+
+
+@cache
+def _use_large_blocks() -> None:
+    """Have what a large image took given back to the system.
+
+    Pieces of 1 MiB, Pillow's usual ones, stay with the thread that took them; from 32 MiB up the C
+    library takes each piece from the system, and returns it.
+    """
+    Image.core.set_block_size(64 * MIB)
 
 
 @contextmanager

@@ -42,7 +42,22 @@ VALUES: list[tuple[str, Any]] = [
     ("a list of texts", ["\x1b[2J", "b"]),
     ("deep", {"a": [[[[{}]]]]}),
 ]
-_LEAVES = (None, True, -1, 0, 10**30, 1e308, 0.5, "", "x", "\x1b[2J", "a\nfix: b", [], {}, [None])
+_LEAVES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    0.5,
+    "",
+    "x",
+    "\x1b[2J",
+    "a\nfix: b",
+    [],
+    {},
+    [None],
+)
 
 
 def texts() -> dict[str, bytes]:

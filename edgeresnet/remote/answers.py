@@ -20,7 +20,8 @@ T = TypeVar("T")
 MOST_OUTPUT = 256 * MIB
 # A login may print what it likes before ours begins.
 MOST_NOISE = MIB
-MOST_LINE, MOST_LINES = 4096, 1000
+# Bytes of a line that are read at once, signs of it that are shown, and lines that are kept.
+MOST_LINE, MOST_SHOWN, MOST_LINES = 4096, 1000, 1000
 # On stderr, where each line costs its time: one of progress a second makes this much in a day.
 MOST_ERRORS, LINE_BYTES = 16 * MIB, 100
 # For a far end that has sent something wrong to end by itself.
@@ -223,7 +224,7 @@ def _follow(
         if left < 0:
             end()
             break
-        on_line(line.decode(errors="replace").rstrip())
+        on_line(line.decode(errors="replace").rstrip()[:MOST_SHOWN])
 
 
 def _feed(

@@ -141,7 +141,7 @@ class _Far:
         more = {p.name for p in (self.folder / "b").iterdir()} - before
         if more - {"engines"}:
             return f"leaves {sorted(more)}"
-        got = {p.name: p for p in (self.folder / "b").glob("engines/*")}
+        got = {p.name: p for p in (self.folder / "b").glob("engines/*") if p.is_file()}
         if got and {n: p.read_bytes() for n, p in got.items()} != ENGINE:
             return f"takes {sorted(got)}"
         return "takes a link" if any(p.is_symlink() for p in got.values()) else None

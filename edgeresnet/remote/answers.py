@@ -56,7 +56,7 @@ class _Engine(TypedDict):
 
 
 # What ``build --json`` says.
-BuildAnswer = _NoEngine | _Engine
+BuildAnswer: Any = _NoEngine | _Engine
 
 
 class _Share(TypedDict):

@@ -90,6 +90,7 @@ class _Far:
         name: str,
         verb: str = "profile",
         codes: tuple[int, ...] = (3,),
+        /,
         **acts: str | bytes,
     ) -> Iterator[Attack]:
         """A command to a far end that answers as it should, except for these actions.
@@ -231,16 +232,18 @@ def _codes(far: _Far) -> Iterator[Attack]:
     for code in (1, 2, 3, 4, 77, 126, 127, 128, 129, 137, 141, 254, 255):
         # What a far end exits with, this side does; a result that came is shown as it is.
         yield from far.attack(
-            f"exit {code} of nothing", codes=(code if code < 128 else 3, 3, 128),
+            f"exit {code} of nothing", "profile", (code if code < 128 else 3, 3, 128),
             command=f"{MARK}{MARK}echo 'error: no' >&2; echo 'fix: x' >&2; exit {code}",
         )  # fmt: skip
-        yield from far.attack(f"exit {code} of a result", codes=ANY, command=f"{good}exit {code}")
+        yield from far.attack(
+            f"exit {code} of a result", "profile", ANY, command=f"{good}exit {code}"
+        )
     for act in ("probe", "mkdir", "hashes", "tar-xf", "missing", "xargs", "connect"):
         for end in ("exit 1", "exit 255", "kill -9 $$"):
             # What is not known to be there is sent.
             codes = ANY if act in ("xargs", "hashes") else (3,)
             said = r"printf 'error: x\033[2J\n\nfix: y\n' >&2; "
-            yield from far.attack(f"{act}: {end}", codes=codes, **{act: f"{said}{end}"})
+            yield from far.attack(f"{act}: {end}", "profile", codes, **{act: f"{said}{end}"})
     yield from far.attack("rsync fails", probe=_probed(rsync=True), rsync="echo no >&2; exit 23")
     yield from far.attack("installs and lacks", missing=b'["x"]')
 
@@ -249,7 +252,7 @@ def _endless(far: _Far) -> Iterator[Attack]:
     """What prints without end, on either stream."""
     for act in ("probe", "mkdir", "hashes", "tar-xf", "tar-cf", "command", "rsync"):
         command = "build" if act == "tar-cf" else "profile"
-        by = {"probe": _probed(rsync=True)} if act == "rsync" else {}
+        by: dict[str, str | bytes] = {"probe": _probed(rsync=True)} if act == "rsync" else {}
         for name, script in {
             "zeros": "exec cat /dev/zero",
             "lines of errors": "exec yes fix >&2",
@@ -264,7 +267,7 @@ def _endless(far: _Far) -> Iterator[Attack]:
 
 def _machines(far: _Far) -> Iterator[Attack]:
     """What a machine says of itself goes into commands."""
-    for name, values in {
+    refused: dict[str, dict[str, Any]] = {
         "root of a line": {"root": "/r\nrm"},
         "relative root": {"root": "r"},
         "root of an option": {"root": "-x"},
@@ -276,25 +279,27 @@ def _machines(far: _Far) -> Iterator[Attack]:
         "three numbers": {"version": [3, 11, 2]},
         "huge version": {"version": [10**5000 // 10**4000, 1.5]},
         "rsync of a text": {"rsync": "yes"},
-    }.items():
+    }
+    for name, values in refused.items():
         yield from far.attack(f"machine with {name}", probe=_probed(**values))
-    for name, values in {
+    taken: dict[str, dict[str, Any]] = {
         "root of a shell": {"root": "/r$(touch evil)`touch evil`;touch evil"},
         "root of quotes": {"root": "/r'\"\\ #*?"},
         "root above": {"root": "/../.."},
         "new Python": {"version": [3, 10**30]},
         "more keys": {"evil": 1},
         "interpreter of a shell": {"interpreter": "/bin/$(touch${IFS}evil)"},
-    }.items():
+    }
+    for name, values in taken.items():
         for rsync in (False, True):
             told = _probed(**values, rsync=rsync)
-            yield from far.attack(f"machine with {name}, rsync {rsync}", codes=ANY, probe=told)
+            yield from far.attack(f"machine with {name}, rsync {rsync}", "profile", ANY, probe=told)
     lacking = json.dumps(["-r /etc/passwd", "x; touch evil", "\x1b[2J"]).encode()
     yield from far.attack("lacks options of pip", missing=lacking)
     stale = json.dumps(dict.fromkeys(("../x", "/etc/x", "-rf", "a\nb", "\x1b[2J"), "0" * 64))
-    yield from far.attack("has files elsewhere", codes=ANY, hashes=stale.encode())
+    yield from far.attack("has files elsewhere", "profile", ANY, hashes=stale.encode())
     many = json.dumps({f"f{n}": "0" * 64 for n in range(200_000)})
-    yield from far.attack("has 200,000 files", codes=ANY, hashes=many.encode())
+    yield from far.attack("has 200,000 files", "profile", ANY, hashes=many.encode())
 
 
 def _results(far: _Far) -> Iterator[Attack]:
@@ -311,14 +316,15 @@ def _results(far: _Far) -> Iterator[Attack]:
                 for count in (0, 1, 3):
                     told = json.dumps({**good, key: value[:1] * count}).encode()
                     yield from far.attack(f"{key} of {count}", command, ANY, command=told)
-    for name, more in {
+    others: dict[str, dict[str, Any]] = {
         "energy alone": {"energy_mj": 1.0},
         "layers of others": {"layers": [{"x": 1}]},
         "placement of others": {"placement": [{"unit": "cpu"}]},
         "names of others": {"target": "x" * 100_000},
         "phases alone": {"h2d_ms": 1.0},
         "huge figures": {"p50_ms": 1e308, "throughput_ips": 5e-324},
-    }.items():
+    }
+    for name, more in others.items():
         row = {**GOOD["profile"], **more, "batches": [{**GOOD["profile"]["batches"][0], **more}]}
         yield from far.attack(name, "profile", ANY, command=json.dumps(row).encode())
 
@@ -419,7 +425,7 @@ def _terminal(far: _Far, rng: np.random.Generator) -> Iterator[Attack]:
         # A line of progress, of an error, of a refusal to connect, and of installing.
         act = ("command", "mkdir", "connect", "tar-xf")[number % 4]
         yield from far.attack(
-            f"terminal: {name} by {act}", codes=REFUSED,
+            f"terminal: {name} by {act}", "profile", REFUSED,
             **{act: f"printf '{script}\\nerror: {script}\\nfix: {script}\\n' >&2; exit 1"},
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -96,7 +97,8 @@ def _use_large_blocks() -> None:
     Pieces of 1 MiB, Pillow's usual ones, stay with the thread that took them; from 32 MiB up the C
     library takes each piece from the system, and returns it.
     """
-    Image.core.set_block_size(64 * MIB)
+    core: Any = vars(Image)["core"]  # it has no types
+    core.set_block_size(64 * MIB)
 
 
 @contextmanager

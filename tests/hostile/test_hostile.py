@@ -28,6 +28,8 @@ ITEMS: dict[str, Generator] = {
 }
 SEED = int(os.environ.get("EDGERESNET_HOSTILE_SEED", "0"))
 SOME = 6
+# Hostile files are made in ways that torch and zipfile warn of; the attacked process has its own.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
-from edgeresnet.errors import MissingError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import sha256_bytes
 from edgeresnet.remote.transfer import data_parcel, model_parcel
 from tests.class_folders import write_classes
@@ -74,9 +74,21 @@ def test_images_travel_with_all_classes_when_a_limit_leaves_some_without(tmp_pat
 
 
 def test_external_files_stay_in_the_models_folder(tmp_path: Path) -> None:
-    model = onnx.load(write_onnx(tmp_path / "m.onnx"))
-    for name in ("../x", "/etc/x", "sub/w.bin", "w", "w"):
-        tensor = model.graph.initializer.add(name=name)
-        tensor.external_data.add(key="location", value=name)
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    assert files_beside(tmp_path / "m.onnx") == ["sub/w.bin", "w"]
+    path = write_onnx(tmp_path / "m.onnx")
+    plain = path.read_bytes()
+
+    def keeps(*names: str) -> Path:
+        model = onnx.load_from_string(plain)
+        for name in names:
+            tensor = model.graph.initializer.add(name=name)
+            tensor.external_data.add(key="location", value=name)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/w.bin", "w"):
+        (tmp_path / name).write_bytes(bytes(4))
+    assert files_beside(keeps("sub/w.bin", "w", "w")) == ["sub/w.bin", "w"]
+    for name in ("../x", "/etc/x"):
+        with pytest.raises(InputError, match="no name of a file in its folder"):
+            files_beside(keeps(name))

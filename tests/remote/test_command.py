@@ -175,8 +175,8 @@ def profile_begun(
     files: Path, device: Device, on: tuple[str, str], cwd: Path
 ) -> tuple[subprocess.Popen[str], tuple[str, ...]]:
     """A profile that runs on the device now, and words that its process there has."""
-    # A shell's background jobs ignore interrupts, those of nohup hang-ups, and so would this process
-    # if the tests are one.
+    # A shell's background jobs ignore interrupts, those of nohup hang-ups, and so would this one
+    # where the tests are such a job.
     listen = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)"

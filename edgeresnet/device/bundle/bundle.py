@@ -218,8 +218,9 @@ def _manifest_bytes(path: Path) -> bytes:
 
 def _parsed(path: Path, content: bytes) -> Manifest:
     try:
-        _check_version(path, parse_json(content))
-        return Manifest.from_json(content)
+        values = parse_json(content)
+        _check_version(path, values)
+        return Manifest.from_values(values)
     except ValueError as error:
         raise InputError(
             f"{path / MANIFEST} is damaged: {error}", "copy the bundle again."

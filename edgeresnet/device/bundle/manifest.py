@@ -13,7 +13,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE
-from edgeresnet.untrusted import parse_record, short
+from edgeresnet.untrusted import checked, parse_json, short
 
 MANIFEST, GOLDEN, SIGNATURE = "manifest.json", "golden.npz", "manifest.json.sig"
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not, 3
@@ -117,7 +117,12 @@ class Manifest:
     @classmethod
     def from_json(cls, content: bytes | str) -> Manifest:
         """The inverse of `to_json`; ValueError, with the reasons, if it is not one."""
-        values: dict[str, Any] = {**parse_record(content, ManifestRecord)}
+        return cls.from_values(parse_json(content))
+
+    @classmethod
+    def from_values(cls, content: object) -> Manifest:
+        """As `from_json`, of what was parsed."""
+        values: dict[str, Any] = {**checked(content, ManifestRecord)}
         values["classes"] = tuple(values["classes"])
         values["layers"] = tuple(values["layers"])
         try:

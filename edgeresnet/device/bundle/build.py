@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeresnet.device.bundle.bundle import build_options, load_bundle, record_engines
-from edgeresnet.device.machine.watch import watched
-from edgeresnet.device.targets.model_files import check_model
+from edgeresnet.device.targets.first_run import guarded
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
@@ -75,7 +74,8 @@ def build_bundle(
     with writing(engine_dir, "engines folder"):
         engine_dir.mkdir(parents=bundle.engine_dir is not None, exist_ok=True)
     try:
-        engine = _compiled(target, bundle.model_path, device, engine_dir, options)
+        with guarded(target, bundle.model_path, device, RunOptions()):
+            engine = target.save_engine(bundle.model_path, device, engine_dir, options)
         changed = _remove_unused(engine_dir) or engine is not None
         if changed and bundle.engine_dir is None:
             record_engines(bundle)
@@ -83,20 +83,6 @@ def build_bundle(
         if not any(engine_dir.iterdir()):
             engine_dir.rmdir()
     return engine
-
-
-def _compiled(
-    target: Target, model_path: Path, device: str, engine_dir: Path, options: BuildOptions
-) -> Path | None:
-    """What the target compiles of a model that a stranger may have made."""
-    checked = check_model(model_path)
-    if target.spec.is_built_for(device) or device != target.spec.default_device:
-        return target.save_engine(model_path, device, engine_dir, options)
-    limit_s = RunOptions().first_run_limit_s
-    with watched(
-        model_path, limit_s, model_bytes=checked.model_bytes, input_bytes=checked.input_bytes
-    ):
-        return target.save_engine(model_path, device, engine_dir, options)
 
 
 def _with_inputs(wanted: BuildOptions, manifest: Manifest) -> BuildOptions:

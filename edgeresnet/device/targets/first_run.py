@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,17 +33,32 @@ def load(target: Target, path: Path, device: str, options: RunOptions) -> tuple[
         InputError: nothing that is opened or that the runtime reads, or it takes too long.
         MissingError: the runtime or the device is not here.
     """
+    with guarded(target, path, device, options) as model_bytes:
+        return target.load(path, device, options), model_bytes
+
+
+@contextmanager
+def guarded(target: Target, path: Path, device: str, options: RunOptions) -> Iterator[int]:
+    """A block in which a target opens or compiles a model file that a stranger may have made.
+
+    Yields:
+        The bytes of the model with its weights.
+
+    Raises:
+        InputError: nothing that is opened or that the runtime reads, or the block takes too long.
+    """
     checked = check_model(path)
     # What compiles for such a device takes minutes, and most of a large machine's memory.
     if target.spec.is_built_for(device) or device != target.spec.default_device:
-        return target.load(path, device, options), checked.model_bytes
+        yield checked.model_bytes
+        return
     with watched(
         path,
         options.first_run_limit_s,
         model_bytes=checked.model_bytes,
         input_bytes=checked.input_bytes * (options.batch or 1),
     ):
-        return target.load(path, device, options), checked.model_bytes
+        yield checked.model_bytes
 
 
 def first_run(

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import re
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ PACKAGES = (
     "numpy",
     "pillow",
 )
+# Of a machine that does not tell how much memory it has.
+USUAL_MIB = 8192
 
 
 def cpu_name(root: Path = ROOT) -> str:
@@ -49,6 +52,12 @@ def memory_mib(root: Path = ROOT) -> int | None:
     """Main memory; None where /proc does not tell."""
     found = re.search(r"^MemTotal:\s*(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     return int(found[1]) // 1024 if found else None
+
+
+@cache
+def memory_bytes() -> int:
+    """Main memory of this machine, by which limits are set; of one that does not tell, 8 GiB."""
+    return (memory_mib() or USUAL_MIB) << 20
 
 
 def versions() -> dict[str, str]:

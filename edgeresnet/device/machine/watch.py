@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.closing import end_now, may_end
-from edgeresnet.device.machine.environment import memory_mib
+from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
 from edgeresnet.files import shortened
 from edgeresnet.untrusted import MIB
@@ -29,7 +29,6 @@ BASE_BYTES, STACK_BYTES = 1024 * MIB, 16 * MIB
 # A runtime packs and converts weights. Activations of the widest ResNets are 6 times their input,
 # of which a few live at a time.
 WEIGHTS_TIMES, INPUT_TIMES = 16, 64
-USUAL_MIB = 8192
 
 
 @contextmanager
@@ -81,7 +80,7 @@ def _allowed(model_bytes: int, input_bytes: int) -> int:
     """Bytes that opening a model may take, beside what the process has."""
     stacks = (os.cpu_count() or 1) * STACK_BYTES
     wanted = BASE_BYTES + stacks + WEIGHTS_TIMES * model_bytes + INPUT_TIMES * input_bytes
-    return min(wanted, (memory_mib() or USUAL_MIB) * MIB)
+    return min(wanted, memory_bytes())
 
 
 @contextmanager

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cache
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeresnet.device.machine.environment import memory_mib
+from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
 from edgeresnet.files import shortened
 from edgeresnet.untrusted import MIB, opened, short
 
-# Of a machine that does not tell how much memory it has.
-USUAL_MIB = 8192
 # Elements of a tensor: 1 GiB of floats. At 1,024 px a ResNet's largest has 2^24 for an image.
 # And of an input: 445 images of 224 px.
 MOST_ELEMENTS = 1 << 28
@@ -26,10 +23,9 @@ MOST_SAID = 600
 FIX = "export the model again as a plain image classifier, without what is named here."
 
 
-@cache
 def most_bytes() -> int:
     """Of a file of this machine: half of its memory, as whoever loads a model holds it twice."""
-    return (memory_mib() or USUAL_MIB) * MIB // 2
+    return memory_bytes() // 2
 
 
 def check_length(file: BinaryIO, path: Path) -> int:

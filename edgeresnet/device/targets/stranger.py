@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
@@ -96,6 +97,23 @@ def check_tensor(
         cause = f"has {shown} elements, more than {most}"
     if cause:
         raise InputError(f"{shortened(path)} is refused: {what} {cause}", FIX)
+
+
+def check_order(path: Path, what: str, sources: Mapping[Any, Iterable[Any]]) -> None:
+    """Refuse a graph that has no order in which it could be run.
+
+    Args:
+        path: the model.
+        what: is ordered, for the message.
+        sources: of each the others that must come before it.
+
+    Raises:
+        InputError: some go in a circle.
+    """
+    try:
+        TopologicalSorter(sources).prepare()
+    except CycleError:
+        raise refuse(path, f"its {what} go in a circle") from None
 
 
 def refuse(path: Path, why: str) -> InputError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from edgeresnet.device.targets.onnx.graph import Input, Node, OnnxGraph, Weights
@@ -14,6 +13,7 @@ from edgeresnet.device.targets.stranger import (
     MOST_ELEMENTS,
     MOST_INPUTS,
     check_beside,
+    check_order,
     check_tensor,
     elements,
     refuse,
@@ -163,13 +163,8 @@ def _check_order(path: Path, graph: OnnxGraph) -> None:
     if len(set(made)) < len(made):
         raise refuse(path, "two operations of it make one value")
     makers = {name: at for at, node in enumerate(graph.nodes) for name in node.outputs if name}
-    order = TopologicalSorter(
-        {
-            at: [makers[name] for name in node.inputs if name in makers]
-            for at, node in enumerate(graph.nodes)
-        }
-    )
-    try:
-        order.prepare()
-    except CycleError:
-        raise refuse(path, "its operations go in a circle") from None
+    sources = {
+        at: [makers[name] for name in node.inputs if name in makers]
+        for at, node in enumerate(graph.nodes)
+    }
+    check_order(path, "operations", sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from graphlib import CycleError, TopologicalSorter
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from edgeresnet.device.targets.stranger import (
     FLOAT_BYTES,
     MOST_INPUTS,
     check_beside,
+    check_order,
     check_tensor,
     elements,
     refuse,
@@ -147,10 +147,7 @@ def _check_order(path: Path, root: Element, names: set[str]) -> None:
         if source not in names or sink not in names:
             raise refuse(path, f"an edge of it joins {short(source)!r} and {short(sink)!r}")
         sources[sink].append(source)
-    try:
-        TopologicalSorter(sources).prepare()
-    except CycleError:
-        raise refuse(path, "its layers go in a circle") from None
+    check_order(path, "layers", sources)
 
 
 def check_shapes(path: Path, model: Any) -> None:

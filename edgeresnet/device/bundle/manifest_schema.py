@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
 
-from edgeresnet.settings.inputs import SMALLEST_IMAGE
+from edgeresnet.settings.inputs import LARGEST_IMAGE, LARGEST_RESIZE, SMALLEST_IMAGE
 from edgeresnet.untrusted import short
 
 # Far more than any network for images has; what is computed from them fits the memory of a machine.
-LARGEST_IMAGE, LARGEST_RESIZED, LARGEST_BATCH, LARGEST_COUNT = 4096, 8192, 65_536, 1 << 53
+LARGEST_BATCH, LARGEST_COUNT = 65_536, 1 << 53
 MOST_FILES = 1000
 # Of how far the logits of a golden check may be away, as a share of the golden logits' range: ten
 # times what an export allows, which goes by the range on more images.
@@ -64,8 +64,8 @@ def _all_fit(files: dict[str, str]) -> dict[str, str]:
 
 
 def _fits(spec: InputRecord) -> InputRecord:
-    if spec["image_size"] > spec.get("crop_ratio", 1.0) * LARGEST_RESIZED:
-        raise ValueError(f"crop_ratio makes images larger than {LARGEST_RESIZED} px")
+    if spec["image_size"] > spec.get("crop_ratio", 1.0) * LARGEST_RESIZE:
+        raise ValueError(f"crop_ratio makes images larger than {LARGEST_RESIZE} px")
     return spec
 
 
@@ -96,7 +96,7 @@ class InputRecord(TypedDict):
     image_size: Annotated[int, Field(ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)]
     mean: Annotated[list[Mean], Field(min_length=3, max_length=3)]
     std: Annotated[list[Deviation], Field(min_length=3, max_length=3)]
-    resize: NotRequired[Annotated[int, Field(ge=1, le=LARGEST_RESIZED)] | Literal["squash"]]
+    resize: NotRequired[Annotated[int, Field(ge=1, le=LARGEST_RESIZE)] | Literal["squash"]]
     crop_ratio: NotRequired[Share]
     interpolation: NotRequired[Word]
     channels: NotRequired[Word]

@@ -34,38 +34,35 @@ SIZE, CLASSES = 8, 10
 MARKER = b"\n0123456789abcdef\n"
 
 
+def of_file(path: Path, read_path: Callable[[], object]) -> Reader:
+    """What writes bytes to a file, and has it read."""
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        read_path()
+
+    return read
+
+
 def recipe(folder: Path) -> Reader:
     """A recipe's file."""
     path = folder / "recipe.yaml"
 
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        load_recipe(path)
-
-    return read
+    return of_file(path, lambda: load_recipe(path))
 
 
 def manifest(folder: Path) -> Reader:
     """A bundle's manifest."""
     bundle = folder / "bundle"
     bundle.mkdir()
-
-    def read(content: bytes) -> None:
-        (bundle / "manifest.json").write_bytes(content)
-        read_manifest(bundle).to_json()
-
-    return read
+    return of_file(bundle / "manifest.json", lambda: read_manifest(bundle).to_json())
 
 
 def checkpoint(folder: Path) -> Reader:
     """A checkpoint's file."""
     path = folder / "theirs.pth"
 
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        load_checkpoint(path)
-
-    return read
+    return of_file(path, lambda: load_checkpoint(path))
 
 
 def pickled(folder: Path) -> Reader:
@@ -89,11 +86,7 @@ def golden(folder: Path) -> Reader:
     """A bundle's golden file."""
     path = folder / "golden.npz"
 
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        read_golden(path, SIZE, CLASSES)
-
-    return read
+    return of_file(path, lambda: read_golden(path, SIZE, CLASSES))
 
 
 def member(folder: Path) -> Reader:
@@ -110,11 +103,7 @@ def result(folder: Path) -> Reader:
     """A run's report on quantizing."""
     path = folder / "report.json"
 
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        read_report(path, "run the stage again.")
-
-    return read
+    return of_file(path, lambda: read_report(path, "run the stage again."))
 
 
 def remote(folder: Path) -> Reader:

@@ -95,23 +95,25 @@ def check_tensors(tensors: Mapping[str, Any], shapes: Mapping[str, Shape], sourc
                              _AGAIN)  # fmt: skip
         if not isinstance(tensor, Tensor):
             raise InputError(f"{source}: {name} is no tensor", _AGAIN)
+    plain = {name: tensor for name, tensor in tensors.items() if kind_fault(tensor) is None}
+    for name, tensor in plain.items():
         wanted = torch.int64 if name.endswith(COUNTER) else torch.float32
-        if kind_fault(tensor) is None and tensor.dtype != wanted:
+        if tensor.dtype != wanted:
             raise InputError(
                 f"{source}: {name} holds {tensor.dtype}, and in a checkpoint of ours {wanted}",
                 _AGAIN,
             )
-        if kind_fault(tensor) is None and tuple(tensor.shape) != shapes[name]:
+        if tuple(tensor.shape) != shapes[name]:
             raise InputError(
                 f"{source}: {name} has shape {short(tuple(tensor.shape))}, and its network needs "
                 f"{shapes[name]}",
                 _AGAIN,
             )
-        if kind_fault(tensor) is None and not tensor.is_contiguous():
+        if not tensor.is_contiguous():
             raise InputError(f"{source}: {name} repeats its numbers, or skips some", _AGAIN)
-    check_in_file((t for t in tensors.values() if kind_fault(t) is None), source)
+    check_in_file(plain.values(), source)
     for name, tensor in tensors.items():
-        if not name.endswith(COUNTER) or kind_fault(tensor) is not None:
+        if name not in plain or not name.endswith(COUNTER):
             check_floats(name, tensor, source)
 
 

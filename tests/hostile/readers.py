@@ -47,7 +47,6 @@ def of_file(path: Path, read_path: Callable[[], object]) -> Reader:
 def recipe(folder: Path) -> Reader:
     """A recipe's file."""
     path = folder / "recipe.yaml"
-
     return of_file(path, lambda: load_recipe(path))
 
 
@@ -61,7 +60,6 @@ def manifest(folder: Path) -> Reader:
 def checkpoint(folder: Path) -> Reader:
     """A checkpoint's file."""
     path = folder / "theirs.pth"
-
     return of_file(path, lambda: load_checkpoint(path))
 
 
@@ -85,7 +83,6 @@ def pickled(folder: Path) -> Reader:
 def golden(folder: Path) -> Reader:
     """A bundle's golden file."""
     path = folder / "golden.npz"
-
     return of_file(path, lambda: read_golden(path, SIZE, CLASSES))
 
 
@@ -102,7 +99,6 @@ def member(folder: Path) -> Reader:
 def result(folder: Path) -> Reader:
     """A run's report on quantizing."""
     path = folder / "report.json"
-
     return of_file(path, lambda: read_report(path, "run the stage again."))
 
 

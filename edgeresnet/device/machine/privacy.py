@@ -41,10 +41,7 @@ def shareable(record: Mapping[str, Any], *, record_host: bool = False) -> dict[s
         record_host: leave them, and add ``host`` and ``user`` to every ``environment``, except
             where they stand: those of a far end.
     """
-    return {
-        key: _hosted(key, value) if record_host else _named(key, value)
-        for key, value in record.items()
-    }
+    return {key: _shareable(key, value, record_host) for key, value in record.items()}
 
 
 def write_result(
@@ -67,21 +64,15 @@ def host_and_user() -> dict[str, str | None]:
     return {"host": platform.node() or None, "user": user}
 
 
-def _named(key: str, value: Any) -> Any:
+def _shareable(key: str, value: Any, record_host: bool) -> Any:
     if isinstance(value, Mapping):
-        return shareable(value)
+        inner = shareable(value, record_host=record_host)
+        return {**host_and_user(), **inner} if record_host and key == _ENVIRONMENT else inner
     if isinstance(value, (list, tuple)):
-        return [_named(key, one) for one in value]
-    return _KINDS[key](value) if isinstance(value, str) and key in _KINDS else value
-
-
-def _hosted(key: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        inner = shareable(value, record_host=True)
-        return {**host_and_user(), **inner} if key == _ENVIRONMENT else inner
-    if isinstance(value, (list, tuple)):
-        return [_hosted(key, one) for one in value]
-    return value
+        return [_shareable(key, one, record_host) for one in value]
+    if record_host or not isinstance(value, str) or key not in _KINDS:
+        return value
+    return _KINDS[key](value)
 
 
 def _inside(path: str) -> str:

@@ -218,8 +218,7 @@ def _manifest_bytes(path: Path) -> bytes:
 
 def _parsed(path: Path, content: bytes) -> Manifest:
     try:
-        values = parse_json(content)
-        _check_version(path, values)
+        _check_version(path, values := parse_json(content))
         return Manifest.from_values(values)
     except ValueError as error:
         raise InputError(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeresnet.device.bundle.bundle import write_bundle
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.bundle.signature import Signer
+from edgeresnet.device.bundle.write_bundle import write_bundle
 from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.settings.export import ONE_IMAGE

@@ -16,17 +16,10 @@ from edgeresnet.cli.app import COMMANDS
 from edgeresnet.cli.output import expanded
 from edgeresnet.device.data.standard import download_dir
 from edgeresnet.errors import InputError
-from edgeresnet.files import (
-    atomic,
-    cache_dir,
-    from_home,
-    locked,
-    sha256_bytes,
-    sha256_file,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from edgeresnet.files.hashes import sha256_bytes, sha256_file
+from edgeresnet.files.locks import locked
+from edgeresnet.files.places import cache_dir, from_home
+from edgeresnet.files.writing import atomic, write_bytes, write_json, write_text
 from tests.conftest import REPOSITORY, CommandLine
 from tests.host.training.test_train_checkpoint import narrow_weights
 
@@ -141,7 +134,8 @@ ADDING = """
 import sys
 from importlib import import_module
 from pathlib import Path
-from edgeresnet.files import locked, write_text
+from edgeresnet.files.locks import locked
+from edgeresnet.files.writing import write_text
 path = Path(sys.argv[1])
 for _ in range(100):
     with locked(path):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
-from edgeresnet.device.bundle.bundle import check_replaceable
 from edgeresnet.device.bundle.signature import signer_of
+from edgeresnet.device.bundle.write_bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized

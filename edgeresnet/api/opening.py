@@ -15,7 +15,7 @@ from edgeresnet.device.targets.model_files import check_size, is_model_file, rea
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.device.targets.spec import RUN_OPTIONS
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import check_output_file
+from edgeresnet.files.outputs import check_output_file
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint

@@ -14,7 +14,10 @@ from edgeresnet.cli.plain_text import say, say_line
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import CHUNK_BYTES, check_output_file, from_home, is_stream, writing
+from edgeresnet.files.hashes import CHUNK_BYTES
+from edgeresnet.files.outputs import check_output_file
+from edgeresnet.files.places import from_home, is_stream
+from edgeresnet.files.writing import writing
 from edgeresnet.progress import OnStep, TaskContext, silent
 
 

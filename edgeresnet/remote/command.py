@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.bundle.bundle import load_bundle, record_engines
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.write_bundle import record_engines
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES

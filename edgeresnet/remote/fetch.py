@@ -12,7 +12,7 @@ from typing import IO
 from typing_extensions import Self
 
 from edgeresnet.errors import MissingError
-from edgeresnet.files import sha256_file
+from edgeresnet.files.hashes import sha256_file
 from edgeresnet.remote.answers import Hash, listen, marked, skip_to
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.untrusted import short

@@ -76,7 +76,7 @@ def hashes(folder: str) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits; as `edgeresnet.files` has it."""
+    """SHA-256 of a file's content, 64 hex digits; as `edgeresnet.files.hashes` has it."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

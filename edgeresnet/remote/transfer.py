@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 import edgeresnet
@@ -28,7 +28,8 @@ from edgeresnet.device.targets.model_files import is_model_file, reader_of
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.stranger import check_beside
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import from_home, sha256_bytes, sha256_file, shortened
+from edgeresnet.files.hashes import sha256_bytes, sha256_file
+from edgeresnet.files.places import from_home, shortened
 from edgeresnet.remote import probe
 from edgeresnet.remote.answers import MOST_LINES, Hash, listen, read_answer
 from edgeresnet.remote.ssh import Connection
@@ -86,9 +87,9 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     place, name = f"models/{_key(path)}", path.resolve().name
     if path.is_dir() or (path / MANIFEST).is_file():
         manifest = load_bundle(path).manifest
-        # An engine or an example that was removed is not missed.
+        # Opening it has refused links. An engine or an example that was removed is not missed.
         names = [MANIFEST, *(n for n in manifest.files if os.path.lexists(path / n))]
-        files = {f"{name}/{n}": own_file(path, n) for n in names}
+        files = {f"{name}/{n}": path / n for n in names}
         return Parcel(place, files, kept=f"{name}/{ENGINES}"), name, manifest.target
     if not path.is_file():
         raise InputError(f"{path} does not exist", "give a bundle, or an .onnx or .xml file.")
@@ -102,25 +103,6 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     # As when it is opened here: a cache of downloads keeps its files behind links.
     files = {path.name: path, **{n: check_beside(path, n)[0] for n in beside}}
     return Parcel(place, files), name, target.spec.name
-
-
-def own_file(folder: Path, name: str) -> Path:
-    """A file that a manifest names: one in its folder, for its content will be sent.
-
-    Raises:
-        InputError: the name leads elsewhere, or it is no regular file.
-    """
-    parts = PurePosixPath(name).parts
-    path = folder / name
-    leaves = PurePosixPath(name).is_absolute() or ".." in parts
-    links = [folder.joinpath(*parts[:n]).is_symlink() for n in range(1, len(parts) + 1)]
-    if leaves or any(links) or not path.is_file():
-        raise InputError(
-            f"{shortened(path)} is not sent: it is {'a link' if any(links) else 'no file'} "
-            f"or lies outside of {folder}",
-            "put the file itself there, or export again.",
-        )
-    return path
 
 
 def told_outside(parcel: Parcel, spec: str) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path, PureWindowsPath
 
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
-from edgeresnet.files import check_output_folder, writing
+from edgeresnet.files.outputs import check_output_folder
+from edgeresnet.files.writing import writing
 
 RUNS_DIR = Path("runs")
 # Of a folder's name; what stands before and behind it in temporary ones is no part of it.

@@ -21,7 +21,7 @@ from edgeresnet.device.targets.export_support import check_inputs, check_prover,
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import from_home
+from edgeresnet.files.places import from_home
 from edgeresnet.run.device_commands import has_threads
 from edgeresnet.run.folder import check_folder
 from edgeresnet.run.recipe_faults import Faults

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import check_output_file, write_bytes, writing
+from edgeresnet.files.outputs import check_output_file
+from edgeresnet.files.writing import write_bytes, writing
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = "recipes"

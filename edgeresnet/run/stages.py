@@ -25,7 +25,7 @@ from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home
+from edgeresnet.files.places import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.results import Budget
 from edgeresnet.run.recipe import Recipe
@@ -283,7 +283,7 @@ def _weights_key(weights: str) -> str:
     """What is in the weights (a file's hash; torchvision's have their name), and how it is read."""
     if weights.startswith("torchvision:"):
         return f"{weights} read {WEIGHTS_READING}"
-    from edgeresnet.files import sha256_file
+    from edgeresnet.files.hashes import sha256_file
     from edgeresnet.host.models.foreign.class_facts import LISTS
     from edgeresnet.host.models.foreign.said import CONFIG, PREPROCESSOR
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from edgeresnet import files
 from edgeresnet.api import export, prune, quantize, train
 from edgeresnet.errors import InputError
-from edgeresnet.files import write_json, write_text
+from edgeresnet.files import outputs, writing
+from edgeresnet.files.writing import write_json, write_text
 from tests.cli.test_app import image_folder
 from tests.conftest import Command
 from tests.host.training.test_train_checkpoint import narrow_weights
@@ -180,8 +180,8 @@ def test_a_link_stays_and_what_it_leads_to_is_written() -> None:
 
 
 def test_trying_out_leaves_nothing_when_the_folder_is_new(tmp_path: Path) -> None:
-    files.check_output_file(tmp_path / "a/b/c.pt", "-o", "-o model.pt")
-    files.check_output_folder(tmp_path / "a/b/c", "-o")
+    outputs.check_output_file(tmp_path / "a/b/c.pt", "-o", "-o model.pt")
+    outputs.check_output_folder(tmp_path / "a/b/c", "-o")
     assert not (tmp_path / "a").exists()
 
 
@@ -220,6 +220,6 @@ def test_a_full_disk_leaves_no_half_checkpoint(
 def test_writing_names_the_option() -> None:
     with (
         pytest.raises(InputError, match="--json x cannot be written"),
-        files.writing(Path("x"), "--json"),
+        writing.writing(Path("x"), "--json"),
     ):
         raise PermissionError(errno.EACCES, "no")

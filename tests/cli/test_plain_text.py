@@ -14,7 +14,7 @@ import pytest
 from edgeresnet.cli import plain_text
 from edgeresnet.cli.app import COMMANDS
 from edgeresnet.cli.output import speaker
-from edgeresnet.files import write_json
+from edgeresnet.files.writing import write_json
 from edgeresnet.progress import TrainProgress
 from edgeresnet.report.tables import compare_table, evaluate_table
 from tests.cli.test_app import image_folder

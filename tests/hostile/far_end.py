@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.remote.answers import parsed
 from edgeresnet.remote.ssh import Address, Connection
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle
 from tests.conftest import make_checkpoint
 from tests.host.training.test_train_checkpoint import NARROW

@@ -18,7 +18,7 @@ from edgeresnet.remote.answers import BuildAnswer, Probed, between, listen, mark
 from edgeresnet.remote.command import Job, _parsed
 from edgeresnet.remote.fetch import fetch
 from edgeresnet.remote.ssh import Address
-from edgeresnet.remote.transfer import Parcel, model_parcel, own_file, told_outside
+from edgeresnet.remote.transfer import Parcel, model_parcel, told_outside
 from tests.hostile.far_answers import FIGURES
 from tests.hostile.far_end import FarEnd, archive
 from tests.small_models import keep_weights_apart, write_onnx
@@ -184,19 +184,6 @@ def test_a_bundle_sends_only_what_its_manifest_names(files: Path, tmp_path: Path
     (bundle / "k").symlink_to(tmp_path / "key")
     with pytest.raises(InputError, match="has a link, k"):
         model_parcel(bundle)
-
-
-def test_a_file_is_sent_only_if_it_is_one_of_its_folder(tmp_path: Path) -> None:
-    here = tmp_path / "here"
-    (here / "sub").mkdir(parents=True)
-    (tmp_path / "key").write_text("secret")
-    (here / "sub" / "w.bin").write_text("weights")
-    (here / "k").symlink_to(tmp_path / "key")
-    (here / "up").symlink_to(tmp_path)
-    assert own_file(here, "sub/w.bin") == here / "sub" / "w.bin"
-    for name in ("k", "up/key", "../key", "sub/../../key", str(tmp_path / "key"), "sub", "gone"):
-        with pytest.raises(InputError, match="is not sent"):
-            own_file(here, name)
 
 
 def test_images_from_elsewhere_are_told_and_other_files_refused(tmp_path: Path) -> None:

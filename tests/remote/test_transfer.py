@@ -13,7 +13,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.remote.transfer import data_parcel, model_parcel
 from tests.class_folders import write_classes
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino

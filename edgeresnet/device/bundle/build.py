@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeresnet.device.bundle.bundle import build_options, load_bundle, record_engines
+from edgeresnet.device.bundle.bundle import build_options, load_bundle
+from edgeresnet.device.bundle.write_bundle import record_engines
 from edgeresnet.device.targets.first_run import guarded
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import writing
+from edgeresnet.files.writing import writing
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 

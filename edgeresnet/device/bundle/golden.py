@@ -14,7 +14,9 @@ from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.files import cache_dir, sha256_bytes, write_text
+from edgeresnet.files.hashes import sha256_bytes
+from edgeresnet.files.places import cache_dir
+from edgeresnet.files.writing import write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import sha256_open, shortened
+from edgeresnet.files.hashes import sha256_open
+from edgeresnet.files.places import shortened
 from edgeresnet.untrusted import opened, short
 
 # The largest ResNet in fp32 has 0.3 GB.

@@ -12,7 +12,8 @@ from typing import Any
 
 from edgeresnet.device.bundle.manifest import SIGNATURE
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import cache_dir, from_home, sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
+from edgeresnet.files.places import cache_dir, from_home
 from edgeresnet.untrusted import read_bytes
 
 Signer = Callable[[bytes], bytes]

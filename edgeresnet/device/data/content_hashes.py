@@ -22,7 +22,8 @@ from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.device.machine.cpu import usable_cores
 from edgeresnet.errors import InputError
-from edgeresnet.files import cache_dir, sha256_file
+from edgeresnet.files.hashes import sha256_file
+from edgeresnet.files.places import cache_dir
 from edgeresnet.progress import OnStep, silent
 
 if TYPE_CHECKING:

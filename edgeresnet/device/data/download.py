@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import CHUNK_BYTES, atomic, sha256_file
+from edgeresnet.files.hashes import CHUNK_BYTES, sha256_file
+from edgeresnet.files.writing import atomic
 
 # A server that sends nothing for so long is given up.
 TIMEOUT_S = 60.0

@@ -19,7 +19,7 @@ from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home, shortened
+from edgeresnet.files.places import from_home, shortened
 from edgeresnet.progress import OnStep
 
 SOURCES: dict[str, Callable[[Split, int], Dataset]] = {

@@ -7,7 +7,7 @@ import unicodedata
 
 from edgeresnet.device.data.open import SOURCES, open_source
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home
+from edgeresnet.files.places import from_home
 
 
 def placed(spec: str | None) -> str | None:

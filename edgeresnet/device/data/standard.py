@@ -20,7 +20,8 @@ from PIL import Image
 from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
 from edgeresnet.device.data.download import RemoteFile, download
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import cache_dir, from_home, locked
+from edgeresnet.files.locks import locked
+from edgeresnet.files.places import cache_dir, from_home
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

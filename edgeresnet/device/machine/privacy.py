@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from edgeresnet.files import write_json
+from edgeresnet.files.writing import write_json
 
 # Stands in a command where a folder is left out; to be replaced by the reader.
 PLACE = "PATH"

@@ -21,7 +21,7 @@ from typing import Any
 from edgeresnet.closing import end_now, may_end
 from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.untrusted import MIB
 
 # What a runtime needs beside weights and activations; and the stack of each of its threads.

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from edgeresnet.device.machine.environment import fingerprint
 from edgeresnet.errors import InputError
-from edgeresnet.files import cache_dir, locked, write_text
+from edgeresnet.files.locks import locked
+from edgeresnet.files.places import cache_dir
+from edgeresnet.files.writing import write_text
 from edgeresnet.untrusted import read_record
 
 # 16 channels on every x86 processor that was measured; wider vectors want more.

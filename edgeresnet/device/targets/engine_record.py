@@ -11,7 +11,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.device.targets.protocol import ENGINES, Kernel
 from edgeresnet.errors import InputError
-from edgeresnet.files import sha256_bytes, write_bytes, write_text
+from edgeresnet.files.hashes import sha256_bytes
+from edgeresnet.files.writing import write_bytes, write_text
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.untrusted import MIB, read_bytes, read_record, short
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edgeresnet.errors import EdgeResNetError, InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 
 OURS = Path(__file__).parents[2]
 # What decodes and computes for us: an exception that it raises is about a file or this machine.

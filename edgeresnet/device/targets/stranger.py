@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.untrusted import MIB, opened, short
 
 # Elements of a tensor: 1 GiB of floats. At 1,024 px a ResNet's largest has 2^24 for an image.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from edgeresnet.device.bundle.bundle import Bundle, check_replaceable, write_bundle
+from edgeresnet.device.bundle.bundle import Bundle
 from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
 from edgeresnet.device.data.dataset import batches
 from edgeresnet.device.data.remembered import known_by
 from edgeresnet.device.machine.environment import versions

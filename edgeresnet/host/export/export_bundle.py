@@ -11,9 +11,10 @@ import onnx_ir as ir
 
 from edgeresnet.closing import temporary_folder
 from edgeresnet.device.bundle.build import build_ahead
-from edgeresnet.device.bundle.bundle import Bundle, build_options, check_replaceable, write_bundle
+from edgeresnet.device.bundle.bundle import Bundle, build_options
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.bundle.signature import Signer
+from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision

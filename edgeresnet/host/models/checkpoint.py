@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.errors import InputError
-from edgeresnet.files import from_home
+from edgeresnet.files.places import from_home
 from edgeresnet.host.models.checkpoint_record import (
     DIGEST,
     FORMAT,

@@ -13,7 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.errors import InputError
-from edgeresnet.files import atomic, writing
+from edgeresnet.files.writing import atomic, writing
 from edgeresnet.host.models.weights import digest_of
 from edgeresnet.untrusted import checked, short
 

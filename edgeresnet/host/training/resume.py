@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import Dataset
 from edgeresnet.errors import InputError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.host.models.checkpoint_record import DIGEST, save_atomically
 from edgeresnet.host.models.foreign.damage import first_line
 from edgeresnet.host.models.foreign.reading import read_tensors

@@ -10,7 +10,8 @@ import pytest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.bundle.build import build_bundle
-from edgeresnet.device.bundle.bundle import load_bundle, record_engines
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.write_bundle import record_engines
 from edgeresnet.device.targets.onnxruntime_session import optimized_graph
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import InputError

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeresnet.device.bundle.bundle import check_replaceable, load_bundle, write_bundle
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
 from edgeresnet.errors import InputError
 
 

@@ -16,7 +16,7 @@ from edgeresnet.device.data import content_hashes
 from edgeresnet.device.data.content_hashes import CACHE, content_fingerprint, file_hashes
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError
-from edgeresnet.files import cache_dir
+from edgeresnet.files.places import cache_dir
 from tests.blobs import blobs
 from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY

@@ -17,7 +17,7 @@ from edgeresnet.device.data.dataset import fingerprint
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError
-from edgeresnet.files import write_json
+from edgeresnet.files.writing import write_json
 from tests.class_folders import write_classes
 
 TWO = {"cat": (0, 3), "dog": (1, 2)}

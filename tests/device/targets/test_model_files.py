@@ -18,7 +18,7 @@ from edgeresnet.device.targets.onnx.graph_file import graph_of
 from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, write_engine
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from tests.cli.test_app import NO_TORCH

@@ -14,7 +14,7 @@ from edgeresnet.device.targets.onnx.graph import Input, Node, OnnxGraph, Weights
 from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError, Reader, signed
 from edgeresnet.device.targets.stranger import check_length
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.untrusted import opened
 
 # ModelProto

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.untrusted import MIB, read_bytes
 
 # A ResNet-152 in INT8 has about 2 MiB, 90,000 tags and as many attributes.

@@ -29,7 +29,7 @@ from edgeresnet.device.targets.protocol import (
 )
 from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import cache_dir
+from edgeresnet.files.places import cache_dir
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from edgeresnet.device.targets.engine_record import (
     write_with_record,
 )
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.untrusted import parse_record, read_bytes
 
 ENGINE = ".engine"

@@ -39,7 +39,8 @@ from edgeresnet.device.targets.tensorrt.engine_facts import (
 )
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import MissingError
-from edgeresnet.files import sha256_bytes, write_bytes
+from edgeresnet.files.hashes import sha256_bytes
+from edgeresnet.files.writing import write_bytes
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 

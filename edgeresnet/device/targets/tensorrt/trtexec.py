@@ -36,7 +36,7 @@ from edgeresnet.device.targets.tensorrt.trtexec_output import (
     parse_version,
 )
 from edgeresnet.errors import CheckError, InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
 

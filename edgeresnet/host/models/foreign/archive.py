@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.host.models.foreign.damage import refused_if_damaged
 from edgeresnet.untrusted import MIB, short
 

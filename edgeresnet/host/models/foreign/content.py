@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.host.models.foreign.omegaconf_values import OmegaConfNode
 from edgeresnet.host.models.weights import kind_fault
 from edgeresnet.untrusted import MIB, short

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeresnet.errors import EdgeResNetError, InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 
 # What torch goes on with: how to have a file's code run.
 _ADVICE = re.compile(

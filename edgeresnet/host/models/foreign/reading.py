@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.host.models.foreign.archive import check_archive
 from edgeresnet.host.models.foreign.content import check_content
 from edgeresnet.host.models.foreign.damage import refused_if_damaged

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
-from edgeresnet.files import shortened
+from edgeresnet.files.places import shortened
 from edgeresnet.host.models.foreign.content import DEEPEST
 from edgeresnet.host.models.foreign.damage import refused_if_damaged
 from edgeresnet.host.models.foreign.program_facts import POOL

@@ -22,7 +22,7 @@ from edgeresnet.device.targets.tensorrt.engine import (
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.device.targets.tensorrt.layers import EngineLayer, layers_of_json, layers_of_log
 from edgeresnet.errors import InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 
 ORIN = Host("tensorrt", "10.3.0", "aarch64", "Orin", "8.7", "12.6")
 MODEL, PLAN = b"onnx", b"plan"

@@ -15,7 +15,7 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.device.targets.tensorrt import bindings as tensorrt_bindings
 from edgeresnet.device.targets.tensorrt.cuda import find_gpu
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, write_engine
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.settings.export import BatchRange, ExportOptions

@@ -27,7 +27,7 @@ from edgeresnet.device.targets.tensorrt.build import _network_flags, build_engin
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
 from edgeresnet.errors import CheckError, InputError, MissingError
-from edgeresnet.files import sha256_bytes
+from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle, write_model
 from edgeresnet.host.export.proof import expected_layers, prove_integer
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint

@@ -1,0 +1,76 @@
+"""Outputs that are refused before the work, not after it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from edgeresnet.errors import InputError
+from edgeresnet.files.places import in_place, shortened
+from edgeresnet.files.writing import PARTIAL, writing
+
+
+def check_output_file(path: Path, option: str, example: str) -> None:
+    """Refuse an output file before the work, not after it: tried out, and nothing is left of it.
+
+    Args:
+        path: the file, which need not exist, nor its folder.
+        option: by which it was given.
+        example: of such a file, for the message.
+
+    Raises:
+        InputError: it cannot be written, or something else than a file is there.
+    """
+    with writing(path, option):
+        place = in_place(path)
+        if place.is_dir():
+            raise InputError(f"{option} {path} is a folder", f"give a file, such as {example}.")
+        if place.exists() and not place.is_file():
+            raise InputError(f"{option} {path} is no regular file", f"give one, such as {example}.")
+        _try_out(place, option)
+
+
+def check_output_folder(path: Path, option: str) -> None:
+    """Refuse an output folder before the work, not after it.
+
+    Raises:
+        InputError: it cannot be made or replaced, or a file is there.
+    """
+    with writing(path, option):
+        place = in_place(path)
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{option} {path} is a file", "give a folder, or a new name.")
+        here = Path.cwd()
+        if place.exists() and Path(os.path.realpath(place)) in (here, *here.parents):
+            raise InputError(
+                f"{option} {path} holds the folder that you are in", "give a folder of its own."
+            )
+        if os.path.ismount(place):
+            raise InputError(
+                f"{option} {path} is where a file system is mounted, and cannot be replaced",
+                f"give a folder in it, such as {option} {path / 'new'}.",
+            )
+        _try_out(place, option)
+
+
+def _try_out(place: Path, option: str) -> None:
+    """Make the folders of a file, and a file with the longest name that will stand beside it."""
+    parents = place.absolute().parents
+    if (beneath := next((p for p in parents if p.exists()), None)) and not beneath.is_dir():
+        raise InputError(
+            f"{option} {shortened(place)}: {beneath} is a file", f"give another {option}."
+        )
+    made: list[Path] = []
+    # As a resume file of this output that is being written.
+    trial = place.with_name(f"..{place.name}.resume.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        for folder in reversed(parents):
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()

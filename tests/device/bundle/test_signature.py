@@ -195,3 +195,17 @@ def test_trust_is_no_option_of_a_command_elsewhere(
     code, _, err = command("build", signed, "--trust", owner[1], "--on", "ssh://nobody@nowhere")
     assert code == 2
     assert "--trust names a key here" in err
+
+
+def test_export_signs_and_refuses_what_is_no_key_before_its_work(
+    files: Path, owner: tuple[Path, str], tmp_path: Path, command: Command
+) -> None:
+    bundle = tmp_path / "b"
+    wanted = ("export", files / "float.pt", "--data", "digits", "--limit", 16, "-o", bundle)
+    code, out, err = command(*wanted, "--sign", owner[1])
+    assert (code, "no private key" in err, out) == (2, True, "")
+    assert not bundle.exists()
+    code, _, err = command(*wanted, "--sign", owner[0])
+    assert (code, (bundle / "manifest.json.sig").stat().st_size) == (0, 64), err
+    code, out, err = command("inspect", bundle, "--trust", owner[1])
+    assert (code, "resnet18" in out) == (0, True), err

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgeresnet.device.data.preprocess import LARGE_PIXELS, check_values
 from edgeresnet.errors import InputError
-from edgeresnet.untrusted import MIB, opened
+from edgeresnet.untrusted import MIB, opened, visible
 
 # Pillow reads more, and goes by the content: what calls itself .jpg could start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
@@ -117,8 +117,8 @@ def _refused_if_damaged() -> Iterator[None]:
         ) from error
     except Exception as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
-        told = "".join(sign if sign.isprintable() else "?" for sign in cause)
-        raise InputError(told or type(error).__name__, "mend or remove the file.") from error
+        told = visible(cause, kept="") or type(error).__name__
+        raise InputError(told, "mend or remove the file.") from error
 
 
 @cache

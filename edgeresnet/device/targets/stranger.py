@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from edgeresnet.device.machine.environment import memory_bytes
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import shortened
-from edgeresnet.untrusted import MIB, opened, short
+from edgeresnet.untrusted import MIB, opened, short, visible
 
 # Elements of a tensor: 1 GiB of floats. At 1,024 px a ResNet's largest has 2^24 for an image.
 # And of an input: 445 images of 224 px.
@@ -125,4 +125,4 @@ def said(error: Exception) -> str:
     """What a runtime says of a model, on one line and cut: a stranger's names stand in it."""
     text = " ".join(str(error).split())
     text = text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return visible(text, kept="")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeresnet.errors import EdgeResNetError, InputError
 from edgeresnet.files.places import shortened
+from edgeresnet.untrusted import visible
 
 # What torch goes on with: how to have a file's code run.
 _ADVICE = re.compile(
@@ -49,7 +50,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _shown(line: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in line[:_MOST])
+    return visible(line[:_MOST], kept="")
 
 
 def _without_advice(line: str) -> str:

@@ -19,7 +19,7 @@ from edgeresnet.host.models.sparsity_2_4 import is_sparse, keeps_pattern, masks_
 from edgeresnet.host.pruning import cut_to_budget
 from edgeresnet.host.pruning import prune_checkpoint as prune_module
 from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
-from edgeresnet.host.quantization.latency_probe import SESSIONS
+from edgeresnet.host.quantization.latency_probe import SESSIONS, LatencyProbe
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.host.training.fit import TrainResult
 from edgeresnet.host.training.train_checkpoint import train_checkpoint
@@ -247,6 +247,7 @@ def test_pattern_masks_keep_the_best_two_of_four() -> None:
     assert not keeps_pattern(torch.ones(8, 16, 3, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_latency_budget_is_measured_on_the_target(
     trained: Checkpoint, tmp_path: Path, target: str
@@ -254,6 +255,24 @@ def test_latency_budget_is_measured_on_the_target(
     _, figures = prune(trained, tmp_path / "w", latency=0.7, target=target, step=16)
     assert figures["latency_ms"] <= 0.7 * figures["latency_dense_ms"]
     assert figures["measurements"] >= 1
+    assert figures["macs_after"] < figures["macs_before"]
+
+
+def test_latency_as_a_share_is_measured_beside_the_dense_network(
+    trained: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With files' sizes for times, so that none depends on what else the machine does."""
+    asked: list[str] = []
+
+    def as_large_as_the_file(self: LatencyProbe, paths: list[Path], seed: int) -> list[float]:
+        asked.extend(path.parent.name for path in paths)
+        return [path.stat().st_size / 1e6 for path in paths]
+
+    monkeypatch.setattr(LatencyProbe, "_time_together", as_large_as_the_file)
+    _, figures = prune(trained, tmp_path / "w", latency=0.7, target="onnx", step=32)
+    assert figures["latency_ms"] <= 0.7 * figures["latency_dense_ms"]
+    pairs = SESSIONS * figures["measurements"]
+    assert asked == ["dense"] * SESSIONS + ["pruned", "dense"] * pairs
     assert figures["macs_after"] < figures["macs_before"]
 
 

@@ -9,6 +9,7 @@ from edgeresnet.api.opening import check_told, load_checkpoint, open_model
 from edgeresnet.api.saving import check_output, save_result
 from edgeresnet.device.targets.model_files import is_model_file
 from edgeresnet.errors import InputError
+from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edgeresnet.host.adoption.adoptee import CheckpointAdoptee
 
 
+@one_writer("output")
 def adopt(
     source: str | Path,
     output: str | Path,

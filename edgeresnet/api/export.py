@@ -15,6 +15,7 @@ from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
+from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
 
 
+@one_writer("output")
 def export(
     source: str | Path,
     output: str | Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import QuantizeResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -14,6 +15,7 @@ from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 
 
+@one_writer("output")
 def quantize(
     source: str | Path,
     output: str | Path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeresnet.api.data import on_foreign
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import OnStep, TaskContext, silent
 from edgeresnet.results import TrainResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -15,6 +16,7 @@ from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 
+@one_writer("output")
 def train(
     output: str | Path,
     model: ModelSettings,
@@ -58,6 +60,7 @@ def train(
     }
 
 
+@one_writer("output")
 def take_checkpoint(
     output: str | Path,
     source: str,

@@ -17,6 +17,7 @@ from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import MissingError
+from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep
 from edgeresnet.remote.answers import MOST_LINES, RESULTS, parsed
 from edgeresnet.remote.bootstrap import Machine, prepare_machine, send_parcel
@@ -99,8 +100,9 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
         if result is not None and job.command == "build" and result["engine"]:
             names = [f"{Path(result['engine']).name}{suffix}" for suffix in ("", RECORD)]
             place = f"{paths[0]}/{ENGINES}"
-            fetch(connection, place, job.models[0] / ENGINES, names, machine.python)
-            record_engines(load_bundle(job.models[0], check_engines=False))
+            with alone(job.models[0], "bundle"):
+                fetch(connection, place, job.models[0] / ENGINES, names, machine.python)
+                record_engines(load_bundle(job.models[0], check_engines=False))
     if result is not None and "data" in result and job.data:
         result["data"] = job.data
     return outcome

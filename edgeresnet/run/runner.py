@@ -17,10 +17,12 @@ from edgeresnet.device.measure.budgets import with_budgets
 from edgeresnet.device.measure.compare import SCHEMA
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
+from edgeresnet.errors import InputError
+from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
-from edgeresnet.run.folder import RUNS_DIR
+from edgeresnet.run.folder import RUNS_DIR, check_folder
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import (
@@ -66,12 +68,24 @@ def run_recipe(
 
     Raises:
         InputError: a setting, the data or the weights are not usable, or the folder is something
-            else; nothing was run.
+            else, or another run is in it; nothing was run.
         MissingError: what the run needs is not here; nothing was run.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, check=fault_lines)
     path = RUNS_DIR / recipe.name if run_dir is None else Path(run_dir)
+    try:
+        check_folder(path, RECORDS)
+    except InputError:
+        # Told with all other faults.
+        check_run(recipe, path, RECORDS)
+        raise
+    with alone(path, inside=RECORDS):
+        return _run(Run(path, recipe, progress, on_step, record_host), fresh=fresh)
+
+
+def _run(run: Run, *, fresh: bool) -> CompareResults:
+    path, recipe, on_step = run.path, run.recipe, run.on_step
     checked = check_run(recipe, path, RECORDS)
     for name, why in checked.elsewhere.items():
         device = recipe.compare.device or target_of(name).spec.default_device
@@ -83,7 +97,6 @@ def run_recipe(
     (path / RECORDS).mkdir(parents=True, exist_ok=True)
     if fresh:
         discard_finished(path)
-    run = Run(path, recipe, progress, on_step, record_host)
     bundles: dict[str, Path] = {}
     quantized_budgets: list[Budget] = []
     for variant in _variants(run, data_key):
@@ -95,7 +108,7 @@ def run_recipe(
         # A quantization that missed its budget is exported and compared all the same, to be seen.
         with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
         result = cast(CompareResults, with_them)
-        write_result(result, path / RESULTS, record_host=record_host)
+        write_result(result, path / RESULTS, record_host=run.record_host)
     return result
 
 

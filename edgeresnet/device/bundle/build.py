@@ -12,6 +12,7 @@ from edgeresnet.device.targets.first_run import guarded
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files.locks import one_writer
 from edgeresnet.files.writing import writing
 from edgeresnet.settings.export import BuildOptions
 from edgeresnet.settings.measuring import RunOptions
@@ -43,6 +44,7 @@ def _told(engine: Path, bundle_dir: Path) -> str:
     return (engine.relative_to(bundle_dir) if inside else engine).as_posix()
 
 
+@one_writer("path", "bundle")
 def build_bundle(
     path: Path,
     device: str | None = None,
@@ -61,7 +63,8 @@ def build_bundle(
         The engine; None where the target compiles when it loads, and so nothing is written.
 
     Raises:
-        InputError: the target has no such options, or cannot represent the model.
+        InputError: the target has no such options, or cannot represent the model; or the bundle is
+            being written.
         MissingError: runtime or device are not here.
     """
     bundle = load_bundle(path, check_engines=False, trust=trust)

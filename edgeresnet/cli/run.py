@@ -42,7 +42,10 @@ def run(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--fresh", help="Keep finished stages, or run all of them again."),
+        typer.Option(
+            "--resume/--fresh",
+            help="Keep finished stages, and say why each is kept or done again; or run all again.",
+        ),
     ] = True,
     device: DeviceName = None,
     strict: Strict = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path, PureWindowsPath
 
 from edgeresnet.device.targets.precision import is_quantized
@@ -10,6 +11,8 @@ from edgeresnet.files.outputs import check_output_folder
 from edgeresnet.files.writing import writing
 
 RUNS_DIR = Path("runs")
+RECORDS = ".stages"
+RESUME, WORK = "resume.pt", "work"
 # Of a folder's name; what stands before and behind it in temporary ones is no part of it.
 MOST_NAME_BYTES = 200
 # What a run writes in its folder, and its stages in theirs.
@@ -50,7 +53,11 @@ def check_folder(run_dir: Path, records: str) -> None:
     """Refuse a folder that is no run's, or that cannot be written."""
     with writing(run_dir):
         if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
-            raise InputError(f"{run_dir} exists and is not a run", "give another -o folder.")
+            fix = "give another -o folder."
+            if any(run_dir.glob("0?-*")):
+                # A run that was copied by ``cp run/*``, which leaves out what begins with a dot.
+                fix = f"if it was copied from one, copy its {records} too; else {fix}"
+            raise InputError(f"{run_dir} exists and is not a run", fix)
         # A run's folder may lie anywhere; what is written and removed in it, only there.
         places = (path for pattern in WRITTEN for path in run_dir.glob(pattern))
         if links := [path for path in (run_dir / records, *places) if path.is_symlink()]:
@@ -59,3 +66,13 @@ def check_folder(run_dir: Path, records: str) -> None:
                 "remove it, or give another -o folder.",
             )
         check_output_folder(run_dir / records, "-o")
+
+
+def discard_finished(run_dir: Path) -> None:
+    """Remove the records of a run, and all from which a stage would go on."""
+    for record in (run_dir / RECORDS).glob("*.json"):
+        record.unlink()
+    for resume_path in run_dir.glob(f"*/{RESUME}"):
+        resume_path.unlink()
+    for work_dir in run_dir.glob(f"*/{WORK}"):
+        shutil.rmtree(work_dir)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +23,14 @@ from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
-from edgeresnet.run.folder import RUNS_DIR, check_folder
+from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
+from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import (
-    RECORDS,
     Run,
     Stage,
     Variant,
-    discard_finished,
     export_stage,
     prune_stage,
     quantize_budgets,
@@ -103,7 +103,8 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
         bundles |= _export(run, variant)
         if _quantized(recipe):
             quantized_budgets += quantize_budgets(run, variant)
-    result = _compare(run, bundles, checked)
+    with _comparing(run):
+        result = _compare(run, bundles, checked)
     if quantized_budgets:
         # A quantization that missed its budget is exported and compared all the same, to be seen.
         with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
@@ -152,6 +153,17 @@ def _precisions_of(run: Run, target: str) -> list[str]:
         if precision not in had:
             run.on_step(f"target {target} has no {precision}: left out")
     return had
+
+
+def _comparing(run: Run) -> AbstractContextManager[None]:
+    """Leaves in the run why its comparison failed, as every stage does."""
+    recipe = run.recipe
+    settings = {"compare": asdict(recipe.compare), "budgets": asdict(recipe.budgets)}
+    record_path = run.path / RECORDS / "05-compare.json"
+    making = Making("05-compare", 1, settings)
+    for line in making.redone_lines(record_path, run.path / RESULTS):
+        run.on_step(line)
+    return making.failure_kept(record_path, run.on_step, record_host=run.record_host)
 
 
 def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareResults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -11,11 +12,13 @@ from edgeresnet.untrusted import read_record
 
 
 class Record(TypedDict):
-    """What says that a stage stands."""
+    """What says that a stage stands; what its key was made of, since there is a need to tell."""
 
     stage: str
     key: str
     seconds: float
+    version: NotRequired[int]
+    settings: NotRequired[Any]
 
 
 class QuantizeReport(TypedDict):
@@ -31,10 +34,16 @@ class QuantizeReport(TypedDict):
 
 def recorded_key(path: Path) -> str | None:
     """The key of a stage that stands; None without a record, or with a damaged one: it reruns."""
+    record = read_stage_record(path)
+    return None if record is None else record["key"]
+
+
+def read_stage_record(path: Path) -> Record | None:
+    """What says that a stage stands; None without a record, or with a damaged one."""
     if not path.exists():
         return None
     try:
-        return read_record(path, Record, "stage record", "the stage runs again.")["key"]
+        return read_record(path, Record, "stage record", "the stage runs again.")
     except InputError:
         return None
 

@@ -8,9 +8,6 @@ touches, and what follows. No path is in a key: files may move.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -28,15 +25,15 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.results import Budget
+from edgeresnet.run.folder import RECORDS, RESUME, WORK
+from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.run.stage_record import Record, read_report, recorded_key
+from edgeresnet.run.stage_record import read_report, recorded_key
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 
-RECORDS = ".stages"
 REPORT = "report.json"
-RESUME, WORK = "resume.pt", "work"
 # Raise a stage's number when the same settings, data and weights give another result than before,
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
 # All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
@@ -87,19 +84,22 @@ class Run:
             The stage's key.
         """
         version = next(v for stage, v in STAGE_VERSIONS.items() if name.startswith(stage))
-        text = json.dumps([name, version, settings], sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()
+        making = Making(name, version, settings)
+        key = making.key
         record_path = self.path / RECORDS / f"{name}.json"
         if output.exists() and recorded_key(record_path) == key:
-            self.on_step(f"{name}: done before")
+            self.on_step(making.kept_line(record_path))
             return key
+        for line in making.redone_lines(record_path, output):
+            self.on_step(line)
         record_path.unlink(missing_ok=True)
         self.on_step(f"{name}: running")
         start = time.monotonic()
-        work()
-        seconds = time.monotonic() - start
-        record_path.parent.mkdir(parents=True, exist_ok=True)
-        write_result(Record(stage=name, key=key, seconds=seconds), record_path)
+        with making.failure_kept(record_path, self.on_step, record_host=self.record_host):
+            work()
+            seconds = time.monotonic() - start
+            record_path.parent.mkdir(parents=True, exist_ok=True)
+            write_result(making.record(seconds), record_path)
         self.on_step(f"{name}: done in {duration(seconds)}")
         return key
 
@@ -263,16 +263,6 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
         settings["record_host"] = True
     run.stage(f"04-export-{name}", settings, out_dir, work)
     return out_dir
-
-
-def discard_finished(run_dir: Path) -> None:
-    """Remove the records of a run, and all from which a stage would go on."""
-    for record in (run_dir / RECORDS).glob("*.json"):
-        record.unlink()
-    for resume_path in run_dir.glob(f"*/{RESUME}"):
-        resume_path.unlink()
-    for work_dir in run_dir.glob(f"*/{WORK}"):
-        shutil.rmtree(work_dir)
 
 
 def _quantized_path(run: Run, variant: Variant) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from edgeresnet.report.tables import compare_table
 from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.runner import run_recipe
+from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY
 
 TINY = """
@@ -52,6 +54,7 @@ def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     exports = ["04-export-onnx-fp32", "04-export-onnx-int8"]
     assert ran(tiny(tmp_path), run_dir) == ["01-train", "03-quantize", *exports, "05-compare"]
+    run_dir = run_dir.rename(tmp_path / "moved")
     assert ran(tiny(tmp_path), run_dir) == ["05-compare"]
     changed = tiny(tmp_path, "quantize.observer=ema")
     assert ran(changed, run_dir) == ["03-quantize", "04-export-onnx-int8", "05-compare"]
@@ -114,7 +117,8 @@ def test_run_goes_on_in_the_middle_of_a_stage_when_killed_and_told_the_same_agai
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
-    stages = ran(recipe, tmp_path / "run", progress=True)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    stages = ran(recipe, moved, progress=True)
     assert stages[0] == "03-quantize"
     behind = re.findall(r"resuming behind epoch (\d+)", capsys.readouterr().err)
     assert len(behind) == 1
@@ -135,3 +139,26 @@ def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_pa
     assert result["unmeasured"] == ["tensorrt-int8"]
     assert compare_table(result).row_count == 0
     assert load_bundle(tmp_path / "run" / "04-export" / "tensorrt-int8").manifest.proof
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_it_and_its_data_have_moved(tmp_path: Path) -> None:
+    """As on another machine, where no path is the same, and the cache knows no file."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(
+        image_folder(tmp_path / "photos", ["a", "b"], images=30, size=8), here / "photos"
+    )
+    told = (
+        "limit=null", "compare.limit=null",
+        "prune={macs: 0.5, images: 20, train: {epochs: 1, batch_size: 10, augment: none}}",
+    )  # fmt: skip
+    began = ran(tiny(tmp_path, f"data={here / 'photos'}", *told), here / "run")
+    assert len(began) == 9
+    shutil.copytree(here, there)
+    shutil.rmtree(here)
+    moved = f"data={there / 'photos'}"
+    assert ran(tiny(tmp_path, moved, *told), there / "run") == ["05-compare"]
+    # What is made anew there is made of the data there.
+    changed = ran(tiny(tmp_path, moved, *told, "quantize.observer=ema"), there / "run")
+    assert changed[0] == "03-quantize-dense"
+    assert str(here) not in (there / "run" / "results.json").read_text()

@@ -14,6 +14,7 @@ from PIL import Image
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.run import runner, stages
+from edgeresnet.run.folder import RECORDS
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from tests.cli.test_app import image_folder
@@ -134,7 +135,7 @@ def test_every_stage_has_a_version(tmp_path: Path) -> None:
     for name in ("01-train", "02-prune", "03-quantize", "03-quantize-dense", "04-export-onnx-int8"):
         (tmp_path / name).mkdir()
         keys.add(run.stage(name, {"a": 1}, tmp_path / name, lambda: None))
-        assert json.loads((tmp_path / stages.RECORDS / f"{name}.json").read_text())["key"] in keys
+        assert json.loads((tmp_path / RECORDS / f"{name}.json").read_text())["key"] in keys
     assert len(keys) == 5
     with pytest.raises(TypeError):
         # What is no plain value, such as a path, must not slip into a key.

@@ -122,4 +122,6 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
     "notes": _text,
     "reason": _text,
     "warnings": _text,
+    "message": _text,
+    "traceback": _text,
 }

@@ -145,7 +145,7 @@ def check_json(target: str | Path) -> None:
     if str(target) == "-" or is_stream(path):
         return
     check_output_file(path, "--json", "--json result.json")
-    with writing(path, "--json"):
+    with writing(path, "--json", begun=False):
         if path.is_file() and not _is_result(path):
             raise InputError(
                 f"--json {path} is there already and is no result of edgeresnet",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 
-from edgeresnet.errors import InputError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.places import in_place, shortened
 from edgeresnet.files.writing import PARTIAL, writing
 
@@ -21,8 +22,9 @@ def check_output_file(path: Path, option: str, example: str) -> None:
 
     Raises:
         InputError: it cannot be written, or something else than a file is there.
+        MissingError: there is no room for it.
     """
-    with writing(path, option):
+    with writing(path, option, begun=False):
         place = in_place(path)
         if place.is_dir():
             raise InputError(f"{option} {path} is a folder", f"give a file, such as {example}.")
@@ -36,8 +38,9 @@ def check_output_folder(path: Path, option: str) -> None:
 
     Raises:
         InputError: it cannot be made or replaced, or a file is there.
+        MissingError: there is no room for it.
     """
-    with writing(path, option):
+    with writing(path, option, begun=False):
         place = in_place(path)
         if place.exists() and not place.is_dir():
             raise InputError(f"{option} {path} is a file", "give a folder, or a new name.")
@@ -52,6 +55,37 @@ def check_output_folder(path: Path, option: str) -> None:
                 f"give a folder in it, such as {option} {path / 'new'}.",
             )
         _try_out(place, option)
+
+
+def check_room(place: Path, needed: int, what: str, fix: str) -> None:
+    """Refuse a disk that has no room for what will be written, before the work.
+
+    Args:
+        place: a file or folder, which need not exist.
+        needed: at least, in bytes.
+        what: will be written, for the message.
+        fix: where else it may go, as an instruction.
+
+    Raises:
+        MissingError: less is free there.
+    """
+    parents = (place, *place.absolute().parents)
+    try:
+        free = shutil.disk_usage(next(p for p in parents if p.exists())).free
+    # Some file systems do not tell: then writing shows it.
+    except (OSError, StopIteration):
+        return
+    if free < needed:
+        raise MissingError(
+            f"{what} takes about {_mb(needed)}, and {_mb(free)} are free where "
+            f"{shortened(place)} lies",
+            fix,
+        )
+
+
+def _mb(size: int) -> str:
+    """A size for people, who have disks in decimal units."""
+    return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e9:.3g} GB"
 
 
 def _try_out(place: Path, option: str) -> None:

@@ -51,7 +51,7 @@ def newest_checkpoint(precision: str) -> Path:
 
 def check_folder(run_dir: Path, records: str) -> None:
     """Refuse a folder that is no run's, or that cannot be written."""
-    with writing(run_dir):
+    with writing(run_dir, begun=False):
         if run_dir.is_dir() and not (run_dir / records).is_dir() and any(run_dir.iterdir()):
             fix = "give another -o folder."
             if any(run_dir.glob("0?-*")):

@@ -55,7 +55,7 @@ def copy_recipe(name: str, output: Path) -> None:
     shipped = shipped_recipes()
     if name not in shipped:
         raise InputError(f"no recipe {name} comes along", f"give one of {', '.join(shipped)}.")
-    with writing(output):
+    with writing(output, begun=False):
         if output.exists() or output.is_symlink():
             raise InputError(f"{output} is there already, and is left as it is", "give another -o.")
         check_output_file(output, "-o", "-o mine.yaml")

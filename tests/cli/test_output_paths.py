@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgeresnet.api import export, prune, quantize, train
-from edgeresnet.errors import InputError
+from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files import outputs, writing
 from edgeresnet.files.writing import write_json, write_text
 from tests.cli.test_app import image_folder
@@ -194,7 +194,7 @@ def test_a_folder_that_refuses_files_is_told_of(
 
     monkeypatch.setattr(Path, "touch", refuse)
     code, _, err = command(*WRITERS["quantize"], "x.pt")
-    assert code == 2
+    assert code == (3 if number == errno.ENOSPC else 2)
     assert f"-o x.pt cannot be written: {os.strerror(number)}" in err
 
 
@@ -211,15 +211,33 @@ def test_a_full_disk_leaves_no_half_checkpoint(
     monkeypatch.setattr(Path, "open", full)
     before = tree()
     code, _, err = command(*WRITERS["quantize"], "x.pt")
-    assert code == 2, err
+    assert code == 3, err
     assert f"-o x.pt cannot be written: {os.strerror(errno.ENOSPC)}" in err
     assert "make room there" in err
     assert tree() == before
 
 
-def test_writing_names_the_option() -> None:
+@pytest.mark.parametrize(
+    ("error", "begun", "told"),
+    [
+        (PermissionError(errno.EACCES, "no"), False, InputError),
+        (PermissionError(errno.EACCES, "no"), True, MissingError),
+        (OSError(errno.ENOSPC, "no"), False, MissingError),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), True,
+         MissingError),
+        (ValueError("embedded null byte"), True, InputError),
+    ],
+)  # fmt: skip
+def test_writing_tells_a_wrong_place_from_a_disk_that_failed(
+    error: Exception, begun: bool, told: type[Exception]
+) -> None:
     with (
-        pytest.raises(InputError, match="--json x cannot be written"),
-        writing.writing(Path("x"), "--json"),
+        pytest.raises(told, match="--json x cannot be written"),
+        writing.writing(Path("x"), "--json", begun=begun),
     ):
-        raise PermissionError(errno.EACCES, "no")
+        raise error
+
+
+def test_writing_leaves_alone_what_is_of_no_disk() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), writing.writing(Path("x")):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -75,7 +75,7 @@ def build_bundle(
     _check_options(wanted, target, path)
     options = _with_inputs(wanted, bundle.manifest)
     engine_dir = bundle.engine_dir or bundle.path / ENGINES
-    with writing(engine_dir, "engines folder"):
+    with writing(engine_dir, "engines folder", begun=False):
         engine_dir.mkdir(parents=bundle.engine_dir is not None, exist_ok=True)
     try:
         with guarded(target, bundle.model_path, device, RunOptions()):

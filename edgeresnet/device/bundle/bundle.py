@@ -23,6 +23,7 @@ from edgeresnet.device.targets.model_files import reader_of, target_of_file
 from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import InputError
+from edgeresnet.files.folders import restore_folder
 from edgeresnet.settings.export import BatchRange, BuildOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.untrusted import parse_json, read_bytes, short
@@ -92,6 +93,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _manifest_bytes(path: Path) -> bytes:
+    restore_folder(path)
     if not path.is_dir():
         raise InputError(f"bundle {path} does not exist", "check the path, or export it first.")
     if not (path / MANIFEST).is_file():

@@ -53,7 +53,7 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         CheckError: the logits, or the classes that they decide for, are not the golden ones.
     """
     marker = _marker_path(bundle, device, fingerprint)
-    if marker.is_file():
+    if _is_marked(marker):
         return None
     images, golden = bundle.golden()
     _check_bound(bundle, golden)
@@ -68,11 +68,20 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         )
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)
-        write_text(f"{difference}\n", marker)
+        write_text(f"{difference}\n", marker, sync=False)
     except OSError:
         # A read-only home costs a second check next time, nothing else.
         return difference
     return difference
+
+
+def _is_marked(marker: Path) -> bool:
+    """Whether a check of before left its mark; one that a loss of power emptied is none."""
+    try:
+        float(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _check_bound(bundle: Bundle, golden: NDArray[np.float32]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from edgeresnet.errors import InputError
@@ -57,18 +56,3 @@ def hash_of(path: Path) -> str:
                 "copy the bundle again.",
             )
         return sha256_open(file)
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move ``new`` to ``place``; what was there goes only when the new one stands."""
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        if old.exists():
-            old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

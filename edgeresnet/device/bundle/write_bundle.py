@@ -17,15 +17,15 @@ from edgeresnet.device.bundle.manifest import (
     SIGNATURE,
     Manifest,
 )
-from edgeresnet.device.bundle.own_files import hash_of, names_in, replace_folder
+from edgeresnet.device.bundle.own_files import hash_of, names_in
 from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.data.class_names import listed
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES, EXAMPLE
 from edgeresnet.errors import InputError
+from edgeresnet.files.folders import atomic_folder, restore_folder
 from edgeresnet.files.hashes import sha256_file
 from edgeresnet.files.outputs import check_output_folder
-from edgeresnet.files.places import in_place
 from edgeresnet.files.writing import write_text, writing
 
 if TYPE_CHECKING:
@@ -58,29 +58,21 @@ def write_bundle(
 
     Raises:
         InputError: ``out_dir`` is something else than a bundle.
+        MissingError: there is no room for it, or it cannot be written.
     """
     check_replaceable(out_dir)
-    with writing(out_dir):
-        place = in_place(out_dir)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
-            for name, source in files.items():
-                (partial / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source, partial / name)
-            np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
-            listed_names = [n for n in files if sign is None or not n.startswith(f"{ENGINES}/")]
-            hashes = {name: sha256_file(partial / name) for name in [*listed_names, GOLDEN]}
-            manifest = replace(manifest.shareable(record_host=record_host), files=hashes)
-            manifest.check()
-            write_text(manifest.to_json(), partial / MANIFEST)
-            if sign is not None:
-                (partial / SIGNATURE).write_bytes(sign((partial / MANIFEST).read_bytes()))
-            replace_folder(partial, place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with writing(out_dir), atomic_folder(out_dir) as partial:
+        for name, source in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, partial / name)
+        np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
+        listed_names = [n for n in files if sign is None or not n.startswith(f"{ENGINES}/")]
+        hashes = {name: sha256_file(partial / name) for name in [*listed_names, GOLDEN]}
+        manifest = replace(manifest.shareable(record_host=record_host), files=hashes)
+        manifest.check()
+        write_text(manifest.to_json(), partial / MANIFEST, sync=False)
+        if sign is not None:
+            (partial / SIGNATURE).write_bytes(sign((partial / MANIFEST).read_bytes()))
     return Bundle(out_dir, manifest)
 
 
@@ -90,7 +82,9 @@ def check_replaceable(out_dir: Path) -> None:
     Raises:
         InputError: it cannot be written; or it is a folder of something else, or a bundle in which
             lies what no export and no build has put there.
+        MissingError: there is no room for it.
     """
+    restore_folder(out_dir)
     check_output_folder(out_dir, "-o")
     if not out_dir.exists() or not any(out_dir.iterdir()):
         return

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -147,8 +147,10 @@ def _in_cache(work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         # A read-only home folder, a full disk, or another process that holds it for long.
         return otherwise
     except sqlite3.DatabaseError:
-        for suffix in ("", "-journal"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        # On a disk that takes no change the files are read again each time.
+        with suppress(OSError):
+            for suffix in ("", "-journal"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
         return otherwise
 
 

@@ -20,8 +20,10 @@ from PIL import Image
 from edgeresnet.device.data.dataset import VALIDATION_SHARE, Dataset, Split
 from edgeresnet.device.data.download import RemoteFile, download
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files.folders import replace_folder
 from edgeresnet.files.locks import locked
 from edgeresnet.files.places import cache_dir, from_home
+from edgeresnet.files.writing import NO_ROOM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,8 +205,12 @@ def _fetch(spec: str, fetch: Callable[[], None]) -> None:
         with locked(download_dir() / spec):
             fetch()
     except OSError as error:
+        cause = f"data {spec} is not on this machine and could not be fetched: {error}"
+        if error.errno in NO_ROOM:
+            fix = f"make room in {download_dir()}, or set EDGERESNET_DATA to another folder."
+            raise MissingError(cause, fix) from error
         raise InputError(
-            f"data {spec} is not on this machine and could not be fetched: {error}",
+            cause,
             "copy the files to a folder and set EDGERESNET_DATA to it; on Debian, Fashion-MNIST "
             "is the package dataset-fashion-mnist.",
         ) from error
@@ -248,7 +254,7 @@ def _fetch_cifar10() -> None:
                 assert source is not None
                 with source, (new / name).open("wb") as file:
                     shutil.copyfileobj(source, file)
-        new.rename(folder)
+        replace_folder(new, folder)
 
 
 class _NumpyOnly(pickle.Unpickler):

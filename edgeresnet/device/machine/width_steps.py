@@ -42,7 +42,7 @@ def remember_step(target: str, device: str, step: int) -> Path:
     # Another process may be adding the step of another target.
     with locked(path):
         steps = {**known_steps(), f"{target} {device}": step}
-        write_text(json.dumps(steps, indent=2) + "\n", path)
+        write_text(json.dumps(steps, indent=2) + "\n", path, sync=False)
     return path
 
 

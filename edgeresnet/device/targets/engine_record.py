@@ -12,7 +12,7 @@ from typing_extensions import NotRequired, TypedDict
 from edgeresnet.device.targets.protocol import ENGINES, Kernel
 from edgeresnet.errors import InputError
 from edgeresnet.files.hashes import sha256_bytes
-from edgeresnet.files.writing import write_bytes, write_text
+from edgeresnet.files.writing import atomic, writing
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.untrusted import MIB, read_bytes, read_record, short
 
@@ -64,11 +64,19 @@ def record_path_of(engine_path: Path) -> Path:
 
 
 def write_with_record(path: Path, content: bytes, record: str) -> Path:
-    """Write an engine and its record, in place of an older one; its path."""
-    # Without its record an engine is not loaded, so a broken-off write leaves none that is.
-    record_path_of(path).unlink(missing_ok=True)
-    write_bytes(content, path, follow=False)
-    write_text(record, record_path_of(path), follow=False)
+    """Write an engine and its record, both or none, in place of older ones; the engine's path.
+
+    Raises:
+        MissingError: there is no room for them, or they cannot be written.
+    """
+    # An engine that its record does not describe is not loaded, whenever this is broken off.
+    with (
+        writing(path.parent, "engines folder"),
+        atomic(path, follow=False) as engine,
+        atomic(record_path_of(path), follow=False) as about,
+    ):
+        engine.write_bytes(content)
+        about.write_text(record, encoding="utf-8", errors="backslashreplace")
     return path
 
 

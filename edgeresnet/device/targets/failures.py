@@ -8,8 +8,9 @@ import zlib
 from pathlib import Path
 from types import TracebackType
 
-from edgeresnet.errors import EdgeResNetError, InputError
+from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.files.places import shortened
+from edgeresnet.files.writing import NO_ROOM, write_fault
 
 OURS = Path(__file__).parents[2]
 # What decodes and computes for us: an exception that it raises is about a file or this machine.
@@ -20,6 +21,7 @@ OPENVINO_SAYS = "Exception from src/"
 MEMORY = ("out of memory", "can't allocate memory", "bad alloc", "bad_alloc", "not enough memory")
 FIXES = {
     errno.ENOSPC: "make room on that disk, then repeat.",
+    errno.EFBIG: "let files grow larger there (ulimit -f unlimited), then repeat.",
     errno.EDQUOT: "make room within your quota, then repeat.",
     errno.EROFS: "give a place on a disk that can be written.",
     errno.EACCES: "change its permissions, or give another place.",
@@ -28,6 +30,10 @@ FIXES = {
     errno.EMFILE: "let this process open more files: ulimit -n 4096.",
     errno.EIO: "the disk or its connection is at fault: copy the files elsewhere.",
 }
+# What a disk says that takes no more, or fails: nothing that was given is wrong.
+LACKING = (*NO_ROOM, errno.EROFS, errno.EIO)
+# Of Python, where none of the places for temporary files takes one.
+NO_TEMPORARY = "No usable temporary directory"
 OTHERWISE = "see that it is there, stays there, and may be read and written; then repeat."
 
 
@@ -42,6 +48,8 @@ def mendable(error: BaseException) -> EdgeResNetError | None:
         )
     if isinstance(error, OSError):
         return _of_files(error)
+    if isinstance(error, RuntimeError) and (told := write_fault(error)) is not None:
+        return _of_files(told)
     if isinstance(error, UnicodeError):
         return InputError(
             f"a text or a name is in another encoding than was expected: {error}",
@@ -59,8 +67,13 @@ def _of_files(error: OSError) -> EdgeResNetError | None:
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]
     if any(Path(name).is_relative_to(OURS) for name in named):
         return None
+    if NO_TEMPORARY in str(error):
+        return MissingError(
+            f"no temporary file can be made: {error.strerror}",
+            "make room there, or set TMPDIR to a folder on a disk with room.",
+        )
     where = f"{shortened(' and '.join(named))}: " if named else ""
-    return InputError(
+    return (MissingError if error.errno in LACKING else InputError)(
         f"{where}{error.strerror or _first_line(error)}", FIXES.get(error.errno or 0, OTHERWISE)
     )
 

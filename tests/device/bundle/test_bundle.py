@@ -14,7 +14,8 @@ import pytest
 
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
-from edgeresnet.errors import InputError
+from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files import folders
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_no_half_bundle_is_left_when_writing_fails(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(InputError, match="make room there"):
+    with pytest.raises(MissingError, match="make room there"):
         write_again(bundle)
     assert load_bundle(bundle).manifest == before
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
@@ -168,6 +169,8 @@ def test_the_old_bundle_is_put_back_when_the_new_one_cannot_take_its_place(
         return real(path, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(InputError, match="Input/output error"):
+    # As where the file system exchanges no folders.
+    monkeypatch.setattr(folders, "_exchanged", lambda one, other: False)
+    with pytest.raises(MissingError, match="Input/output error"):
         write_again(bundle)
     assert load_bundle(bundle).manifest == before

@@ -255,5 +255,12 @@ def known_cache(engine_dir: Path, cache_path: Path) -> bytes:
     content = read_content(cache_path, "timing cache")
     vouched = sha256_bytes(content)
     engines = (path.with_suffix("") for path in engine_dir.glob(f"*{ENGINE}{RECORD}"))
-    known = any(read_record(path).timing_cache_sha256 == vouched for path in engines)
-    return content if known else b""
+    return content if any(_vouches(path, vouched) for path in engines) else b""
+
+
+def _vouches(engine_path: Path, timing_cache: str) -> bool:
+    """Whether an engine's record names a timing cache; a damaged one names none."""
+    try:
+        return read_record(engine_path).timing_cache_sha256 == timing_cache
+    except InputError:
+        return False

@@ -75,18 +75,23 @@ class Making:
         same = "settings and what it begins with" if later else "settings, images and weights"
         return f"{self.name}: done before{took}; kept, because its {same} are the same"
 
-    def redone_lines(self, record_path: Path, output: Path) -> list[str]:
-        """Why the stage is run, though there was a run before; none in a new one."""
+    def redone_lines(self, record_path: Path, output: Path, doubt: str = "") -> list[str]:
+        """Why the stage is run, though there was a run before; none in a new one.
+
+        Args:
+            record_path: of the stage.
+            output: of the stage.
+            doubt: what is wrong with them, if something is.
+        """
         failure = read_failure(failure_path(record_path))
         record = read_stage_record(record_path)
         lines = []
-        if record is not None:
-            reason = f"{output.name} is not there any more"
+        if record is not None and not doubt:
+            doubt = f"{output.name} is not there any more"
             if record["key"] != self.key:
-                reason = self._change(record)
-            lines.append(f"{self.name}: is done again, because {reason}")
-        elif record_path.exists():
-            lines.append(f"{self.name}: is done again, because its record is damaged")
+                doubt = self._change(record)
+        if doubt:
+            lines.append(f"{self.name}: is done again, because {doubt}")
         if failure is not None:
             lines.append(f"{self.name}: failed before: {short(failure['message'].splitlines()[0])}")
             if changes := list(self._changes(failure)):

@@ -2,8 +2,9 @@
 
 A stage's outputs are written whole or not at all, and then its record, ``.stages/NAME.json``,
 with a key made of its settings, the contents of its data and weights, and the key of the stage
-before. A stage whose record has the right key is not run again; a changed recipe so reruns what it
-touches, and what follows. No path is in a key: files may move.
+before, and with its outputs' hashes. A stage whose record has the right key, and whose outputs are
+whole, is not run again; a changed recipe so reruns what it touches, and what follows. No path is in
+a key: files may move.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ from edgeresnet.results import Budget
 from edgeresnet.run.folder import RECORDS, RESUME, WORK
 from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.run.stage_record import read_report, recorded_key
+from edgeresnet.run.stage_record import REPORT, read_report, set_aside, stand, why_not_standing
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 
-REPORT = "report.json"
 # Raise a stage's number when the same settings, data and weights give another result than before,
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
 # All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
@@ -87,19 +87,21 @@ class Run:
         making = Making(name, version, settings)
         key = making.key
         record_path = self.path / RECORDS / f"{name}.json"
-        if output.exists() and recorded_key(record_path) == key:
+        doubt = why_not_standing(record_path, key, self.path, output)
+        if doubt is None:
             self.on_step(making.kept_line(record_path))
             return key
-        for line in making.redone_lines(record_path, output):
+        for line in making.redone_lines(record_path, output, doubt):
             self.on_step(line)
+        if doubt:
+            set_aside(output, self.on_step)
         record_path.unlink(missing_ok=True)
         self.on_step(f"{name}: running")
         start = time.monotonic()
         with making.failure_kept(record_path, self.on_step, record_host=self.record_host):
             work()
             seconds = time.monotonic() - start
-            record_path.parent.mkdir(parents=True, exist_ok=True)
-            write_result(making.record(seconds), record_path)
+            stand(record_path, making.record(seconds), self.path, output)
         self.on_step(f"{name}: done in {duration(seconds)}")
         return key
 

@@ -20,6 +20,7 @@ from edgeresnet.run.runner import run_recipe
 from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY
 from tests.host.training.test_train_checkpoint import narrow_weights
+from tests.small_bundles import write_small_bundle
 
 RECIPE = """
 name: tiny
@@ -37,10 +38,16 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     monkeypatch.setattr(runner, "export_stage", lambda *arguments: None)
     monkeypatch.setattr(runner, "_compare", lambda *arguments: {"budgets": []})
 
-    def run(data: str, weights: str, *overrides: str, fresh: bool = False) -> list[str]:
+    def run(
+        data: str,
+        weights: str,
+        *overrides: str,
+        fresh: bool = False,
+        said: list[str] | None = None,
+    ) -> list[str]:
         path = tmp_path / "tiny.yaml"
         path.write_text(RECIPE.format(data=data, weights=weights))
-        lines: list[str] = []
+        lines: list[str] = [] if said is None else said
         recipe = load_recipe(path, overrides)
         run_recipe(recipe, tmp_path / "run", progress=False, on_step=lines.append, fresh=fresh)
         return [line.split(":")[0] for line in lines if line.endswith(": running")]
@@ -202,6 +209,52 @@ def test_a_stage_reruns_when_its_record_is_damaged(
     (tmp_path / "run" / ".stages" / "01-train.json").write_text(text)
     assert ran(*inputs) == ["01-train"]
     assert ran(*inputs) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"half", None])
+def test_a_stage_reruns_and_says_so_when_its_output_is_damaged(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path, content: bytes | None
+) -> None:
+    ran(*inputs)
+    path = tmp_path / "run" / "01-train" / "checkpoint.pt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100] if content is None else content)
+    said: list[str] = []
+    assert ran(*inputs, said=said) == ["01-train"]
+    assert any("is done again, because" in line and "checkpoint.pt is" in line for line in said)
+    assert path.read_bytes() == whole
+    assert ran(*inputs) == []
+
+
+def test_a_stage_stands_that_an_older_version_recorded_without_hashes(
+    ran: Ran, inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    ran(*inputs)
+    path = tmp_path / "run" / ".stages" / "01-train.json"
+    record = json.loads(path.read_text())
+    assert len(record.pop("outputs")["01-train/checkpoint.pt"]) == 64
+    path.write_text(json.dumps(record))
+    assert ran(*inputs) == []
+    (tmp_path / "run" / "01-train" / "checkpoint.pt").write_bytes(b"")
+    assert ran(*inputs) == ["01-train"]
+
+
+@pytest.mark.parametrize("damaged", ["manifest.json", "golden.npz"])
+def test_a_damaged_bundle_of_a_run_is_made_again(tmp_path: Path, damaged: str) -> None:
+    out_dir, said = tmp_path / "04-export" / "x", list[str]()
+    run = stages.Run(tmp_path, load_any(), progress=False, on_step=said.append)
+
+    def stage() -> None:
+        run.stage("04-export-x", {}, out_dir, lambda: write_small_bundle(out_dir))
+
+    stage()
+    (out_dir / damaged).write_bytes(b"")
+    stage()
+    assert "is done again, because" in said[2]
+    stage()
+    assert said[-1].startswith("04-export-x: done before")
+    kept = [path.name for path in out_dir.parent.iterdir() if path != out_dir]
+    assert kept == (["x.damaged-1"] if damaged == "manifest.json" else [])
 
 
 @pytest.mark.parametrize("name", [".stages", "results.json", "01-train", ".stages/01-train.json"])

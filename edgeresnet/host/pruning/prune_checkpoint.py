@@ -123,11 +123,9 @@ class _Work:
         source = weights_digest(current.state_dict)
         data = [content_fingerprint(d) for d in (bench.train_set, self.val_set)]
         key = f"{self._key(iteration)} {source} {current.input_spec.to_dict()} {data}"
-        if path.is_file():
-            kept = load_checkpoint(path)
-            if kept.provenance.get("cut_key") == key:
-                self.on_step(f"the cut of iteration {iteration} was made before")
-                return kept, kept.provenance["cut_figures"]
+        if (kept := self._kept(path)) is not None and kept.provenance.get("cut_key") == key:
+            self.on_step(f"the cut of iteration {iteration} was made before")
+            return kept, kept.provenance["cut_figures"]
         self.on_step(f"scoring channels on {len(bench.scoring)} images ({options.criterion})")
         first = iteration == 1
         names = [*CRITERIA] if options.compare_criteria and first else [options.criterion]
@@ -147,6 +145,16 @@ class _Work:
         kept = replace(cut, provenance={"cut_key": key, "cut_figures": figures})
         save_checkpoint(kept, path)
         return kept, figures
+
+    def _kept(self, path: Path) -> Checkpoint | None:
+        """A cut that an interrupted pruning has left; None where there is none that is whole."""
+        if not path.is_file():
+            return None
+        try:
+            return load_checkpoint(path)
+        except InputError as error:
+            self.on_step(f"{error.cause}: cutting anew")
+            return None
 
     def _by_criterion(
         self,

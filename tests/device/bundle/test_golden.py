@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from edgeresnet.device.bundle.bundle import load_bundle
-from edgeresnet.device.bundle.golden import check_golden
+from edgeresnet.device.bundle.golden import _marker_path, check_golden
 from edgeresnet.errors import CheckError
 from tests.fakes import FakeSession
+from tests.small_bundles import write_small_bundle
 
 
 def test_check_golden_fails_and_remembers_nothing_when_logits_differ(files: Path) -> None:
@@ -30,6 +31,20 @@ def test_check_golden_runs_once_when_logits_are_right(files: Path) -> None:
     assert check_golden(bundle, session, "cpu", "machine-b") is None
     assert check_golden(bundle, session, "cpu", "machine-c") == 0.0
     assert len(session.seen) == 2
+
+
+@pytest.mark.parametrize("damaged", [b"", b"0.0\x00half", b"\0" * 8])
+def test_check_golden_runs_again_when_a_loss_of_power_damaged_its_mark(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    bundle = load_bundle(write_small_bundle(tmp_path / "b"))
+    _, golden = bundle.golden()
+    session = FakeSession(lambda batch: golden[: len(batch)])
+    machine = f"machine-of-{damaged!r}"
+    assert check_golden(bundle, session, "cpu", machine) == 0.0
+    _marker_path(bundle, "cpu", machine).write_bytes(damaged)
+    assert check_golden(bundle, session, "cpu", machine) == 0.0
+    assert check_golden(bundle, session, "cpu", machine) is None
 
 
 def test_check_golden_holds_the_bound_that_the_export_derived(files: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -111,6 +112,20 @@ def test_a_damaged_cache_is_replaced(tmp_path: Path, read: list[Path]) -> None:
     assert of(folder) == before
     assert of(folder) == before
     assert len(read) == 2 * files
+
+
+def test_all_is_read_when_a_damaged_cache_cannot_be_removed(
+    tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photos(tmp_path / "photos")
+    before = of(folder)
+    (cache_dir() / CACHE).write_bytes(b"damaged" * 1000)
+
+    def read_only(path: Path, **settings: bool) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert of(folder) == before
 
 
 def test_all_is_read_when_there_is_no_place_for_a_cache(tmp_path: Path, read: list[Path]) -> None:

@@ -320,6 +320,10 @@ def test_a_cut_is_made_anew_when_data_or_input_changed_and_work_is_left_over(
 
     assert cut(source)
     assert not cut(source)
+    for damaged in (b"", b"half"):
+        (tmp_path / "work" / "cut-1.pt").write_bytes(damaged)
+        assert cut(source)
+        assert any(line.endswith("cutting anew") for line in said)
     assert cut(replace(source, input_spec=InputSpec(16)))
     assert not cut(replace(source, input_spec=InputSpec(16)))
     # Recovery goes on only from the very weights that were cut.

@@ -140,6 +140,10 @@ def test_train_checkpoint_resumes_only_when_the_weights_are_the_same(
     run(**given, progress=True)
     run(**given, progress=True)
     assert "resuming behind epoch 1" in capsys.readouterr().err
+    # As a loss of power leaves it.
+    (tmp_path / "resume.pt").write_bytes(b"")
+    run(**given, progress=True)
+    assert "is empty (0 bytes)): starting afresh" in capsys.readouterr().err
     changed = {name: tensor + 1 for name, tensor in start.state_dict.items()}
     save_checkpoint(replace(start, state_dict=changed), tmp_path / "w.pt")
     run(**given, progress=True)

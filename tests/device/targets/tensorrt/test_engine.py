@@ -142,6 +142,8 @@ def test_timing_cache_is_used_only_when_an_engine_vouches_for_it(model_path: Pat
     assert known_cache(engines, cache_path) == b""
     write_engine(engines, PLAN, record_of(timing_cache_sha256=sha256_bytes(b"times")))
     assert known_cache(engines, cache_path) == b"times"
+    (engines / "a.engine.json").write_bytes(b"")
+    assert known_cache(engines, cache_path) == b"times"
     cache_path.write_bytes(b"other times")
     assert known_cache(engines, cache_path) == b""
 

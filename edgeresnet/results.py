@@ -103,6 +103,7 @@ class EvaluateResults(TypedDict):
     data: str
     skipped: list[str]
     conversions: dict[str, int]
+    doubts: list[str]
     preprocess_ms: float
     run_ms: float | None
     emulated: bool
@@ -162,6 +163,7 @@ class CompareResults(TypedDict):
     data: str
     n: int
     conversions: NotRequired[dict[str, int]]
+    doubts: NotRequired[list[str]]
     rounds: int
     batch: int
     note: str | None
@@ -178,6 +180,7 @@ class TrainResults(TypedDict):
     epochs_run: int
     threads: int
     conversions: dict[str, int]
+    doubts: list[str]
 
 
 class PruneResults(TypedDict):
@@ -227,6 +230,7 @@ class QuantizeResults(TypedDict):
     data: str
     data_fingerprint: str
     conversions: dict[str, int]
+    doubts: list[str]
     seed: int
     quantized_with: dict[str, Any]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from edgeresnet.api.data import MeasuredData, measured_data, on_foreign, say_doubt
+from edgeresnet.api.data import MeasuredData, measured_data, on_foreign, say_doubts, say_shared
 from edgeresnet.api.opening import (
     check_run_options,
     is_bundle,
@@ -19,6 +19,7 @@ from edgeresnet.api.opening import (
     with_effect,
 )
 from edgeresnet.device.data.open import say_conversions
+from edgeresnet.device.measure.budgets import verdict_of
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
@@ -81,6 +82,7 @@ def compare(
         told = ModelSource(paths[0], device, options, image_size, inputs)
         opened = _open(stack, paths, told, skip_missing, context)
         measured = measured_data(opened, context, unlabelled=True)
+        doubts = say_shared(opened, measured.dataset, context)
         total = len(opened) * len(measured.dataset)
         bar = images_progress("evaluating", total, enabled=context.progress)
         result = compare_models(
@@ -93,10 +95,16 @@ def compare(
             references=references,
             bound=[binding.dataset for binding in measured.bindings],
             on_images=stack.enter_context(bar),
-            on_predictions=lambda answers: _say_doubts(opened, measured, answers, context),
+            on_predictions=lambda own: doubts.extend(_say_doubts(opened, measured, own, context)),
         )
         conversions = say_conversions([measured.dataset], context.on_step)
-    return cast(CompareResults, {**result, "conversions": conversions})
+    return cast(CompareResults, {**_judged(result, doubts), "conversions": conversions})
+
+
+def _judged(result: Mapping[str, Any], doubts: list[str]) -> dict[str, Any]:
+    """A result with what there is to say against it, and its verdict."""
+    verdict = verdict_of(result["budgets"], strict=result["strict"], doubts=doubts)
+    return {**result, "doubts": doubts, **verdict}
 
 
 def _say_doubts(
@@ -104,10 +112,13 @@ def _say_doubts(
     measured: MeasuredData,
     answers: Sequence[Predictions],
     context: TaskContext,
-) -> None:
-    """A line for each model that answers hardly better than by guessing."""
-    for model, binding, own in zip(models, measured.bindings, answers, strict=True):
-        say_doubt(own, binding, context.on_step, model.name)
+) -> list[str]:
+    """Tells what there is to say against each model's answers."""
+    return [
+        line
+        for model, binding, own in zip(models, measured.bindings, answers, strict=True)
+        for line in say_doubts(own, binding, context.on_step, model.name)
+    ]
 
 
 def _check_options(paths: Sequence[Path], device: str | None, options: RunOptions) -> None:

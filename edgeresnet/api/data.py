@@ -15,10 +15,12 @@ from edgeresnet.device.data.class_binding import (
 )
 from edgeresnet.device.data.class_names import retold
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.data.open import open_dataset
-from edgeresnet.device.data.remembered import check_remembered
-from edgeresnet.device.measure.accuracy import Predictions, chance_line
-from edgeresnet.errors import InputError
+from edgeresnet.device.data.open import SOURCES, open_dataset
+from edgeresnet.device.data.remembered import check_remembered, known_by
+from edgeresnet.device.data.shared_images import shared_line
+from edgeresnet.device.measure.accuracy import Predictions
+from edgeresnet.device.measure.doubts import answer_doubts
+from edgeresnet.errors import EdgeResNetError, InputError
 from edgeresnet.progress import OnStep, TaskContext
 
 if TYPE_CHECKING:
@@ -104,20 +106,58 @@ def measured_data(
     return MeasuredData(dataset, bindings)
 
 
-def say_doubt(
+def say_doubts(
     predictions: Predictions, binding: Binding, on_step: OnStep, model: str | None = None
-) -> None:
-    """A line where a model answers hardly better than by guessing; of several with its name."""
-    if not predictions.labelled:
-        return
-    doubt = chance_line(
-        predictions.logits.argmax(1),
-        predictions.labels,
-        len(binding.dataset.classes),
+) -> list[str]:
+    """Tells what there is to say against a model's answers, of several with its name.
+
+    Returns:
+        The lines.
+    """
+    doubts = answer_doubts(
+        predictions.logits,
+        predictions.labels if predictions.labelled else None,
+        predictions.classes,
         by_name=binding.by_name,
     )
-    if doubt is not None:
-        on_step(doubt if model is None else f"{model}: {doubt}")
+    lines = [doubt if model is None else f"{model}: {doubt}" for doubt in doubts]
+    for line in lines:
+        on_step(line)
+    return lines
+
+
+def say_shared(models: Sequence[Opened], dataset: Dataset, context: TaskContext) -> list[str]:
+    """Tells how many images are measured on that a model was trained on, where these are at hand.
+
+    Returns:
+        The lines; none where nobody knows.
+    """
+    lines = []
+    specs = dict.fromkeys(spec for model in models if (spec := _learned_from(model, context)))
+    for spec in specs:
+        try:
+            learned = open_dataset(spec, "train", unlabelled=True)
+            line = shared_line(dataset, learned, "training")
+        except EdgeResNetError:
+            # What a model learned from need not be here whole: on a device hardly ever.
+            continue
+        if line is not None:
+            context.on_step(line)
+            lines.append(line)
+    return lines
+
+
+def _learned_from(model: Opened, context: TaskContext) -> str | None:
+    """Where the data lies that a model remembers, known again by its images; None: not here."""
+    for spec in (context.data, model.data):
+        if spec is None or spec in SOURCES or model.data_fingerprint is None:
+            continue
+        try:
+            if known_by(spec) == model.data_fingerprint:
+                return spec
+        except EdgeResNetError:
+            continue
+    return None
 
 
 def _unbound(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from edgeresnet.api.data import measured_data, on_foreign, say_doubt
+from edgeresnet.api.data import measured_data, on_foreign, say_doubts, say_shared
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.data.open import say_conversions
@@ -49,9 +49,10 @@ def evaluate(
             on_foreign(context)(note)
         (binding,) = measured_data([opened], context).bindings
         dataset = binding.dataset
+        doubts = say_shared([opened], dataset, context)
         predictions = _predict(opened, binding, context)
+        doubts += say_doubts(predictions, binding, context.on_step)
         figures = accuracy(predictions)
-        conversions = say_conversions([dataset], context.on_step)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,
@@ -63,7 +64,8 @@ def evaluate(
         "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
         "data": dataset.name,
         "skipped": list(dataset.skipped),
-        "conversions": conversions,
+        "conversions": say_conversions([dataset], context.on_step),
+        "doubts": doubts,
         "preprocess_ms": predictions.preprocess_ms,
         "run_ms": None if opened.emulated else predictions.run_ms,
         "emulated": opened.emulated,
@@ -73,15 +75,13 @@ def evaluate(
 
 
 def _predict(opened: Opened, binding: Binding, context: TaskContext) -> Predictions:
-    """What the model answers; a line where that is hardly better than guessing."""
+    """What the model answers."""
     dataset = binding.dataset
     with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
-        predictions = predict(
+        return predict(
             opened.session,
             dataset,
             opened.input_spec,
             embed_preprocess=opened.embed_preprocess,
             on_images=advance,
         )
-    say_doubt(predictions, binding, context.on_step)
-    return predictions

@@ -57,6 +57,7 @@ def train(
         "epochs_run": result.epochs_run,
         "threads": result.threads,
         "conversions": checkpoint.provenance["conversions"],
+        "doubts": checkpoint.provenance.get("doubts", []),
     }
 
 

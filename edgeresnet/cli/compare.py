@@ -29,7 +29,6 @@ from edgeresnet.cli.options import (
 from edgeresnet.cli.output import enforce, expanded, show_comparison, task_context
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, option_of, with_settings
-from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
 
@@ -80,11 +79,6 @@ def compare(
 ) -> None:
     """Accuracy and latency before and after, measured by turns; exit 1 over a budget."""
     paths = [baseline, *candidates]
-    if limits.strict and not limits.given():
-        raise InputError(
-            "--strict would have no effect: no budget is given",
-            "give --max-drop, --max-p99-ms or --min-speedup too.",
-        )
     result: Mapping[str, Any]
     if on:
         result = result_from(on, context, paths, data=data, needs_data=True, quiet=quiet)

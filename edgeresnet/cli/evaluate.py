@@ -24,8 +24,9 @@ from edgeresnet.cli.options import (
     Quiet,
     RecordHostInJson,
     SkipBroken,
+    Strict,
 )
-from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.output import enforce, give, show, task_context
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
@@ -51,6 +52,7 @@ def evaluate(
     on: On = None,
     json: Json = None,
     record_host: RecordHostInJson = False,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
@@ -77,3 +79,4 @@ def evaluate(
     give(result, json, record_host=record_host)
     placed = share_lines(result.get("placement", ()))
     show(evaluate_table(result), *placed, quiet=quiet, json=json)
+    enforce({"budgets": [], "strict": strict, **result})

@@ -47,8 +47,9 @@ def show_comparison(
 
 
 def enforce(result: Mapping[str, Any]) -> None:
-    """Exit 1 if a budget was missed."""
-    budgets.enforce(result["budgets"], strict=result.get("strict", False))
+    """Exit 1 if a budget was missed, or if there is a doubt and ``--strict``."""
+    strict, doubts = result.get("strict", False), result.get("doubts", ())
+    budgets.enforce(result["budgets"], strict=strict, doubts=doubts)
 
 
 def show_unmeasured(result: Mapping[str, Any], quiet: bool) -> None:

@@ -65,11 +65,6 @@ def quantize(
     Images without labels, directly in a folder, will do: --data unsorted --max-disagreement 0.02
     """
     _check_training(options)
-    if strict and not options.limits(labelled=True):
-        raise InputError(
-            f"--strict would have no effect: --method {options.method} has no budget by itself",
-            "give --max-drop too, or --max-disagreement.",
-        )
     check_apart(output, json)
     from edgeresnet.api.quantize import quantize as quantize_model
     from edgeresnet.report.quantized import quantize_line

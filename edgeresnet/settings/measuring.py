@@ -90,7 +90,7 @@ class Budgets:
     )
     strict: bool = Field(
         default=False,
-        description="A budget that its interval leaves undecided counts as missed.",
+        description="A budget left undecided by its interval, or a doubt, counts as missed.",
     )
 
     def given(self) -> list[str]:

@@ -40,8 +40,6 @@ OTHERS = {
     "ptq: --batch-size": (*QUANTIZE, "--method", "ptq", "--batch-size", 8),
     "ptq: --lr": (*QUANTIZE, "--method", "ptq", "--lr", 0.5),
     "ptq: --augment": (*QUANTIZE, "--method", "ptq", "--augment", "flip"),
-    "no budget: --strict": (*QUANTIZE, "--method", "ptq", "--strict"),
-    "no budgets: --strict": ("compare", "own.pt", "bundle", *DATA, "--strict"),
     "another arch: --arch": (*QUANTIZE, "--arch", "resnet50"),
     "our own: --raw": (*QUANTIZE, "--raw"),
     "no weights: --raw": (*TRAIN, "--raw"),

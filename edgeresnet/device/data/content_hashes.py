@@ -98,6 +98,15 @@ def file_hashes(paths: Sequence[Path], on_step: OnStep = silent) -> list[bytes]:
     return [read[i] if i in read else known[key][2] for i, key in enumerate(keys)]
 
 
+def file_sizes(paths: Sequence[Path]) -> list[int]:
+    """Size of each file in bytes.
+
+    Raises:
+        InputError: a file is gone.
+    """
+    return [size for size, _ in _in_parallel(_state, paths)]
+
+
 def _parts(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
 

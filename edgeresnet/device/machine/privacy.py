@@ -123,5 +123,6 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
     "reason": _text,
     "warnings": _text,
     "message": _text,
+    "doubts": _text,
     "traceback": _text,
 }

@@ -32,6 +32,8 @@ UNDECIDED_FIXES = {
     "min_speedup": "give more --rounds, or leave --strict out",
 }
 
+DOUBT_FIX = "mend what the lines name, or leave --strict out."
+
 
 def decide(name: str, limit: float, found: Mapping[str, Interval | float]) -> Budget:
     """One budget for one or more candidates, all of which must keep it.
@@ -175,8 +177,16 @@ def fails(budget: Budget, *, strict: bool) -> bool:
     return not budget["met"] or (strict and budget["decision"] != "kept")
 
 
-def verdict_of(checked: Sequence[Budget], *, strict: bool) -> dict[str, Any]:
-    """``verdict`` (pass or fail), ``verdict_text`` (one sentence) and ``strict``, for a result."""
+def verdict_of(
+    checked: Sequence[Budget], *, strict: bool, doubts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``verdict`` (pass or fail), ``verdict_text`` (one sentence) and ``strict``, for a result.
+
+    Args:
+        checked: budgets, decided.
+        strict: a budget in doubt is missed, and any of ``doubts`` is a failure.
+        doubts: of `edgeresnet.device.measure.doubts`, and the like.
+    """
     failed = [b for b in checked if fails(b, strict=strict)]
     doubtful = [b["name"] for b in checked if b["decision"] == "undecided"]
     if failed:
@@ -188,7 +198,11 @@ def verdict_of(checked: Sequence[Budget], *, strict: bool) -> dict[str, Any]:
         )
     else:
         text = "Every budget is kept." if checked else "No budget was given."
-    return {"verdict": "fail" if failed else "pass", "verdict_text": text, "strict": strict}
+    if strict and doubts:
+        told = f"In doubt, which --strict counts as a failure: {'; '.join(doubts)}."
+        text = f"{text} {told}" if failed else told
+    verdict = "fail" if failed or (strict and doubts) else "pass"
+    return {"verdict": verdict, "verdict_text": text, "strict": strict}
 
 
 def _failure(budget: Budget) -> str:
@@ -203,8 +217,8 @@ def _failure(budget: Budget) -> str:
     return f"{name} has {figure_text(budget)}, which {side} {budget['limit']:g}"
 
 
-def enforce(checked: Sequence[Budget], *, strict: bool) -> None:
-    """End in exit 1 if a budget is missed.
+def enforce(checked: Sequence[Budget], *, strict: bool, doubts: Sequence[str] = ()) -> None:
+    """End in exit 1 if a budget is missed, or, where the user is strict, if there is a doubt.
 
     Raises:
         CheckError: says which, by how much, and what to do.
@@ -214,6 +228,8 @@ def enforce(checked: Sequence[Budget], *, strict: bool) -> None:
         fixes = [(UNDECIDED_FIXES if b["met"] else FIXES)[b["name"].split(".")[-1]] for b in failed]
         text = verdict_of(checked, strict=strict)["verdict_text"]
         raise CheckError(f"budget missed: {text}", "; ".join(dict.fromkeys(fixes)) + ".")
+    if strict and doubts:
+        raise CheckError(f"in doubt: {'; '.join(doubts)}", DOUBT_FIX)
 
 
 def enforce_quantized(figures: Mapping[str, Any], output: Path) -> None:
@@ -228,6 +244,8 @@ def enforce_quantized(figures: Mapping[str, Any], output: Path) -> None:
     """
     if figures["verdict"] != "fail":
         return
+    if not any(fails(b, strict=figures["strict"]) for b in figures["budgets"]):
+        raise CheckError(f"{figures['verdict_text']} The result is in {output}.", DOUBT_FIX)
     failed = [b["name"] for b in figures["budgets"] if not b["met"]]
     limits = " and ".join(f"--{name.replace('_', '-')}" for name in failed)
     if not failed:
@@ -252,6 +270,6 @@ def with_budgets(
     unless one of the added budgets fails.
     """
     checked = [*result["budgets"], *added]
-    anew = verdict_of(checked, strict=strict)
+    anew = verdict_of(checked, strict=strict, doubts=result.get("doubts", ()))
     judged = anew if anew["verdict"] == "fail" or result["verdict"] in ("pass", "fail") else {}
     return {**result, "budgets": checked, **judged}

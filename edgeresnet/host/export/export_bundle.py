@@ -204,8 +204,10 @@ def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> d
             kernels = session.kernels()
     if expected and isinstance(target, EngineKernels):
         kernels = target.engine_kernels(model_path, expected)
-    if (doubt := wanted.images.doubt(answers)) is not None:
-        job.context.on_step(doubt)
+    if doubts := wanted.images.doubts(answers, job.checkpoint.classes):
+        proof["doubts"] = doubts
+        for doubt in doubts:
+            job.context.on_step(doubt)
     if kernels is not None:
         proof["integer_kernels"] = prove_integer(expected, kernels, name)
     return proof

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -11,7 +12,7 @@ from edgeresnet.device.data.class_binding import ClassesOf, bind_classes
 from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
 from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.open import open_dataset, without_broken
-from edgeresnet.device.measure.accuracy import chance_line
+from edgeresnet.device.measure.doubts import answer_doubts
 from edgeresnet.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -50,16 +51,15 @@ class ProofImages:
         names = tuple(self.names[i] for i in order)
         return replace(self, pixels=self.pixels[order], names=names, labels=labels)
 
-    def doubt(self, logits: NDArray[np.float32]) -> str | None:
-        """Says that a model is no better than chance on these images; None if it may be.
+    def doubts(self, logits: NDArray[np.float32], classes: Sequence[str]) -> list[str]:
+        """What there is to say against a model's answers to these images; none if they may be.
 
         Args:
             logits: (m, classes) of the first m images.
+            classes: their names.
         """
-        if self.labels is None:
-            return None
-        labels = self.labels[: len(logits)]
-        return chance_line(logits.argmax(1), labels, logits.shape[1], by_name=self.by_name)
+        labels = None if self.labels is None else self.labels[: len(logits)]
+        return answer_doubts(logits, labels, classes, by_name=self.by_name)
 
 
 def proof_images(checkpoint: Checkpoint, data: str | None) -> ProofImages:

@@ -18,6 +18,7 @@ from edgeresnet.device.data.dataset import (
 )
 from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import placed
+from edgeresnet.device.data.shared_images import shared_line
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import fails, quantization_budgets, verdict_of
 from edgeresnet.errors import InputError
@@ -81,12 +82,12 @@ def quantize_checkpoint(
             context.on_step("a training learns from the float network's answers alone (distill 1)")
     context.on_step(f"measuring the float network on {len(val_set)} images")
     reference = reference_of(checkpoint, val_set)
-    doubt = reference.doubt(checkpoint.classes, by_name=named)
-    if doubt is not None:
-        context.on_step(doubt)
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
+    doubts = [*reference.doubts(by_name=named), *work.shared()]
+    for doubt in doubts:
+        context.on_step(doubt)
     model, rungs = work.climb(strict=strict)
-    figures = work.figures(rungs, strict=strict)
+    figures = work.figures(rungs, doubts, strict=strict)
     figures["conversions"] = say_conversions([train_set, val_set], context.on_step)
     state_dict = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     quantized = replace(
@@ -146,10 +147,33 @@ class _Work:
         """The budgets that bind, by name."""
         return self.options.limits(labelled=self.reference.labelled)
 
-    def figures(self, rungs: list[dict[str, Any]], *, strict: bool) -> dict[str, Any]:
-        """Those of the best rung, of all rungs, and whether the budget is kept."""
+    def shared(self) -> list[str]:
+        """Says that images to measure on are learned from too; empty if none that is known."""
+        if self.options.method == "ptq":
+            line = shared_line(self.val_set, self._calibration_images(), "calibration")
+        else:
+            line = shared_line(self.val_set, self.train_set, "training")
+        return [] if line is None else [line]
+
+    def _calibration_images(self) -> Dataset:
+        options = self.options
+        return balanced_subset(self.train_set, options.calibration_images, options.seed)
+
+    def figures(
+        self, rungs: list[dict[str, Any]], doubts: Sequence[str], *, strict: bool
+    ) -> dict[str, Any]:
+        """Those of the best rung, of all rungs, and whether the budget is kept.
+
+        Args:
+            rungs: the figures of each method that was tried.
+            doubts: of the float network and the data, told before; the best network's are added.
+            strict: a doubt is a failure.
+        """
         options = self.options
         best = best_rung(rungs, self.limits, strict=strict)
+        for doubt in best["doubts"]:
+            self.context.on_step(doubt)
+        doubts = [*doubts, *best["doubts"]]
         checked = quantization_budgets(best, self.limits)
         return {
             "method": best["method"],
@@ -161,7 +185,8 @@ class _Work:
             **best,
             "rungs": rungs,
             "budgets": checked,
-            **verdict_of(checked, strict=strict),
+            "doubts": doubts,
+            **verdict_of(checked, strict=strict, doubts=doubts),
             "calibration_images": min(options.calibration_images, len(self.train_set)),
             "data": placed(self.context.data or self.checkpoint.data),
             "data_fingerprint": fingerprint(self.train_set),
@@ -247,7 +272,7 @@ class _Work:
 
     def _calibrated(self, *, live: bool) -> QuantResNet:
         options = self.options
-        chosen = balanced_subset(self.train_set, options.calibration_images, options.seed)
+        chosen = self._calibration_images()
         self.context.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
         device = training_device()
         model = QuantResNet(self.reference.model, live_bn=live, weight_bits=options.weight_bits).to(

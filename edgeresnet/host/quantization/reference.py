@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from torchvision.models import ResNet
 from edgeresnet.device.data.dataset import Dataset, is_labelled
 from edgeresnet.device.measure.accuracy import chance_line, paired_difference, share_of
 from edgeresnet.device.measure.budgets import drop_of
+from edgeresnet.device.measure.doubts import constant_line, one_class_line
 from edgeresnet.errors import CheckError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -31,12 +31,16 @@ class Reference:
         images: for validation.
         answers: (n,) its classes.
         labelled: whether somebody says which answers are right; else there is only agreement.
+        classes: their names.
+        constant: says that it gives all images the same logits; None: it does not.
     """
 
     model: ResNet
     images: EvaluationSet
     answers: np.ndarray[Any, np.dtype[np.int64]]
     labelled: bool
+    classes: tuple[str, ...] = ()
+    constant: str | None = None
 
     @property
     def top1(self) -> float | None:
@@ -60,11 +64,15 @@ class Reference:
                 "check the checkpoint's weights, or calibrate with --observer percentile.",
             )
         answers = logits.argmax(1)
+        told = [constant_line(logits)]
+        if told[0] is None and self.labelled:
+            told.append(one_class_line(answers, self.images.labels, self.classes))
         same = share_of(answers == self.answers)
         return {
             **self._accuracy(answers),
             "agreement": same.value,
             "agreement_interval": [same.low, same.high],
+            "doubts": [f"the quantized network: {line}" for line in told if line is not None],
         }
 
     def _accuracy(self, answers: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
@@ -78,19 +86,25 @@ class Reference:
             "drop_interval": [lost.low, lost.high],
         }
 
-    def doubt(self, classes: Sequence[str], *, by_name: bool) -> str | None:
-        """Says that the float network does not do what it was trained for; None if it may.
+    def doubts(self, *, by_name: bool) -> list[str]:
+        """Says that the float network does not do what it was trained for; empty if it may.
 
         Args:
-            classes: their names.
             by_name: whether names say which class is which output.
         """
+        doubts = [self.constant]
         if not self.labelled:
-            return self._one_class(classes)
-        return chance_line(self.answers, self.images.labels, len(classes), by_name=by_name)
+            doubts.append(self._one_class())
+        else:
+            labels, count = self.images.labels, len(self.classes)
+            if self.constant is None:
+                doubts.append(one_class_line(self.answers, labels, self.classes))
+            doubts.append(chance_line(self.answers, labels, count, by_name=by_name))
+        return [doubt for doubt in doubts if doubt is not None]
 
-    def _one_class(self, classes: Sequence[str]) -> str | None:
+    def _one_class(self) -> str | None:
         """All that can be told without labels: whoever answers always the same always agrees."""
+        classes = self.classes
         counts, n = np.bincount(self.answers, minlength=len(classes)), len(self.answers)
         most = int(counts.argmax())
         if counts[most] <= ONE_CLASS * n:
@@ -117,4 +131,11 @@ def reference_of(checkpoint: Checkpoint, val_set: Dataset) -> Reference:
         raise CheckError(
             "the float network gives NaN or infinite logits", "train it again, or check its file."
         )
-    return Reference(model, images, logits.argmax(1), is_labelled(val_set))
+    return Reference(
+        model,
+        images,
+        logits.argmax(1),
+        is_labelled(val_set),
+        tuple(checkpoint.classes),
+        constant_line(logits),
+    )

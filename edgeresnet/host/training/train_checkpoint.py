@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torchvision.models import ResNet
 
-from edgeresnet.device.data.dataset import Dataset, fingerprint
+from edgeresnet.device.data.dataset import Dataset, drawn_by_name, fingerprint
 from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import known_by, placed
+from edgeresnet.device.data.shared_images import shared_line
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.machine.process_environment import openmp_waiting
+from edgeresnet.device.measure.doubts import answer_doubts
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.backbone import load_backbone
 from edgeresnet.host.models.checkpoint import (
@@ -19,6 +22,7 @@ from edgeresnet.host.models.checkpoint import (
     load_checkpoint,
 )
 from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_has_choice
+from edgeresnet.host.models.validation import predict_logits
 from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
@@ -32,6 +36,8 @@ from edgeresnet.settings.training import DEFAULT_ARCH, ModelSettings, TrainOptio
 IMAGE_SIZES = {"digits": 16, "fashion-mnist": 28, "cifar10": 32}
 PHOTO_SIZE = 224
 SMALL_STEM_TO = 64
+# Images on which a trained network's answers are looked at.
+LOOKED_AT = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,34 +83,48 @@ def train_checkpoint(
         raise InputError("there is no data to train on", "give --data, e.g. --data photos.")
     train_set, val_set = _open(context)
     start = _start(settings, options, image_size, inputs, context, len(train_set.classes))
+    shared = _said([shared_line(val_set, train_set, "training")], context)
+    model, spec = start.model, start.input_spec
     result = fit(
-        start.model,
-        train_set,
-        val_set,
-        start.input_spec,
-        options,
+        model, train_set, val_set, spec, options,
         resume_path=context.resume_path,
         resume_key=start.resume_key,
         progress=context.progress,
-    )
-    conversions = say_conversions([train_set, val_set], context.on_step)
+    )  # fmt: skip
+    doubts = [*shared, *_said(_answer_doubts(start, val_set), context)]
+    told = {"doubts": doubts, "weights_assumed": start.assumed}
     checkpoint = Checkpoint(
         start.arch,
         start.stem,
         start.widths,
         tuple(train_set.classes),
-        start.input_spec,
+        spec,
         result.state_dict,
         data=placed(context.data),
         data_fingerprint=known_by(context.data),
         provenance={
             **_provenance(settings, options, train_set, val_set, result),
-            "conversions": conversions,
-            **({"weights_assumed": start.assumed} if start.assumed else {}),
+            "conversions": say_conversions([train_set, val_set], context.on_step),
+            **{name: said for name, said in told.items() if said},
         },
         stride_in=start.stride_in,
     )
     return checkpoint, result
+
+
+def _answer_doubts(start: _Start, val_set: Dataset) -> list[str]:
+    """What there is to say against the trained network's answers to some of the images."""
+    drawn = drawn_by_name(val_set, LOOKED_AT, seed=0)
+    logits, labels = predict_logits(start.model, drawn, start.input_spec)
+    return answer_doubts(logits, labels, val_set.classes, by_name=True)
+
+
+def _said(doubts: Sequence[str | None], context: TaskContext) -> list[str]:
+    """Those that there are, told."""
+    told = [doubt for doubt in doubts if doubt is not None]
+    for doubt in told:
+        context.on_step(doubt)
+    return told
 
 
 def _provenance(

@@ -103,7 +103,7 @@ class EvaluateResults(TypedDict):
     data: str
     skipped: list[str]
     conversions: dict[str, int]
-    doubts: list[str]
+    doubts: NotRequired[list[str]]
     preprocess_ms: float
     run_ms: float | None
     emulated: bool

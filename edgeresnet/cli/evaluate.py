@@ -79,4 +79,4 @@ def evaluate(
     give(result, json, record_host=record_host)
     placed = share_lines(result.get("placement", ()))
     show(evaluate_table(result), *placed, quiet=quiet, json=json)
-    enforce({"budgets": [], "strict": strict, **result})
+    enforce({"budgets": [], "strict": strict, "doubts": result.get("doubts", ())})

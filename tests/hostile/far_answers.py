@@ -27,8 +27,8 @@ FIGURES: dict[str, Any] = {
     "evaluate": {
         **_OF, "schema": 1, "answers": "logits", "n": 2, "top1": 0.5, "top5": 1.0,
         "top1_interval": [0.1, 0.9], "per_class": {"a": 1.0, "b": None}, "data": "photos",
-        "skipped": [], "conversions": {}, "preprocess_ms": 1.0, "run_ms": 1.0, "emulated": False,
-        "placement": _PLACEMENT,
+        "skipped": [], "conversions": {}, "doubts": ["d"], "preprocess_ms": 1.0, "run_ms": 1.0,
+        "emulated": False, "placement": _PLACEMENT,
     },
 }  # fmt: skip
 VALUES: list[tuple[str, Any]] = [

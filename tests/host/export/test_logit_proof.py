@@ -261,18 +261,23 @@ def test_export_says_that_a_network_is_not_above_chance_when_its_data_has_labels
     """A random network: whoever exports somebody else's float file so may not have looked at it."""
     told: list[str] = []
     context = TaskContext(data="digits", on_step=told.append)
-    export_bundle(narrow, target="onnx", precision="int8", out_dir=tmp_path / "b", context=context)
-    assert any("is not clearly above chance" in line and "adopt" in line for line in told)
+    bundle = export_bundle(
+        narrow, target="onnx", precision="int8", out_dir=tmp_path / "b", context=context
+    )
+    (doubt,) = [line for line in told if "is not clearly above chance" in line and "adopt" in line]
+    assert doubt in bundle.manifest.proof["doubts"]
 
 
 def test_doubt_is_told_only_where_labels_are_those_of_the_checkpoint(narrow: Checkpoint) -> None:
     images = proof_images(narrow, "digits")
     assert images.labels is not None
     right = np.eye(10, dtype=np.float32)[images.labels]
-    assert images.doubt(right) is None
-    assert "not clearly above chance" in str(images.doubt(np.roll(right, 1, axis=1)[:64]))
+    names = narrow.classes
+    assert images.doubts(right, names) == []
+    assert "not clearly above chance" in images.doubts(np.roll(right, 1, axis=1)[:64], names)[0]
     others = replace(narrow, classes=tuple("abcdefghij"))
-    assert proof_images(others, "digits").doubt(np.roll(right, 1, axis=1)) is None
+    assert proof_images(others, "digits").doubts(np.roll(right, 1, axis=1), others.classes) == []
+    assert "get the same logits" in proof_images(others, "digits").doubts(right * 0, names)[0]
 
 
 def small_proof(checkpoint: Checkpoint) -> LogitProof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -150,11 +151,12 @@ class _Work:
     def shared(self) -> list[str]:
         """Says that images to measure on are learned from too; empty if none that is known."""
         if self.options.method == "ptq":
-            line = shared_line(self.val_set, self._calibration_images(), "calibration")
+            line = shared_line(self.val_set, self._calibration_images, "calibration")
         else:
             line = shared_line(self.val_set, self.train_set, "training")
         return [] if line is None else [line]
 
+    @cached_property
     def _calibration_images(self) -> Dataset:
         options = self.options
         return balanced_subset(self.train_set, options.calibration_images, options.seed)
@@ -272,7 +274,7 @@ class _Work:
 
     def _calibrated(self, *, live: bool) -> QuantResNet:
         options = self.options
-        chosen = self._calibration_images()
+        chosen = self._calibration_images
         self.context.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
         device = training_device()
         model = QuantResNet(self.reference.model, live_bn=live, weight_bits=options.weight_bits).to(

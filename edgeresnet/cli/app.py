@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
 from edgeresnet.cli.plain_text import say, say_error, use_plain_text
-from edgeresnet.closing import end_with
+from edgeresnet.closing import Interrupted, end_with, ending_on_signals
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, MissingError
 from edgeresnet.untrusted import visible
@@ -49,6 +49,11 @@ COMMANDS = {
     "run": "Run a whole recipe: train, quantize, export, compare. Goes on where it was "
     "interrupted.",
 }
+
+
+# Which of them go on when they are told the same again.
+GOING_ON = ("train", "prune", "quantize", "run")
+_told: list[Interrupted] = []
 
 
 class LazyCommands(TyperGroup):
@@ -128,6 +133,16 @@ def main() -> None:
         end_with_stdin()
     use_plain_text()
     end_with(_end_at_once)
+    _told.clear()
+    try:
+        with ending_on_signals(_tell):
+            _run()
+    except Interrupted as end:
+        _tell(end)
+        sys.exit(end.exit_code)
+
+
+def _run() -> None:
     try:
         app()
         # Else a pipe that was closed is noticed where nobody can tell of it.
@@ -146,6 +161,22 @@ def main() -> None:
         _end_without_reader()
     except Exception as error:
         _end(error)
+
+
+def _tell(end: Interrupted) -> None:
+    """What was interrupted, and how to go on; once, by whichever thread ends the process."""
+    if _told:
+        return
+    _told.append(end)
+    command = next((word for word in sys.argv[1:] if word in COMMANDS), "edgeresnet")
+    fix = "repeat the command: nothing half-done is left."
+    if command in GOING_ON:
+        fix = "repeat the same command: it goes on where it was."
+        if "--fresh" in sys.argv:
+            fix = "repeat the command without --fresh: it goes on where it was."
+    # Nobody may be there to read it.
+    with suppress(OSError):
+        say_error("interrupted", f"{command}, by {end}", fix)
 
 
 def _end(error: Exception) -> NoReturn:

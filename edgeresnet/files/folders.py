@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgeresnet.closing import HALF_WRITTEN
 from edgeresnet.files.places import in_place
 from edgeresnet.files.syncing import sync_folder, sync_tree
 from edgeresnet.files.writing import partial_of, remove_left
@@ -38,11 +39,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     remove_left(place)
     partial = partial_of(place)
     partial.mkdir()
+    HALF_WRITTEN.add(partial)
     try:
         yield partial
         replace_folder(partial, place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        HALF_WRITTEN.discard(partial)
 
 
 def replace_folder(new: Path, place: Path) -> None:

@@ -20,10 +20,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
+from edgeresnet.closing import HALF_WRITTEN
 from edgeresnet.errors import InputError
 from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.files.holders import Holder, read_holder, this_process
@@ -81,10 +82,35 @@ def alone(path: Path, option: str = "-o", *, inside: str | None = None) -> Itera
     with ExitStack() as stack:
         for place in _places(path, inside):
             try:
-                stack.enter_context(_held(place, path, option))
+                stack.enter_context(_held(place, partial(_refuse, path, option, place)))
                 break
             except OSError:
                 continue
+        yield
+
+
+@contextmanager
+def in_turn(name: str, on_wait: Callable[[str], object]) -> Iterator[None]:
+    """A block in which no other process of this user is that names the same; the others wait.
+
+    Without a cache that can be written nobody waits.
+
+    Args:
+        name: of what they take turns at.
+        on_wait: told once for whom this one waits.
+    """
+    place = cache_dir() / "locks" / sha256_bytes(name.encode())[:32]
+    told: list[bool] = []
+
+    def wait(holder: Holder | None) -> None:
+        if not told:
+            by = holder.told() if holder else "another process"
+            on_wait(f"waiting for {name}: in use by {by}")
+            told.append(True)
+
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(_held(place, wait))
         yield
 
 
@@ -122,16 +148,24 @@ def _places(path: Path, inside: str | None) -> list[Path]:
 
 
 @contextmanager
-def _held(place: Path, path: Path, option: str) -> Iterator[None]:
-    """The lock of this name, with its holder's record beside it."""
+def _held(place: Path, on_holder: Callable[[Holder | None], object]) -> Iterator[None]:
+    """The lock of this name, with its holder's record beside it.
+
+    Args:
+        place: its path without suffix.
+        on_holder: called while another holds it, with None where nobody knows who; refuses, or
+            lets wait.
+    """
     record_path = place.with_name(place.name + HOLDER)
     made = _make(place.parent)
     try:
-        lock = _take(place, record_path, path, option)
+        lock = _take(place, record_path, on_holder)
+        HALF_WRITTEN.update(ours := (record_path, Path(lock.lock_file)))
         try:
             write_text(this_process().to_json(), record_path, follow=False)
             yield
         finally:
+            HALF_WRITTEN.difference_update(ours)
             record_path.unlink(missing_ok=True)
             if not lock.lock_file.endswith(SOFT_LOCK):
                 Path(lock.lock_file).unlink(missing_ok=True)
@@ -150,8 +184,10 @@ def _make(folder: Path) -> list[Path]:
     return made
 
 
-def _take(place: Path, record_path: Path, path: Path, option: str) -> BaseFileLock:
-    """The lock, or the refusal that names its holder.
+def _take(
+    place: Path, record_path: Path, on_holder: Callable[[Holder | None], object]
+) -> BaseFileLock:
+    """The lock, once it is free.
 
     Raises:
         OSError: it cannot be made there.
@@ -162,7 +198,7 @@ def _take(place: Path, record_path: Path, path: Path, option: str) -> BaseFileLo
         # The record of one that was killed lies there until the next has written its own.
         known = holder is not None and not holder.ended()
         if known or time.monotonic() > patience:
-            raise _refusal(path, option, place, holder if known else None)
+            on_holder(holder if known else None)
         time.sleep(POLL_S)
     return lock
 
@@ -194,7 +230,7 @@ def _try(place: Path) -> BaseFileLock | None:
     return lock
 
 
-def _refusal(path: Path, option: str, place: Path, holder: Holder | None) -> InputError:
+def _refuse(path: Path, option: str, place: Path, holder: Holder | None) -> NoReturn:
     by, fix = "another process", "wait until it has ended"
     if holder is not None:
         by = holder.told()
@@ -203,4 +239,4 @@ def _refusal(path: Path, option: str, place: Path, holder: Holder | None) -> Inp
         fix += f"; if nobody writes there, remove {shortened(place)}{LOCK}"
     if option.startswith("-"):
         fix += f"; or give another {option}"
-    return InputError(f"{option} {shortened(path)} is being written by {by}", f"{fix}.")
+    raise InputError(f"{option} {shortened(path)} is being written by {by}", f"{fix}.")

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.closing import HALF_WRITTEN
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.files.places import from_home, in_place, is_stream, shortened
 from edgeresnet.files.syncing import sync_file, sync_folder
@@ -50,6 +51,7 @@ def atomic(path: Path, *, follow: bool = True, sync: bool = True) -> Iterator[Pa
     # Windows has no such links as could be followed here, and lacks the flag.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     os.close(os.open(partial, flags, 0o666))
+    HALF_WRITTEN.add(partial)
     try:
         yield partial
         if sync:
@@ -59,6 +61,7 @@ def atomic(path: Path, *, follow: bool = True, sync: bool = True) -> Iterator[Pa
             sync_folder(place.parent)
     finally:
         partial.unlink(missing_ok=True)
+        HALF_WRITTEN.discard(partial)
 
 
 def partial_of(place: Path) -> Path:

@@ -17,7 +17,7 @@ from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.targets.engine_record import RECORD
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import MissingError
-from edgeresnet.files.locks import alone
+from edgeresnet.files.locks import alone, in_turn
 from edgeresnet.progress import OnStep
 from edgeresnet.remote.answers import MOST_LINES, RESULTS, parsed
 from edgeresnet.remote.bootstrap import Machine, prepare_machine, send_parcel
@@ -82,7 +82,8 @@ def run_there(address: Address, job: Job, on_step: OnStep) -> Outcome:
     images = data_parcel(job.data, job.limit, unlabelled=unlabelled) if job.data else None
     if images and job.data and (line := told_outside(images[0], job.data)):
         on_step(line)
-    with Connection(address) as connection:
+    # One command would replace the files of another, and two that measure disturb each other.
+    with in_turn(str(address), on_step), Connection(address) as connection:
         machine = prepare_machine(connection, sorted({target for _, _, target in packed}), on_step)
         for parcel in [*(p for p, _, _ in packed), *([images[0]] if images else [])]:
             send_parcel(connection, parcel, machine, on_step)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from edgeresnet.errors import MissingError
 from edgeresnet.files.hashes import sha256_file
+from edgeresnet.files.writing import atomic
 from edgeresnet.remote.answers import Hash, listen, marked, skip_to
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.untrusted import short
@@ -41,12 +42,14 @@ def fetch(
     told = connection.run_probe(dict[str, Hash], python, "hashes", folder) or {}
     command, marker = marked(["tar", "-cf", "-", "-C", folder, "--", *names])
     local_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=local_dir, prefix=".fetch-") as staging:
+    with ExitStack() as stack:
+        # All of them come to their places at the end of the block.
+        places = {n: stack.enter_context(atomic(local_dir / n, follow=False)) for n in names}
 
         def take(stream: IO[bytes]) -> str | None:
             try:
                 if skip_to(stream, marker):
-                    _unpack(stream, Path(staging), names)
+                    _unpack(stream, places)
             # tarfile has a ValueError for some heads that are malformed.
             except (tarfile.TarError, OSError, ValueError) as error:
                 stream.close()
@@ -59,14 +62,11 @@ def fetch(
         if fault is not None:
             raise _refusal(connection, folder, fault)
         for name in names:
-            path = Path(staging) / name
-            if not path.is_file() or sha256_file(path) != told.get(name):
+            if sha256_file(places[name]) != told.get(name):
                 raise _refusal(connection, folder, f"{name} is not whole")
-        for name in names:
-            (Path(staging) / name).replace(local_dir / name)
 
 
-def _unpack(stream: IO[bytes], staging: Path, names: Sequence[str]) -> None:
+def _unpack(stream: IO[bytes], places: Mapping[str, Path]) -> None:
     """Regular files of these names; their content alone is taken."""
     left, heads = MOST_BYTES, MOST_HEADS
 
@@ -87,11 +87,11 @@ def _unpack(stream: IO[bytes], staging: Path, names: Sequence[str]) -> None:
         for member in archive:
             left -= max(member.size, 0)
             plain = member.isreg() and not member.issparse()
-            if member.name not in names or not plain or left < 0:
+            if member.name not in places or not plain or left < 0:
                 raise tarfile.TarError("it sends what was not asked for")
             content = archive.extractfile(member)
             assert content is not None
-            with (staging / member.name).open("xb") as file:
+            with places[member.name].open("wb") as file:
                 shutil.copyfileobj(content, file)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -91,7 +92,8 @@ def end_with_stdin() -> None:
         # Not sys.stdin: its lock would be held when the interpreter ends.
         while os.read(0, 4096):
             pass
-        os._exit(1)
+        # As if it were stopped here: what it has begun is removed.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
-from edgeresnet.closing import Closing, temporary_folder
+from edgeresnet.closing import Closing, ends_with_us, temporary_folder
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.remote import probe
 from edgeresnet.remote.answers import MOST_LINES, between, listen, marked, parsed, read_answer
@@ -31,8 +27,6 @@ T = TypeVar("T")
 SSH_FAILED = 255
 # A link that died without a word is noticed after a minute.
 KEEP_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
-# Of a terminal that is closed, a service that is stopped, a batch job whose time is over.
-ENDING = ("SIGTERM", "SIGHUP")
 ADDRESS_FIX = "give it as --on ssh://user@host, or ssh://user@host:port."
 
 
@@ -91,14 +85,12 @@ class Connection(Closing):
         self._folder = temporary_folder()
         self._socket = Path(self._folder.name) / "s"
         self._master: subprocess.Popen[bytes] | None = None
-        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if shutil.which("ssh") is None:
             raise MissingError(
                 "--on needs OpenSSH's ssh, which is not here", "sudo apt-get install openssh-client"
             )
-        self._end_on_signals()
         try:
             self._connect()
         except BaseException:
@@ -109,12 +101,14 @@ class Connection(Closing):
     def _connect(self) -> None:
         told_path = Path(self._folder.name) / "told"
         with told_path.open("wb") as told:
-            # A password or a new host's key is asked for on the terminal, not on these.
+            # A password or a new host's key is asked for on the terminal, not on these. However
+            # this process ends, its end of the pipe is closed then, and so is the connection.
             self._master = subprocess.Popen(
-                ["ssh", "-M", "-N", "-S", str(self._socket), *KEEP_ALIVE, *self.address.options(),
-                 "--", self.address.host],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told,
+                ["ssh", "-M", "-S", str(self._socket), *KEEP_ALIVE, *self.address.options(),
+                 "--", self.address.host, "cat"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told,
             )  # fmt: skip
+            ends_with_us(self._master)
         while not self._socket.exists():
             if self._master.poll() is not None:
                 lines = told_path.read_text(errors="replace").split("\n")
@@ -126,30 +120,17 @@ class Connection(Closing):
                 )
             time.sleep(0.02)
 
-    def _end_on_signals(self) -> None:
-        """What ends this process otherwise would leave the connection behind, open to others."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def end(number: int, frame: FrameType | None) -> NoReturn:
-            sys.exit(128 + number)
-
-        for number in (getattr(signal, name) for name in ENDING if hasattr(signal, name)):
-            # What ignores a signal, as under nohup, goes on doing so.
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._handlers[number] = signal.signal(number, end)
-
     def close(self) -> None:
         """Give back what is held."""
         self._close()
 
     def _close(self) -> None:
         if self._master is not None:
+            assert self._master.stdin is not None
+            self._master.stdin.close()
             self._master.terminate()
             self._master.wait()
         self._folder.cleanup()
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())
 
     def ssh_options(self) -> list[str]:
         """What makes an ssh use this connection, and fail rather than make one of its own."""

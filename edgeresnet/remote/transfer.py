@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import edgeresnet
-from edgeresnet.closing import temporary_folder
+from edgeresnet.closing import ends_with_us, temporary_folder
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
@@ -204,7 +204,9 @@ def send(
 
 def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
     with temporary_folder() as staging:
-        stage_dir = Path(staging)
+        # Not the folder itself, which holds its lock.
+        stage_dir = Path(staging) / "files"
+        stage_dir.mkdir()
         for sub in parcel.folders:
             (stage_dir / sub).mkdir(parents=True, exist_ok=True)
         for name, path in parcel.files.items():
@@ -220,6 +222,7 @@ def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
             ["rsync", "-rtLs", *removal, *kept, *shown, "-e", shell, f"{stage_dir}/", place],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        ends_with_us(process)
         lines: deque[str] = deque(maxlen=MOST_LINES)
         take = _show if shown else read_answer
         try:

@@ -148,6 +148,24 @@ def wins(process: subprocess.Popen[str], path: Path) -> bool:
     return bool(json.loads(record.read_text())["pid"] == process.pid)
 
 
+def test_in_turn_waits_and_says_for_whom_until_the_other_has_ended() -> None:
+    told: list[str] = []
+    code = HOLDING.replace("alone(Path(sys.argv[1]))", "in_turn(sys.argv[1], print)")
+    process = started(code.replace("import alone", "import in_turn"), "ssh://device")
+    assert line_of(process) == "held"
+
+    def tell(line: str) -> None:
+        told.append(line)
+        process.kill()
+
+    with locks.in_turn("ssh://other", told.append):
+        assert told == []
+    with locks.in_turn("ssh://device", tell):
+        [line] = told
+        assert line.startswith(f"waiting for ssh://device: in use by process {process.pid} on ")
+    process.communicate()
+
+
 def test_lock_that_a_file_system_without_locks_has_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

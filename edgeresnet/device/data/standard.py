@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,10 +242,13 @@ def _fetch_cifar10() -> None:
         return
     if folder.is_dir():
         raise InputError(f"{folder} is incomplete", "remove it; it is then fetched again.")
-    with tempfile.TemporaryDirectory(dir=download_dir(), prefix=".cifar10-") as staging:
-        archive_path, new = Path(staging) / "archive.tar.gz", Path(staging) / CIFAR_FOLDER
+    # Of this name: one process at a time is here, and finds what a killed one has left.
+    staging = download_dir() / ".cifar10.partial"
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        archive_path, new = staging / "archive.tar.gz", staging / CIFAR_FOLDER
+        new.mkdir(parents=True)
         download(CIFAR_ARCHIVE, archive_path)
-        new.mkdir()
         with tarfile.open(archive_path) as archive:
             for name in wanted:
                 # Its hash is right, so the files are there and are files.
@@ -255,6 +257,8 @@ def _fetch_cifar10() -> None:
                 with source, (new / name).open("wb") as file:
                     shutil.copyfileobj(source, file)
         replace_folder(new, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 class _NumpyOnly(pickle.Unpickler):

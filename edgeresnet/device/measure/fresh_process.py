@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from edgeresnet.closing import end_with
+from edgeresnet.closing import Interrupted, end_with, ending_on_signals, is_ending
 from edgeresnet.device.measure.interleaving import Here
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.session import ModelSource
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_SECONDS = 1.0
-CLOSING_S = 10.0
+CLOSING_S, ENDING_S = 10.0, 1.0
 ERRORS: dict[str, type[EdgeResNetError]] = {
     kind.__name__: kind for kind in (EdgeResNetError, InputError, MissingError, CheckError)
 }
@@ -119,7 +119,11 @@ class FreshModel:
     def close(self) -> None:
         """End the process."""
         self._line.close()
-        self._process.join(CLOSING_S)
+        self._process.join(0 if is_ending() else CLOSING_S)
+        if self._process.is_alive():
+            # It removes its temporary folders.
+            self._process.terminate()
+            self._process.join(ENDING_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -148,7 +152,7 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(partial(_end, line))
     try:
-        with ExitStack() as stack:
+        with ending_on_signals(lambda end: None), ExitStack() as stack:
             worker = _Worker(stack, source, batch)
             line.send(("opened", worker.opened))
             while True:
@@ -156,6 +160,8 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
                 line.send(("done", getattr(worker, what)(*arguments)))
     except (EOFError, ConnectionError):
         sys.exit(0)
+    except Interrupted as end:
+        sys.exit(end.exit_code)
     except Exception as error:
         told = mendable(error)
         if told is None:

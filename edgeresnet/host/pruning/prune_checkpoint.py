@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from torch import Tensor
 
+from edgeresnet.closing import temporary_folder
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import Dataset, fingerprint
 from edgeresnet.device.data.open import say_conversions
@@ -65,7 +65,7 @@ def prune_checkpoint(
     context.on_step(f"measuring the dense network on {len(val_set)} images")
     top1_dense = bench.top1(checkpoint.build())
     with ExitStack() as stack:
-        folder = context.resume_path or Path(stack.enter_context(TemporaryDirectory()))
+        folder = context.resume_path or Path(stack.enter_context(temporary_folder()))
         work = _Work(checkpoint, bench, val_set, options, folder, context.progress, context.on_step)
         pruned, reached = work.sparse() if options.pattern else work.narrow()
     figures = {

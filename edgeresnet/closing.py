@@ -236,7 +236,15 @@ def _watch(reader: int, numbers: list[int], tell: Callable[[Interrupted], object
         os.close(reader)
         return
     _next(reader, numbers, time.monotonic() + PATIENCE_S)
-    interrupted = Interrupted(first)
+    leave(Interrupted(first), tell)
+
+
+def leave(interrupted: Interrupted, tell: Callable[[Interrupted], object]) -> NoReturn:
+    """End the process now, whichever thread this is.
+
+    Not by the interpreter's own end: with torch in it that takes seconds, in which the watcher's
+    thread does not run any more.
+    """
     _remove_all()
     tell(interrupted)
     os._exit(interrupted.exit_code)

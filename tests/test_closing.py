@@ -53,6 +53,8 @@ STUBBORN = """
 """
 # Less than it has, for the sake of the tests' time.
 IMPATIENT = "from edgeresnet import closing; closing.PATIENCE_S = 0.5"
+# As torch's, which takes seconds on a busy machine.
+SLOW_END = "import atexit; atexit.register(time.sleep, 60)"
 CHILD = """
         import subprocess
         subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -87,8 +89,17 @@ def left(tmp_path: Path) -> list[str]:
         (signal.SIGTERM, NATIVE),
         (signal.SIGTERM, STUBBORN),
         (signal.SIGTERM, CHILD),
+        (signal.SIGINT, SLOW_END + "; time.sleep(60)"),
     ],
-    ids=["interrupt", "terminate", "hang-up", "native code", "stubborn", "child process"],
+    ids=[
+        "interrupt",
+        "terminate",
+        "hang-up",
+        "native code",
+        "stubborn",
+        "child process",
+        "slow end",
+    ],
 )
 def test_command_ends_cleanly_within_3_s_on_a_signal(
     tmp_path: Path, number: signal.Signals, work: str

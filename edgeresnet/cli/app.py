@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from edgeresnet import __version__
 from edgeresnet.cli.plain_text import say, say_error, use_plain_text
-from edgeresnet.closing import Interrupted, end_with, ending_on_signals
+from edgeresnet.closing import Interrupted, end_with, ending_on_signals, leave
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.errors import CheckError, MissingError
 from edgeresnet.untrusted import visible
@@ -138,8 +138,7 @@ def main() -> None:
         with ending_on_signals(_tell):
             _run()
     except Interrupted as end:
-        _tell(end)
-        sys.exit(end.exit_code)
+        leave(end, _tell)
 
 
 def _run() -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from edgeresnet.closing import Interrupted, end_with, ending_on_signals, is_ending
+from edgeresnet.closing import Interrupted, end_with, ending_on_signals, is_ending, leave
 from edgeresnet.device.measure.interleaving import Here
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.session import ModelSource
@@ -161,7 +161,7 @@ def _serve(line: Connection, source: ModelSource, batch: int) -> None:
     except (EOFError, ConnectionError):
         sys.exit(0)
     except Interrupted as end:
-        sys.exit(end.exit_code)
+        leave(end, lambda end: None)
     except Exception as error:
         told = mendable(error)
         if told is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
+from edgeresnet.api.saving import EXPORTED, TEMPORARY, check_room_for
 from edgeresnet.device.bundle.signature import signer_of
 from edgeresnet.device.bundle.write_bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
@@ -70,6 +72,8 @@ def export(
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
     check_replaceable(Path(output))
+    check_room_for(Path(output), source, EXPORTED)
+    check_room_for(Path(gettempdir()), source, TEMPORARY, "TMPDIR")
     signer = None if sign is None else signer_of(Path(sign))
     if context.data is not None:
         open_dataset(context.data, "val", limit=1, unlabelled=True)

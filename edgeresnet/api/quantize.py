@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
-from edgeresnet.api.saving import check_output, resumable, save_result
+from edgeresnet.api.saving import TRAINED, check_output, check_room_for, resumable, save_result
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results import QuantizeResults
@@ -54,6 +54,7 @@ def quantize(
     """
     path = Path(output)
     check_output(path)
+    check_room_for(path, source, TRAINED)
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
     context = context or TaskContext()

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeresnet.errors import InputError
-from edgeresnet.files.outputs import check_output_file
+from edgeresnet.files.outputs import check_output_file, check_room
+from edgeresnet.files.places import shortened
+
+# Of a checkpoint's size: of what trains, the result, and twice a file to go on from with weights,
+# the best ones and the optimizer's; of an export, the model; in the temporary folder its graph too.
+TRAINED, EXPORTED, TEMPORARY = 7, 2, 3
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint
@@ -28,6 +33,25 @@ def check_output(path: Path) -> None:
             f"-o {path} is there already and is no checkpoint",
             "give another -o, or remove this file.",
         )
+
+
+def check_room_for(output: Path, source: str | Path, times: int, option: str = "-o") -> None:
+    """Refuse a disk that has no room for what is made of a checkpoint, before the work.
+
+    Args:
+        output: file or folder, which need not exist.
+        source: the checkpoint; of what is fetched by its name no size is known.
+        times: its size, that often, is written until the output stands.
+        option: by which another place is given.
+
+    Raises:
+        MissingError: less is free there.
+    """
+    path = Path(source)
+    if path.is_file():
+        what = f"what is made of {shortened(path)}"
+        fix = f"make room there, or give another {option}."
+        check_room(output, times * path.stat().st_size, what, fix)
 
 
 def resumable(context: TaskContext, output: Path, suffix: str) -> TaskContext:

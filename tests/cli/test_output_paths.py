@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,36 @@ def test_writing_tells_a_wrong_place_from_a_disk_that_failed(
         writing.writing(Path("x"), "--json", begun=begun),
     ):
         raise error
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("writer", "full", "told"),
+    [
+        ("prune", ".", "what is made of own.pt takes about"),
+        ("quantize", ".", "give another -o"),
+        ("export", ".", "where x lies"),
+        ("export", "tmp", "give another TMPDIR"),
+    ],
+)
+def test_a_disk_without_room_is_refused_before_the_work(
+    command: Command, monkeypatch: pytest.MonkeyPatch, writer: str, full: str, told: str
+) -> None:
+    Path("tmp").mkdir()
+    monkeypatch.setattr("edgeresnet.api.export.gettempdir", lambda: str(Path("tmp").resolve()))
+    real = shutil.disk_usage
+
+    def usage(path: Path) -> Any:
+        is_full = Path(path).resolve() == Path(full).resolve()
+        return real(path)._replace(free=1_500_000 if is_full else 1 << 40)
+
+    Path("own.pt").unlink()
+    Path("own.pt").write_bytes(bytes(1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    code, _, err = command(*WRITERS[writer], "x")
+    assert code == 3, err
+    assert "MB, and 1.5 MB are free where" in err
+    assert told in err
 
 
 def test_writing_leaves_alone_what_is_of_no_disk() -> None:

@@ -230,9 +230,12 @@ def model_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def origin_lines(result: Mapping[str, Any]) -> list[str]:
-    """What was assumed of a foreign checkpoint, and what was left out of it."""
-    assumed = result.get("assumed")
-    return [*([f"taken as {assumed}"] if assumed else []), *result.get("notes", ())]
+    """What was assumed of a foreign checkpoint and left out of it, and what a bundle notices."""
+    lines = [f"taken as {result['assumed']}"] if result.get("assumed") else []
+    if found := result.get("golden_detection"):
+        rate = "golden images catch {caught} of {mutants} mutants anywhere, {caught_there} where"
+        lines.append(f"{rate.format(**found)} the export's kernels run")
+    return [*lines, *result.get("notes", ())]
 
 
 def _shape_text(shape: Sequence[int | None] | None) -> str:

@@ -40,6 +40,12 @@ class Manifest:
         channels_last: of an adopted model, whether its input is (N, H, W, 3); None: only where
             ``embed_preprocess`` is.
         answers: ``logits``, or ``probabilities`` of an adopted model.
+        golden_from: whose answers the golden logits are, as
+            `edgeresnet.device.bundle.golden_runs.kernels_here` says it; None: PyTorch's, or it is
+            not known that they would come again.
+        golden_detection: of ``mutants`` damaged networks, each of which changes an answer, how many
+            the golden images tell from this one: by the bound that holds on every device
+            (``caught``) and where ``golden_from`` is (``caught_there``); None where none was tried.
     """
 
     target: str
@@ -67,6 +73,8 @@ class Manifest:
     stride_in: str = USUAL_STRIDE
     channels_last: bool | None = None
     answers: Literal["logits", "probabilities"] = "logits"
+    golden_from: str | None = None
+    golden_detection: dict[str, int] | None = None
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -79,13 +87,16 @@ class Manifest:
         if self.channels_last is None:
             # Said only of what is unlike an export.
             del values["channels_last"], values["answers"]
+        for key in ("golden_from", "golden_detection"):
+            if values[key] is None:
+                del values[key]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     def description(self) -> dict[str, Any]:
         """The JSON contract of ``inspect``."""
         keys = (
             "arch", "stem", "stride_in", "parameters", "macs", "target", "precision", "data",
-            "proof",
+            "proof", "golden_detection",
         )  # fmt: skip
         return {
             **{key: getattr(self, key) for key in keys},

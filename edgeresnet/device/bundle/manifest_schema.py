@@ -146,6 +146,14 @@ class ProvenanceRecord(TypedDict):
     notes: NotRequired[list[Text]]
 
 
+class DetectionRecord(TypedDict):
+    """How many damaged networks the golden images tell from the right one."""
+
+    mutants: Count
+    caught: Count
+    caught_there: Count
+
+
 class ManifestRecord(TypedDict):
     """`edgeresnet.device.bundle.manifest.Manifest`, whose docstring says what each key means.
 
@@ -177,6 +185,8 @@ class ManifestRecord(TypedDict):
     stride_in: NotRequired[Literal["3x3", "1x1"]]
     channels_last: NotRequired[bool | None]
     answers: NotRequired[Literal["logits", "probabilities"]]
+    golden_from: NotRequired[Text | None]
+    golden_detection: NotRequired[DetectionRecord | None]
 
 
 def largest_share(precision: str) -> float:

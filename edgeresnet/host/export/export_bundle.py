@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,7 @@ import onnx_ir as ir
 from edgeresnet.closing import temporary_folder
 from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options
+from edgeresnet.device.bundle.golden_runs import kernels_here
 from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
@@ -23,8 +24,8 @@ from edgeresnet.device.targets.registry import example_of, target_of
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.encodings.encode import ENCODINGS
 from edgeresnet.host.export.encodings.preprocess import embed_preprocess
+from edgeresnet.host.export.golden_choice import CANDIDATES, choose_golden
 from edgeresnet.host.export.lint import check_canonical, check_pattern
-from edgeresnet.host.export.logit_bound import reference_logits
 from edgeresnet.host.export.logit_proof import LogitProof
 from edgeresnet.host.export.precisions import check_precision
 from edgeresnet.host.export.proof import expected_layers, prove_integer
@@ -39,6 +40,8 @@ from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgeresnet.host.models.checkpoint import Checkpoint
     from edgeresnet.settings.inputs import InputSpec
 
@@ -118,17 +121,20 @@ def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: P
         remembered = job.checkpoint.data
         missing = f"data {remembered} is not here" if remembered else "no data is given"
         job.context.on_step(f"{missing}: proving on noise")
-    proof = _prove(job, graph, model_path, wanted)
+    proof, golden, golden_from = _prove(job, graph, model_path, wanted)
     if is_sparse(job.checkpoint):
         proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
-    spread = float(np.ptp(wanted.golden_logits)) or 1.0
-    manifest = _manifest(job, model_path.name, proof, spread)
+    manifest = replace(
+        _manifest(job, model_path.name, proof, float(np.ptp(golden)) or 1.0),
+        golden_from=golden_from,
+        golden_detection=wanted.golden.detection(proof["logit_bound"], job.precision),
+    )
     if (example := example_of(job.target.spec.name)) is not None:
         files[example.name] = example
-    golden = wanted.golden, wanted.golden_logits
     return write_bundle(
-        out_dir, manifest, files, *golden, sign=job.sign, record_host=job.options.record_host
-    )
+        out_dir, manifest, files, wanted.golden.images, golden, sign=job.sign,
+        record_host=job.options.record_host,
+    )  # fmt: skip
 
 
 def write_model(
@@ -176,21 +182,30 @@ def folded(checkpoint: Checkpoint) -> QuantResNet:
 
 def _logit_proof(job: Job) -> LogitProof:
     checkpoint, data = job.checkpoint, job.context.data
-    golden = golden_images(checkpoint, job.options.golden_images, data)
-    spec = checkpoint.input_spec
+    spec, most = checkpoint.input_spec, job.options.golden_images
+    drawn = golden_images(checkpoint, max(most, CANDIDATES), data)
+    macs = sum(layer.macs for layer in count_layers(job.model, spec.image_size))
+    job.context.on_step("choosing golden images by damaged networks")
     return LogitProof(
         job.model,
         spec,
         job.precision,
         job.options.embed_preprocess,
         proof_images(checkpoint, data),
-        golden,
-        reference_logits(job.model, golden, spec, job.precision),
+        choose_golden(job.model, drawn, spec, job.precision, macs, most),
+        job.options.batch,
     )
 
 
-def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> dict[str, Any]:
-    """Compare with PyTorch, and look the layers up in the runtime's executed graph."""
+def _prove(
+    job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof
+) -> tuple[dict[str, Any], NDArray[np.float32], str | None]:
+    """Compare with PyTorch, and look the layers up in the runtime's executed graph.
+
+    Returns:
+        The proof, the golden logits, and whose they are: those of the target's own integer kernels
+        where they come again, else PyTorch's and None.
+    """
     target, precision, name = job.target, job.precision, job.target.spec.name
     prover = prover_of(name)
     run_options = RunOptions(precision=float_precision(precision), as_written=prover != name)
@@ -200,6 +215,11 @@ def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> d
     with runtime.load(model_path, runtime.spec.default_device, run_options) as session:
         answers = wanted.answers(session)
         proof = wanted.prove(session, prover, answers)
+        golden, golden_from = wanted.golden.logits, None
+        runs = wanted.prove_golden(session, prover, proof["logit_bound"])
+        if prover == name and wanted.repeats(runs, proof["logit_bound"]):
+            golden = runs.logits
+            golden_from = kernels_here(name, runtime.spec.default_device, session)
         if expected and prover == name:
             kernels = session.kernels()
     if expected and isinstance(target, EngineKernels):
@@ -210,7 +230,7 @@ def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> d
             job.context.on_step(doubt)
     if kernels is not None:
         proof["integer_kernels"] = prove_integer(expected, kernels, name)
-    return proof
+    return proof, golden, golden_from
 
 
 def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: float) -> Manifest:

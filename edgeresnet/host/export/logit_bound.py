@@ -94,15 +94,36 @@ def logit_bound(
     Returns:
         The bound in logits.
     """
-    spread = float(reference.max() - reference.min()) or 1.0
     if not is_quantized(precision):
+        return bound_of(None, precision, reference)
+    error = reference.astype(np.float64) - unrounded_logits(model, images, spec, precision)
+    return bound_of(error, precision, reference)
+
+
+def bound_of(
+    error: NDArray[np.float64] | None, precision: str, reference: NDArray[np.float32]
+) -> float:
+    """`logit_bound`, by the error that rounding makes.
+
+    Args:
+        error: (n, classes), reference minus unrounded; None of a float precision.
+        precision: of the bundle.
+        reference: (n, classes) float32.
+    """
+    spread = float(reference.max() - reference.min()) or 1.0
+    if error is None:
         return FLOAT_TOLERANCES[precision] * spread
-    with _unrounded(model):
-        unrounded = reference_logits(model, images, spec, precision)
-    error = reference.astype(np.float64) - unrounded
     bound = DEVIATIONS * float(np.sqrt(2 * np.square(error).mean()))
     # The grids' steps can be too small to see; what is computed around them is float all the same.
     return max(bound, FLOAT_TOLERANCES["fp32"] * spread)
+
+
+def unrounded_logits(
+    model: QuantResNet, images: NDArray[np.uint8], spec: InputSpec, precision: str
+) -> NDArray[np.float32]:
+    """As `reference_logits`, of the network whose activations are not rounded to their grids."""
+    with _unrounded(model):
+        return reference_logits(model, images, spec, precision)
 
 
 @contextmanager

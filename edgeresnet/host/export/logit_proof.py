@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeresnet.device.bundle.golden import SHARE_OF_SAME_KERNELS
+from edgeresnet.device.bundle.golden_runs import GoldenRuns, run_golden
 from edgeresnet.device.bundle.logits import compare_logits
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.targets.padding import run_padded
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeresnet.device.targets.protocol import Session
+    from edgeresnet.host.export.golden_choice import GoldenChoice
     from edgeresnet.host.export.proof_images import ProofImages
     from edgeresnet.host.models.quant_resnet import QuantResNet
+    from edgeresnet.settings.export import BatchRange
     from edgeresnet.settings.inputs import InputSpec
 
 # An emulator takes seconds an image: as many as it answers in this time, but not fewer than that.
@@ -46,8 +50,8 @@ class LogitProof:
         precision: of the bundle.
         pixels_in: the written model takes (N, H, W, 3) uint8 and normalizes inside.
         images: to prove it on.
-        golden: (n, H, W, 3) uint8, the images that travel.
-        golden_logits: (n, classes) float32, PyTorch's.
+        golden: the images that travel.
+        batch: sizes that the model takes.
     """
 
     model: QuantResNet
@@ -55,8 +59,8 @@ class LogitProof:
     precision: str
     pixels_in: bool
     images: ProofImages
-    golden: NDArray[np.uint8]
-    golden_logits: NDArray[np.float32]
+    golden: GoldenChoice
+    batch: BatchRange
 
     def prove(self, session: Session, runtime: str, answers: NDArray[np.float32]) -> dict[str, Any]:
         """Compare a session's logits with PyTorch's.
@@ -81,9 +85,6 @@ class LogitProof:
         check = compare_logits(answers, reference, bound, self.precision)
         what = f"{len(answers)} images of {self.images.origin}"
         self._refuse(check.fault(self.images.names), runtime, what)
-        golden = run_padded(session, self._inputs(self.golden))
-        fault = compare_logits(golden, self.golden_logits, bound, self.precision).fault()
-        self._refuse(fault, runtime, "the images that travel with the bundle")
         return {
             "images": check.images,
             "data": self.images.origin,
@@ -94,6 +95,26 @@ class LogitProof:
             "logit_difference": check.largest_difference / (float(np.ptp(reference)) or 1.0),
             "logits_from": runtime,
         }
+
+    def prove_golden(self, session: Session, runtime: str, bound: float) -> GoldenRuns:
+        """The images that travel, at every batch size that the bundle is checked at.
+
+        Raises:
+            CheckError: the logits are not PyTorch's.
+        """
+        runs = run_golden(session, self.golden.images, self.spec, self.batch, pixels=self.pixels_in)
+        for one in runs.rounds:
+            check = compare_logits(runs.with_round(one), self.golden.logits, bound, self.precision)
+            what = f"the images that travel with the bundle, in a batch of {one.size}"
+            self._refuse(check.fault(), runtime, what)
+        return runs
+
+    def repeats(self, runs: GoldenRuns, bound: float) -> bool:
+        """Whether a runtime's integer kernels give the same at every batch size, by far."""
+        steady = (
+            runs.farthest(runs.logits).distance(runs.logits) <= SHARE_OF_SAME_KERNELS * bound / 3
+        )
+        return is_quantized(self.precision) and steady
 
     def _refuse(self, fault: str | None, runtime: str, what: str) -> None:
         """Raise the fault, if there is one, of the logits on these images."""

@@ -25,6 +25,7 @@ from edgeresnet.host.export import proof_images as proof_images_module
 from edgeresnet.host.export.canonical_graph import canonical_graph, weight_of
 from edgeresnet.host.export.encodings.encode import ENCODINGS
 from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.export.golden_choice import GoldenChoice
 from edgeresnet.host.export.graph import QUANTIZE, array_of, constant, input_of, nodes_of
 from edgeresnet.host.export.logit_proof import LogitProof
 from edgeresnet.host.export.proof_images import proof_images
@@ -284,8 +285,8 @@ def small_proof(checkpoint: Checkpoint) -> LogitProof:
     model = checkpoint.build()
     assert isinstance(model, QuantResNet)
     images = proof_images(checkpoint, None)
-    logits = np.zeros((1, 10), np.float32)
-    return LogitProof(model, checkpoint.input_spec, "int8", True, images, images.pixels[:1], logits)
+    golden = GoldenChoice(images.pixels[:1], np.zeros((1, 10), np.float32), np.zeros((0, 1, 10)))
+    return LogitProof(model, checkpoint.input_spec, "int8", True, images, golden, ONE_IMAGE)
 
 
 @pytest.mark.parametrize(("seconds", "images"), [(0.0, 16), (600.0, 256)])

@@ -71,9 +71,7 @@ def export(
     """
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
-    check_replaceable(Path(output))
-    check_room_for(Path(output), source, EXPORTED)
-    check_room_for(Path(gettempdir()), source, TEMPORARY, "TMPDIR")
+    _check_places(Path(output), source)
     signer = None if sign is None else signer_of(Path(sign))
     if context.data is not None:
         open_dataset(context.data, "val", limit=1, unlabelled=True)
@@ -95,6 +93,13 @@ def export(
         checkpoint, target=target, precision=precision, out_dir=Path(output), options=options,
         context=context, sign=signer,
     )  # fmt: skip
+
+
+def _check_places(output: Path, source: str | Path) -> None:
+    """Refuse, before the work, where no bundle can be, and where there is no room for it."""
+    check_replaceable(output)
+    check_room_for(output, source, EXPORTED)
+    check_room_for(Path(gettempdir()), source, TEMPORARY, "TMPDIR")
 
 
 def _without_calibration(images: int, source: str | Path, has: str, precision: str) -> InputError:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import torch
 
+from edgeresnet import closing
+from edgeresnet.closing import temporary_folder
 from edgeresnet.host.models.checkpoint import save_checkpoint
 from edgeresnet.host.models.resnet import Widths
 from tests.conftest import REPOSITORY, make_checkpoint
@@ -164,9 +166,11 @@ def undisturbed(place: Place) -> tuple[dict[str, float], dict[str, Any]]:
 def test_run_ends_bit_equal_when_it_is_ended_five_times_and_told_the_same_again(
     place: Place,
     undisturbed: tuple[dict[str, float], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals,
     seed: int,
 ) -> None:
+    monkeypatch.setattr(closing, "_swept", set())
     begun, state = undisturbed
     run = f"{number.name}-{seed}"
     ended = [
@@ -177,5 +181,8 @@ def test_run_ends_bit_equal_when_it_is_ended_five_times_and_told_the_same_again(
     assert None not in ended
     place.finish(run)
     assert end_state(place.path / run) == state
-    # What a killed one left is gone with the next that makes such a folder.
+    # What a killed one left is gone with the next such folder; comparing alone makes none.
+    monkeypatch.setattr("tempfile.tempdir", str(place.tmp))
+    with temporary_folder():
+        pass
     assert not list(place.tmp.glob("edgeresnet-*"))

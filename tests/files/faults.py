@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["full", "half", "no files", "read-only", "no sync"]
+Kind = Literal["full", "half", "no files", "read-only", "no sync", "no power"]
 OF_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = {"open": 0, "os.mkdir": 0, "os.rename": 1}
 END = b"\0moments\0"
@@ -32,7 +32,8 @@ class Fault:
 
     Attributes:
         kind: full: files stay empty; half: they end after ``size`` bytes; no files: none can be
-            made; read-only: that, and nothing is renamed; no sync: writing to the disk fails.
+            made; read-only: that, and nothing is renamed; no sync: writing to the disk fails; no
+            power: all ends, and what was not synced is empty.
         moment: of those that `Outcome.moments` lists.
         size: of ``half``, in bytes.
     """
@@ -124,6 +125,8 @@ def _work(work: Callable[[], int], root: Path, fault: Fault | None, writing: int
 
 def _hook(root: str, fault: Fault | None, moments: list[str]) -> Callable[[str, Any], None]:
     real_sync = os.fsync
+    # What a try was given is on the disk.
+    synced = {path.stat().st_ino for path in Path(root).rglob("*")}
 
     def hook(event: str, arguments: Any) -> None:
         if event not in EVENTS or not isinstance(arguments[EVENTS[event]], (str, bytes, Path)):
@@ -134,15 +137,26 @@ def _hook(root: str, fault: Fault | None, moments: list[str]) -> Callable[[str, 
         moments.append(f"{event} {path}")
         if fault is None or len(moments) <= fault.moment:
             return
+        if fault.kind == "no power":
+            _lose_power(Path(root), synced)
         _befall(fault, event, path, arguments)
 
     def failing_sync(number: int) -> None:
         if fault is not None and fault.kind == "no sync" and len(moments) > fault.moment:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real_sync(number)
+        synced.add(os.fstat(number).st_ino)
 
     os.fsync = failing_sync
     return hook
+
+
+def _lose_power(root: Path, synced: set[int]) -> None:
+    """Empty what was made here and is not on the disk yet, and end at once."""
+    for path in root.rglob("*"):
+        if path.is_file() and path.stat().st_ino not in synced:
+            os.truncate(path, 0)
+    os._exit(-signal.SIGKILL % 256)
 
 
 def _befall(fault: Fault, event: str, path: str, arguments: Any) -> None:

@@ -1,0 +1,136 @@
+"""A disk that is full, read-only or failing at any write of any command: one message, nothing lost.
+
+Each command is run once and its writes are counted; then once for each, from which on the disk
+fails. What comes first of that is tried by default, all of it by ``pytest -m slow``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.host.models.checkpoint import load_checkpoint
+from tests.files.commands import (
+    COMMANDS,
+    OUTPUTS,
+    lay_out,
+    run_command,
+)
+from tests.files.faults import Fault, Kind, Outcome
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(sys, "addaudithook") or sys.platform == "win32", reason="Windows cannot fork"
+)
+Try = Callable[..., tuple[Outcome, Path]]
+
+
+@pytest.fixture
+def attempt(prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path) -> Try:
+    """Runs a command in a new folder; its outcome, and the folder."""
+    count = [0]
+
+    def run(command: str, fault: Fault | None = None, before: bool = True) -> tuple[Outcome, Path]:
+        count[0] += 1
+        root = tmp_path / str(count[0])
+        lay_out(prepared, root, before=before and command != "recipes" and command != "run")
+        return pool.submit(run_command, command, root, fault, 300).result(320), root
+
+    return run
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What lies in a folder, by name."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def check(command: str, told: Outcome, root: Path, prepared: Path, fault: Fault) -> None:
+    """One message with its fix, or a whole result; nothing half, and the rest as it was."""
+    about = f"{command} {fault}: exit {told.code}\n{told.err}"
+    assert told.code in (0, 2, 3), about
+    assert "Traceback" not in told.err, about
+    if told.code:
+        assert told.err.count("\nfix: ") == 1, about
+    work, before = root / "work", prepared / "work"
+    names = {path.name for path in work.rglob("*")}
+    assert not [name for name in names if ".partial" in name or name.endswith(".old")], about
+    assert not [path for path in (root / "tmp").iterdir() if path.name.startswith("edge")], about
+    kept = hashes(before)
+    now = hashes(work)
+    given = {n: h for n, h in kept.items() if n.split("/")[0] not in ("before", "bundle")}
+    assert {n: now.get(n) for n in given} == given, about
+    if (work / "out").is_dir() and command != "run":
+        load_bundle(work / "out")
+    for path in work.rglob("*.pt"):
+        load_checkpoint(path) if path.name in OUTPUTS else None
+    if (work / "out.json").is_file():
+        assert (work / "out.json").read_text().endswith("}\n"), about
+
+
+def faults_of(counted: Outcome, kinds: tuple[Kind, ...]) -> list[Fault]:
+    """Each kind at each write that differs: no file twice, and what grows only where it opens."""
+    first = {moment: n for n, moment in reversed([*enumerate(counted.moments)])}
+    last = {moment: n for n, moment in enumerate(counted.moments)}
+    opened = {n for (event, _), n in first.items() if event == "open"}
+    which = {
+        "full": opened,
+        "half": opened,
+        "no sync": {n for n in last.values() if n not in opened},
+    }
+    return [Fault(kind, n, 100) for kind in kinds for n in sorted(which.get(kind, first.values()))]
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("recipes", Fault("full", 3)),
+        ("recipes", Fault("read-only", 0)),
+        ("inspect", Fault("half", 1, 10)),
+        ("inspect", Fault("no sync", 1)),
+        ("devices", Fault("full", 0)),
+        ("build", Fault("no files", 1)),
+        ("evaluate", Fault("read-only", 1)),
+        ("evaluate", Fault("full", 1)),
+        ("quantize", Fault("full", 2)),
+    ],
+    ids=str,
+)
+def test_a_disk_that_fails_is_one_message_and_nothing_is_lost(
+    attempt: Try, prepared: Path, command: str, fault: Fault
+) -> None:
+    told, root = attempt(command, fault)
+    check(command, told, root, prepared, fault)
+    shutil.rmtree(root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_disk_that_fails_at_any_write_is_one_message_and_nothing_is_lost(
+    attempt: Try, prepared: Path, command: str
+) -> None:
+    counted, root = attempt(command)
+    assert counted.code == 0, counted.err
+    assert counted.moments
+    shutil.rmtree(root)
+    codes: dict[int, int] = {}
+    wrong = []
+    for fault in faults_of(counted, ("full", "half", "no files", "read-only", "no sync")):
+        told, root = attempt(command, fault)
+        try:
+            check(command, told, root, prepared, fault)
+        except Exception as error:
+            wrong.append(f"{fault}: {error!s:.3000}")
+        codes[told.code] = codes.get(told.code, 0) + 1
+        shutil.rmtree(root)
+    print(f"{command}: {len(counted.moments)} moments, exit codes {codes}")
+    assert not wrong, f"{len(wrong)} of {sum(codes.values())}:\n" + "\n\n".join(wrong)

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tests.files.faults import Fault, Outcome, in_process
 
@@ -30,7 +31,7 @@ TRAIN = ("--data", "photos", "--epochs", "1", "--batch-size", "8", "--augment", 
 CALIBRATE = ("--data", "photos", "--calibration-images", "8")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "--arch", "resnet18", "--weights", "own.pt", *TRAIN, "-o", "out.pt"),
-    "adopt": ("adopt", "theirs.pt", "--data", "photos", "-o", "out.pt", "--json", "out.json"),
+    "adopt": ("adopt", "theirs.pt", "--data", "known", "-o", "out.pt", "--json", "out.json"),
     "prune": (
         "prune", "own.pt", *TRAIN, "--macs", "0.7", "--step", "4", "--iterations", "2",
         "-o", "out.pt", "--json", "out.json",
@@ -75,6 +76,7 @@ def prepare(folder: Path) -> None:
     image_folder(work / "photos", ["a", "b"], size=8)
     torch.manual_seed(0)
     model = build_resnet("resnet18", 2, "small", widths)
+    sort_known(model, work / "known")
     weights = dict(model.state_dict())
     own = Checkpoint("resnet18", "small", widths, ("a", "b"), InputSpec(8), weights)
     save_checkpoint(own, work / "own.pt")
@@ -85,6 +87,31 @@ def prepare(folder: Path) -> None:
     shutil.copytree(work / "bundle", work / "before" / "out")
     shutil.copy(work / "own.pt", work / "before" / "out.pt")
     (work / "before" / "out.json").write_text('{"schema": 1, "before": true}\n')
+
+
+def sort_known(model: Any, folder: Path) -> None:
+    """Images in the folders of what a network of two classes answers, half of them in each."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from edgeresnet.device.data.preprocess import to_input
+    from edgeresnet.settings.inputs import InputSpec
+
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (80, 1, 1, 3)) + rng.integers(-40, 40, (80, 8, 8, 3))
+    images = pixels.clip(0, 255).astype(np.uint8)
+    with torch.no_grad():
+        model.eval()
+        logits = model(
+            torch.from_numpy(to_input(images, InputSpec(8), raw=False, channels_last=False))
+        )
+        margin = logits[:, 1] - logits[:, 0]
+        model.fc.bias[1] -= margin.median()
+    for number, second in enumerate((margin > margin.median()).tolist()):
+        place = folder / ("b" if second else "a")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[number]).save(place / f"{number}.png")
 
 
 def prepare_apart(folder: Path) -> Outcome:

@@ -135,6 +135,8 @@ def _places(path: Path, inside: str | None) -> list[Path]:
     """Where the lock of an output may lie, without suffix; the first that can be written counts."""
     try:
         place = Path(os.path.realpath(path))
+        if any(one.is_symlink() and not one.exists() for one in path.parents):
+            return []
     except (OSError, ValueError):
         # A circle of links, or a NUL.
         return []
@@ -212,6 +214,8 @@ def _try(place: Path) -> BaseFileLock | None:
     try:
         lock.acquire()
     except Timeout:
+        # It has just been given back; or the library waits for a folder that takes no files.
+        os.close(os.open(native, os.O_CREAT | os.O_RDWR))
         return None
     except PermissionError:
         # Another user's, who holds it or was killed; else nobody may write here.

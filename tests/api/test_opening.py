@@ -34,7 +34,15 @@ def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ClosingSession:
     """What target onnx opens, whatever it is given; no golden check is remembered."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = ClosingSession(lambda batch: np.zeros((len(batch), 10)), size=16, batch_sizes=(1, 4))
-    target = type("Fake", (), {"spec": TARGETS["onnx"].spec, "load": lambda *args: made})()
+    target = type(
+        "Fake",
+        (),
+        {
+            "spec": TARGETS["onnx"].spec,
+            "load": lambda *args: made,
+            "available": TARGETS["onnx"].available,
+        },
+    )()
     monkeypatch.setitem(TARGETS, "onnx", target)
     return made
 

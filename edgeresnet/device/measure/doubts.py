@@ -36,13 +36,21 @@ def answer_doubts(
         classes: their names.
         by_name: whether names say which class is which output.
     """
-    answers = logits.argmax(1)
-    doubts = [constant_line(logits)]
-    if labels is not None:
-        if doubts[0] is None:
-            doubts.append(one_class_line(answers, labels, classes))
-        doubts.append(chance_line(answers, labels, logits.shape[1], by_name=by_name))
-    return [doubt for doubt in doubts if doubt is not None]
+    doubts = collapse_doubts(logits, labels, classes)
+    if labels is None:
+        return doubts
+    chance = chance_line(logits.argmax(1), labels, logits.shape[1], by_name=by_name)
+    return [*doubts, *([chance] if chance else [])]
+
+
+def collapse_doubts(
+    logits: NDArray[np.float32], labels: NDArray[np.int64] | None, classes: Sequence[str]
+) -> list[str]:
+    """Says that all images get one answer; as `answer_doubts`, without what guessing would give."""
+    if line := constant_line(logits):
+        return [line]
+    one = None if labels is None else one_class_line(logits.argmax(1), labels, classes)
+    return [one] if one else []
 
 
 def constant_line(logits: NDArray[np.float32]) -> str | None:

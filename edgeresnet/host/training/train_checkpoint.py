@@ -14,7 +14,7 @@ from edgeresnet.device.data.remembered import known_by, placed
 from edgeresnet.device.data.shared_images import shared_line
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.machine.process_environment import openmp_waiting
-from edgeresnet.device.measure.doubts import answer_doubts
+from edgeresnet.device.measure.doubts import collapse_doubts
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.backbone import load_backbone
 from edgeresnet.host.models.checkpoint import (
@@ -116,7 +116,8 @@ def _answer_doubts(start: _Start, val_set: Dataset) -> list[str]:
     """What there is to say against the trained network's answers to some of the images."""
     drawn = drawn_by_name(val_set, LOOKED_AT, seed=0)
     logits, labels = predict_logits(start.model, drawn, start.input_spec)
-    return answer_doubts(logits, labels, val_set.classes, by_name=True)
+    # That it is no better than guessing is in its top-1, and the training's own matter.
+    return collapse_doubts(logits, labels, val_set.classes)
 
 
 def _said(doubts: Sequence[str | None], context: TaskContext) -> list[str]:

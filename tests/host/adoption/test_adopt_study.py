@@ -2,7 +2,9 @@
 
 A few networks are trained, each in a way of its own; of each several files are made, which hide
 channels, class order and which weights are good too. All are drawn by a seed, each option as often
-as any other. Run once before a release: ``pytest -m slow -s`` with this file.
+as any other. Run once before a release: ``pytest -m slow -s`` with this file. Some of the networks
+only, such as ``EDGERESNET_STUDY_NETWORKS=9-12``: what there is time for at once; those of ResNet-50
+take most of it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tests.somebody_elses import NORMALIZATIONS, Hidden, draw, pictures, save_fo
 
 NETWORKS, FILES_OF_EACH, IMAGES, WIDTH = 12, 5, 2000, 16
 SEED = int(os.environ.get("EDGERESNET_STUDY_SEED", "0"))
+FIRST, LAST = map(int, os.environ.get("EDGERESNET_STUDY_NETWORKS", f"1-{NETWORKS}").split("-"))
 
 
 def evenly(options: Sequence[Any], count: int, rng: np.random.Generator) -> Iterator[Any]:
@@ -85,9 +88,11 @@ def test_adopt_recovers_most_and_none_wrongly(tmp_path: Path) -> None:
     folders = [tmp_path / str(number) for number in range(NETWORKS)]
     # Each on a core of its own: a network this small gains nothing from several.
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        parts = pool.map(study, range(NETWORKS), bases, [photos] * NETWORKS, folders)
+        wanted = range(FIRST - 1, LAST)
+        own = [(n, bases[n], photos, folders[n]) for n in wanted]
+        parts = pool.map(study, *zip(*own, strict=True))
         verdicts = [verdict for part in parts for verdict in part]
     words = Counter(verdict.word for verdict in verdicts)
     print(dict(words), f"median {np.median([v.seconds for v in verdicts]):.0f} s")
     assert words["wrong"] == 0
-    assert words["exact"] + words["excused"] >= 45
+    assert words["exact"] + words["excused"] >= 0.75 * len(wanted) * FILES_OF_EACH

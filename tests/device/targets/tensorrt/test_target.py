@@ -72,9 +72,16 @@ def settled(arch: str, *, pruned: bool) -> torch.nn.Module:
     return model.eval()
 
 
+# Of the same blocks as a ResNet-50, and many more of them.
+DEEP = ("resnet101", "resnet152")
+
+
 @needs_compiler
 @pytest.mark.parametrize("pruned", [False, True], ids=["dense", "pruned"])
-@pytest.mark.parametrize("arch", list(ARCHS))
+@pytest.mark.parametrize(
+    "arch",
+    [a if a not in DEEP else pytest.param(a, marks=pytest.mark.slow) for a in ARCHS],
+)
 def test_every_layer_of_an_engine_is_int8_when_built_ahead_of_time(
     tmp_path: Path, arch: str, pruned: bool
 ) -> None:

@@ -173,10 +173,17 @@ def _held(place: Path, on_holder: Callable[[Holder | None], object]) -> Iterator
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
     finally:
-        for folder in reversed(made):
+        # A folder inside of what is made marks it, once there is anything else of it.
+        marks = place.name == OWN and place.parent in made and _others(place.parent)
+        for folder in () if marks else reversed(made):
             # Somebody has put something there.
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _others(folder: Path) -> bool:
+    """Whether anything lies beside a folder."""
+    return any(path != folder for path in folder.parent.iterdir())
 
 
 def _make(folder: Path) -> list[Path]:

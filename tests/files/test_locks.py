@@ -82,6 +82,15 @@ def test_alone_tells_at_once_who_is_there_and_leaves_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_keeps_its_mark_once_there_is_anything_of_it(tmp_path: Path) -> None:
+    """As when its first stage is interrupted: without the mark nobody may go on with it."""
+    run = tmp_path / "runs" / "r"
+    with alone(run, inside=".stages"):
+        (run / "01-train").mkdir()
+    assert sorted(p.name for p in run.iterdir()) == [".stages", "01-train"]
+    assert list((run / ".stages").iterdir()) == []
+
+
 def test_alone_is_of_the_place_whatever_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").symlink_to("a")

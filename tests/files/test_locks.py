@@ -77,7 +77,7 @@ def test_alone_tells_at_once_who_is_there_and_leaves_nothing(tmp_path: Path) -> 
     assert [p.name for p in path.parent.iterdir()] == ["model.pt"]
     path.unlink()
     path.parent.rmdir()
-    with alone(path), alone(tmp_path, inside=".stages"):
+    with alone(path), alone(tmp_path / "run", inside=".stages"):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -28,6 +28,8 @@ def _printable(word: str) -> str:
 
 
 Word = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+# Of a whole model, as exports and bare files have it; another would be run as who knows what.
+Precision = Annotated[str, Field(pattern=r"^(fp16|fp32|fp64|bf16|w8a16|int8(\+(fp16|bf16))?)$")]
 # Names of classes and layers, paths, sentences.
 Text = Annotated[str, Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
@@ -162,7 +164,7 @@ class ManifestRecord(TypedDict):
 
     format_version: int
     target: Word
-    precision: Word
+    precision: Precision
     arch: Word
     stem: Word
     classes: Annotated[list[Text], Field(min_length=1)]

@@ -129,6 +129,7 @@ def test_load_bundle_refuses_a_model_of_another_runtime(small: Path) -> None:
         {"input_spec": {"image_size": 20_000, "mean": [0, 0, 0], "std": [1, 1, 1]}},
         {"input_spec": {"image_size": 16, "mean": [0, 0, 0], "std": [0, 1, 1]}},
         {"provenance": {"pruning": {}}}, {"provenance": {"notes": [1]}}, {"target": ["onnx"]},
+        {"precision": ""}, {"precision": "int3"}, {"precision": "int8+"},
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.targets.failures import mendable
 from edgeresnet.errors import EdgeResNetError
 from edgeresnet.progress import OnStep
-from edgeresnet.untrusted import read_record
+from edgeresnet.run.stage_record import whole_record
 
 SCHEMA = 1
 
@@ -46,12 +46,7 @@ def failure_path(record_path: Path) -> Path:
 
 def read_failure(path: Path) -> Failure | None:
     """What `failure_kept` left; None: nothing, or a damaged file."""
-    if not path.exists():
-        return None
-    try:
-        return read_record(path, Failure, "record of a failure", "remove it.")
-    except EdgeResNetError:
-        return None
+    return whole_record(path, Failure)
 
 
 @contextmanager

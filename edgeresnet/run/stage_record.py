@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -18,6 +18,7 @@ from edgeresnet.progress import OnStep
 from edgeresnet.untrusted import read_record
 
 REPORT = "report.json"
+T = TypeVar("T")
 
 
 class Record(TypedDict):
@@ -45,10 +46,15 @@ class QuantizeReport(TypedDict):
 
 def read_stage_record(path: Path) -> Record | None:
     """What says that a stage stands; None without a record, or with a damaged one."""
+    return whole_record(path, Record)
+
+
+def whole_record(path: Path, kind: type[T]) -> T | None:
+    """What a run left by its schema; None: nothing, or something damaged."""
     if not path.exists():
         return None
     try:
-        return read_record(path, Record, "stage record", "the stage runs again.")
+        return read_record(path, kind, "record", "it is made again.")
     except InputError:
         return None
 

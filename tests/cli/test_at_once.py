@@ -15,10 +15,9 @@ from PIL import Image
 
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from edgeresnet.host.models.resnet import Widths
 from tests.conftest import REPOSITORY, make_checkpoint
+from tests.host.training.test_train_checkpoint import NARROW
 
-NARROW = Widths(8, (8, 8, 8, 8), (((8,), (8,)),) * 4)
 RECIPE = """
 name: tiny
 data: digits

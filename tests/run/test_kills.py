@@ -19,8 +19,8 @@ import torch
 from edgeresnet import closing
 from edgeresnet.closing import temporary_folder
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from edgeresnet.host.models.resnet import Widths
 from tests.conftest import REPOSITORY, make_checkpoint
+from tests.host.training.test_train_checkpoint import NARROW
 
 # Every stage there is, as small as can be; two iterations, so that one ends between them.
 RECIPE = """
@@ -35,7 +35,6 @@ quantize: {method: qat, calibration_images: 160, train: {epochs: 2, batch_size: 
 export: {targets: [onnx], precisions: [int8]}
 compare: {rounds: 3, limit: 20}
 """
-NARROW = Widths(8, (8, 8, 8, 8), (((8,), (8,)),) * 4)
 # As `few_proof_images` in the other tests: most of the time would go there.
 CODE = """
 from edgeresnet.host.export import proof_images

@@ -16,9 +16,8 @@ from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.device.targets.tensorrt.target import TensorRtTarget
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.run import runner
-from edgeresnet.run.folder import RECORDS
 from edgeresnet.run.recipe import Recipe, load_recipe
-from edgeresnet.run.stages import Run, Stage
+from edgeresnet.run.stages import Stage
 from edgeresnet.settings.measuring import Budgets
 from edgeresnet.settings.pruning import PruneOptions
 from tests.run.test_recipe import RECIPES
@@ -163,13 +162,8 @@ def made_before(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
     def export_stage(run: object, name: str, target: str, precision: str, source: object) -> Path:
         return files / f"onnx-{'int8' if 'int8' in precision else 'fp32'}"
 
-    def stage(run: Run, *arguments: object) -> Stage:
-        # As of any stage, there is a record.
-        (run.path / RECORDS / "01-train.json").write_text("{}")
-        return Stage(files / "float.pt", "key")
-
     for name in ("train_stage", "quantize_stage"):
-        monkeypatch.setattr(runner, name, stage)
+        monkeypatch.setattr(runner, name, lambda *arguments: Stage(files / "float.pt", "key"))
     monkeypatch.setattr(runner, "export_stage", export_stage)
 
 

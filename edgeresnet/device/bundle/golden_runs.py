@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeresnet.device.bundle.logits import mean_distance
 from edgeresnet.device.data.preprocess import to_input
 from edgeresnet.device.machine.environment import cpu_flags
 from edgeresnet.device.targets.classifier import channels_last
@@ -49,8 +50,7 @@ class Round:
 
     def distance(self, golden: NDArray[np.float32]) -> float:
         """Root of the mean square of how far the answers are from the golden ones, in logits."""
-        away = self.logits.astype(np.float64) - golden[self.places]
-        return float(np.sqrt(np.square(away).mean()))
+        return mean_distance(self.logits, golden[self.places])
 
 
 @dataclass(frozen=True, eq=False)

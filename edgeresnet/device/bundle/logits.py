@@ -24,6 +24,11 @@ LARGEST_SHARE_OF_A_CLASS = 0.5
 NAMED = 5
 
 
+def mean_distance(logits: NDArray[np.float32], golden: NDArray[np.float32]) -> float:
+    """Root of the mean square of how far logits are from others of the same shape, in logits."""
+    return float(np.sqrt(np.square(logits.astype(np.float64) - golden).mean()))
+
+
 @dataclass(frozen=True)
 class LogitCheck:
     """How far a runtime's logits are from the reference's.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeresnet.device.bundle.golden import SHARE_OF_SAME_KERNELS
-from edgeresnet.device.bundle.logits import allowed_outside, compare_logits
+from edgeresnet.device.bundle.logits import allowed_outside, compare_logits, mean_distance
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.host.export.logit_bound import bound_of, reference_logits, unrounded_logits
 from edgeresnet.host.export.mutants import fitting, mutants
@@ -55,10 +55,9 @@ class GoldenChoice:
         anywhere = there = 0
         for logits in self.mutants:
             found = compare_logits(logits, self.logits, bound, precision).fault() is not None
-            distance = np.sqrt(np.square(logits.astype(np.float64) - self.logits).mean())
-            same = is_quantized(precision) and not distance <= SHARE_OF_SAME_KERNELS * bound
+            near = mean_distance(logits, self.logits) <= SHARE_OF_SAME_KERNELS * bound
             anywhere += found
-            there += found or bool(same)
+            there += found or (is_quantized(precision) and not near)
         return {"mutants": len(self.mutants), "caught": anywhere, "caught_there": there}
 
 

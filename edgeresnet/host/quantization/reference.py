@@ -11,7 +11,7 @@ from torchvision.models import ResNet
 from edgeresnet.device.data.dataset import Dataset, is_labelled
 from edgeresnet.device.measure.accuracy import chance_line, paired_difference, share_of
 from edgeresnet.device.measure.budgets import drop_of
-from edgeresnet.device.measure.doubts import constant_line, one_class_line
+from edgeresnet.device.measure.doubts import collapse_doubts
 from edgeresnet.errors import CheckError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -32,7 +32,7 @@ class Reference:
         answers: (n,) its classes.
         labelled: whether somebody says which answers are right; else there is only agreement.
         classes: their names.
-        constant: says that it gives all images the same logits; None: it does not.
+        collapsed: says that all images get one answer, a line each; empty: they do not.
     """
 
     model: ResNet
@@ -40,7 +40,7 @@ class Reference:
     answers: np.ndarray[Any, np.dtype[np.int64]]
     labelled: bool
     classes: tuple[str, ...] = ()
-    constant: str | None = None
+    collapsed: tuple[str, ...] = ()
 
     @property
     def top1(self) -> float | None:
@@ -64,15 +64,14 @@ class Reference:
                 "check the checkpoint's weights, or calibrate with --observer percentile.",
             )
         answers = logits.argmax(1)
-        told = [constant_line(logits)]
-        if told[0] is None and self.labelled:
-            told.append(one_class_line(answers, self.images.labels, self.classes))
         same = share_of(answers == self.answers)
+        labels = self.images.labels if self.labelled else None
+        told = collapse_doubts(logits, labels, self.classes)
         return {
             **self._accuracy(answers),
             "agreement": same.value,
             "agreement_interval": [same.low, same.high],
-            "doubts": [f"the quantized network: {line}" for line in told if line is not None],
+            "doubts": [f"the quantized network: {line}" for line in told],
         }
 
     def _accuracy(self, answers: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
@@ -92,15 +91,12 @@ class Reference:
         Args:
             by_name: whether names say which class is which output.
         """
-        doubts = [self.constant]
-        if not self.labelled:
-            doubts.append(self._one_class())
-        else:
+        if self.labelled:
             labels, count = self.images.labels, len(self.classes)
-            if self.constant is None:
-                doubts.append(one_class_line(self.answers, labels, self.classes))
-            doubts.append(chance_line(self.answers, labels, count, by_name=by_name))
-        return [doubt for doubt in doubts if doubt is not None]
+            doubt = chance_line(self.answers, labels, count, by_name=by_name)
+        else:
+            doubt = self._one_class()
+        return [*self.collapsed, *([doubt] if doubt else [])]
 
     def _one_class(self) -> str | None:
         """All that can be told without labels: whoever answers always the same always agrees."""
@@ -131,11 +127,6 @@ def reference_of(checkpoint: Checkpoint, val_set: Dataset) -> Reference:
         raise CheckError(
             "the float network gives NaN or infinite logits", "train it again, or check its file."
         )
-    return Reference(
-        model,
-        images,
-        logits.argmax(1),
-        is_labelled(val_set),
-        tuple(checkpoint.classes),
-        constant_line(logits),
-    )
+    labelled, classes = is_labelled(val_set), tuple(checkpoint.classes)
+    collapsed = collapse_doubts(logits, images.labels if labelled else None, classes)
+    return Reference(model, images, logits.argmax(1), labelled, classes, tuple(collapsed))

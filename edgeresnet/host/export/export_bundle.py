@@ -163,7 +163,7 @@ def write_model(
     quantized = is_quantized(precision)
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
-        check_canonical(graph)
+        check_canonical(graph, model.computed_in_float)
     own = target_of(target).spec
     ENCODINGS[own.encoding(device or own.default_device)](graph, precision)
     if options.embed_preprocess:
@@ -229,7 +229,8 @@ def _prove(
         for doubt in doubts:
             job.context.on_step(doubt)
     if kernels is not None:
-        proof["integer_kernels"] = prove_integer(expected, kernels, name)
+        floats = job.model.computed_in_float
+        proof["integer_kernels"] = prove_integer(expected, kernels, name, floats)
     return proof, golden, golden_from
 
 
@@ -259,8 +260,18 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
             **checkpoint.provenance,
         },
         widths=checkpoint.widths.to_dict(),
-        layers=tuple({**vars(layer), "precision": layer_precision(precision)} for layer in layers),
+        layers=tuple(
+            {**vars(one), "precision": _precision_of(one.name, job.model, precision)}
+            for one in layers
+        ),
         logit_bound=proof["logit_bound"],
         classes_known=checkpoint.classes_known,
         stride_in=checkpoint.stride_in,
     )
+
+
+def _precision_of(layer: str, model: QuantResNet, precision: str) -> str:
+    """Of a layer in a bundle of that precision."""
+    if is_quantized(precision) and layer in model.float_layers:
+        return float_precision(precision)
+    return layer_precision(precision)

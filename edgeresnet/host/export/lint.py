@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 import torch
@@ -20,10 +22,18 @@ from edgeresnet.host.models.sparsity_2_4 import PATTERN, has_pattern_axis, keeps
 
 # These hand the grid of their input through unchanged.
 TRANSPARENT = ("MaxPool", "Flatten")
+REPORT = (
+    "the exported graph is not what edgeresnet writes: report it with the versions of torch and "
+    "onnxscript."
+)
 
 
-def check_canonical(model: ir.Model) -> dict[str, int]:
-    """Refuse a graph in which a layer would run in float, or that a target cannot represent.
+def check_canonical(model: ir.Model, floats: Collection[str] = ()) -> dict[str, int]:
+    """Refuse a graph in which another layer than these would run in float, or one of these not.
+
+    Args:
+        model: as `edgeresnet.host.export.canonical_graph` writes it.
+        floats: the layers and adds that stay float.
 
     Returns:
         How many convolutions, residual adds and classifiers are quantized on all their inputs.
@@ -35,15 +45,36 @@ def check_canonical(model: ir.Model) -> dict[str, int]:
     for node in nodes_of(graph, QUANTIZE, DEQUANTIZE):
         _check_grid(node)
     counts = {"Conv": 0, "Add": 0, "Gemm": 0}
+    missing = set(floats)
     for node in nodes_of(graph, *counts):
-        inputs = [input_of(node, 0)] + ([input_of(node, 1)] if node.op_type == "Add" else [])
-        for value in inputs:
+        if node.name in missing:
+            missing.remove(node.name)
+            _check_float(node)
+            continue
+        for value in _operands(node):
             if not _on_grid(value):
                 raise _fault(node, f"its input {value.name} is not quantized")
         if node.op_type != "Add":
             _check_weight(node)
         counts[node.op_type] += 1
+    if missing:
+        raise CheckError(f"{min(missing)} is to stay float, and is not in the graph", REPORT)
     return counts
+
+
+def _operands(node: ir.Node) -> list[ir.Value]:
+    """What a layer computes on, its weights aside."""
+    return [input_of(node, 0)] + ([input_of(node, 1)] if node.op_type == "Add" else [])
+
+
+def _check_float(node: ir.Node) -> None:
+    if node.op_type == "Add":
+        quantized = all(_on_grid(value) for value in _operands(node))
+    else:
+        stored, dequantize = weight_of(node)
+        quantized = dequantize is not None or array_of(stored).dtype != np.float32
+    if quantized:
+        raise _fault(node, "it is to stay float, and is quantized")
 
 
 def check_signed(model: ir.Model) -> None:
@@ -133,6 +164,5 @@ def _check_weight(node: ir.Node) -> None:
 def _fault(node: ir.Node, what: str) -> CheckError:
     return CheckError(
         f"{node.op_type} {node.name}: {what}",
-        "the exported graph is not what edgeresnet writes: report it with the versions of torch "
-        "and onnxscript.",
+        REPORT,
     )

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeresnet.device.data.preprocess import normalize
-from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.device.targets.precision import float_precision, is_quantized
 from edgeresnet.host.models.fake_quant import FakeQuant
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def bound_of(
         return FLOAT_TOLERANCES[precision] * spread
     bound = DEVIATIONS * float(np.sqrt(2 * np.square(error).mean()))
     # The grids' steps can be too small to see; what is computed around them is float all the same.
-    return max(bound, FLOAT_TOLERANCES["fp32"] * spread)
+    return max(bound, FLOAT_TOLERANCES[float_precision(precision)] * spread)
 
 
 def unrounded_logits(
@@ -137,7 +137,8 @@ def _unrounded(model: QuantResNet) -> Iterator[None]:
         clipped: Tensor = inputs[0].clamp(low * step, high * step)
         return clipped
 
-    activations = [q for q in model.quantizers().values() if q.kind in ("signed", "unsigned")]
+    # One that is off clips nothing: the layers around it stay float.
+    activations = [q for q in model.quantizers().values() if q.axis < 0 and not q.idle]
     handles = [quantizer.register_forward_hook(clip) for quantizer in activations]
     try:
         yield

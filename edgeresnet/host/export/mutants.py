@@ -84,7 +84,7 @@ def _rounded_weights(model: QuantResNet) -> Iterator[None]:
     layers = [m for m in model.modules() if isinstance(m, QuantConv | QuantLinear)]
     with ExitStack() as stack, torch.no_grad():
         for layer in layers:
-            if layer.weight_quant.enabled:
+            if layer.weight_quant.rounds:
                 weight = layer.weight
                 stack.enter_context(_changed(weight, layer.weight_quant(weight).detach()))
                 stack.enter_context(_dropped_pair(layer.weight_quant, np.random.default_rng(0)))
@@ -136,7 +136,7 @@ def _drawn(model: QuantResNet, part: str, draw: Draw) -> tuple[Damage, nn.Module
     within = [module for root in chosen for module in root.modules()]
     layers: list[nn.Module] = [m for m in within if isinstance(m, QuantConv | QuantLinear)]
     grids: list[nn.Module] = [
-        m for m in within if isinstance(m, FakeQuant) and m.enabled and m.axis < 0
+        m for m in within if isinstance(m, FakeQuant) and m.rounds and m.axis < 0
     ]
     blocks: list[nn.Module] = [m for m in within if isinstance(m, QuantBlock)]
     choices = [(damage, layers) for damage in LAYER_DAMAGES]

@@ -17,6 +17,7 @@ from edgeresnet.host.models.checkpoint_record import (
     DIGEST,
     FORMAT,
     check_digest,
+    check_float_layers,
     check_record,
     is_own,
     names_made_up,
@@ -31,12 +32,11 @@ from edgeresnet.host.models.foreign.torchvision import (
 )
 from edgeresnet.host.models.resnet import (
     Widths,
-    arch_of,
     build_resnet,
-    check_has_choice,
     check_stride,
 )
 from edgeresnet.host.models.shapes import shapes_of
+from edgeresnet.host.models.told_network import check_told
 from edgeresnet.host.models.weights import check_tensors
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.faults import SettingsError
@@ -64,6 +64,8 @@ class Checkpoint:
             ``assumed`` (one line), ``notes``, ``averaged`` and ``raw_beside`` (which weights).
         classes_known: whether somebody gave the class names; False: "0", "1", … stand in for them.
         stride_in: which convolution of a bottleneck has the stride: ``3x3``, or the first ``1x1``.
+        float_layers: with ``precision`` int8, the layers that compute in float all the same; see
+            `edgeresnet.host.models.float_layers`.
     """
 
     arch: str
@@ -79,10 +81,13 @@ class Checkpoint:
     data_fingerprint: str | None = None
     classes_known: bool = True
     stride_in: str = USUAL_STRIDE
+    float_layers: tuple[str, ...] = ()
 
     @property
     def version(self) -> int:
         """Of the file: the lowest whose readers take the network for what it is."""
+        if self.float_layers:
+            return 5
         if self.input_spec.crop_rounding == "down":
             return 4
         if self.stem not in FIRST_STEMS or self.stride_in != USUAL_STRIDE:
@@ -108,7 +113,7 @@ class Checkpoint:
             from edgeresnet.host.models.quant_resnet import QuantResNet
 
             bits = (self.quantization or {}).get("weight_bits", 7)
-            model = QuantResNet(cast(Any, model), weight_bits=bits)
+            model = QuantResNet(cast(Any, model), weight_bits=bits, float_layers=self.float_layers)
         return model
 
 
@@ -132,6 +137,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "data": checkpoint.data,
         "data_fingerprint": checkpoint.data_fingerprint,
         "provenance": checkpoint.provenance,
+        **({"float_layers": list(checkpoint.float_layers)} if checkpoint.float_layers else {}),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     save_atomically({**content, DIGEST: record_digest(content)}, path)
@@ -198,17 +204,8 @@ class _Told:
 
 
 def _checked(checkpoint: Checkpoint, told: NetworkTold, source: str) -> Checkpoint:
-    """Refuse to be told another network of what knows its own, or what has no effect on it."""
-    if told.stride_in is not None:
-        check_has_choice(arch_of(checkpoint.arch))
-    for name, given in vars(told).items():
-        if given is not None and given != (own := getattr(checkpoint, name)):
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(
-                f"{source} knows its network: {checkpoint.arch} with {name.replace('_', ' ')} "
-                f"{own}, and not {option} {given}",
-                f"leave out {option}.",
-            )
+    own = {name: getattr(checkpoint, name) for name in vars(told)}
+    check_told(checkpoint.arch, NetworkTold(**own), told, source)
     return checkpoint
 
 
@@ -277,9 +274,11 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
         content.get("data_fingerprint"),
         content.get("classes_known", not names_made_up(content)),
         content.get("stride_in", USUAL_STRIDE),
+        tuple(content.get("float_layers", ())),
     )
     check_stride(own.arch, own.stride_in)
     shapes = shapes_of(own.arch, own.stem, own.widths, len(own.classes), own.precision)
+    check_float_layers(own.float_layers, shapes, source)
     check_tensors(own.state_dict, shapes, source)
     check_digest(content, source)
     return own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +20,8 @@ from edgeresnet.untrusted import checked, short
 FORMAT = "edgeresnet-checkpoint"
 # 1 where the input is told by size, mean and std, and stem and strides are those of the first
 # versions, which read it. 2 where the input is told otherwise, 3 where the network is, 4 where the
-# centre of an image is another than theirs.
-VERSIONS = (1, 2, 3, 4)
+# centre of an image is another than theirs, 5 where layers of a quantized network stay float.
+VERSIONS = (1, 2, 3, 4, 5)
 # No version: files without it are read, and older readers leave it alone.
 DIGEST = "edgeresnet_sha256"
 _TENSORS = "state_dict"
@@ -87,6 +87,7 @@ class _Record(TypedDict):
     stride_in: NotRequired[_Word]
     classes_known: NotRequired[bool]
     data_fingerprint: NotRequired[str | None]
+    float_layers: NotRequired[list[str]]
     edgeresnet_sha256: NotRequired[str]
 
 
@@ -150,6 +151,21 @@ def check_digest(content: Mapping[str, Any], source: str) -> None:
             "SHA-256 differs)",
             "copy the file again, or make it again.",
         )
+
+
+def check_float_layers(layers: Sequence[str], tensors: Collection[str], source: str) -> None:
+    """Refuse layers that stay float and are none of a quantized network with these tensors.
+
+    Raises:
+        InputError: names the first.
+    """
+    for layer in layers:
+        if f"{layer}.weight_quant.scale" not in tensors:
+            raise InputError(
+                f"{source} is not a complete checkpoint: {short(layer)} stays float, and is no "
+                "layer of its quantized network",
+                "make it again.",
+            )
 
 
 def names_made_up(content: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ def describe_checkpoint(
     checkpoint = load_checkpoint(source, image_size=image_size, raw=raw, network=network)
     size = checkpoint.input_spec.image_size
     layers = count_layers(checkpoint.outline(), size)
+    floats = checkpoint.float_layers
     return {
         "arch": checkpoint.arch,
         "stem": checkpoint.stem,
@@ -35,5 +36,8 @@ def describe_checkpoint(
         "pruning": checkpoint.provenance.get("pruning"),
         "assumed": checkpoint.provenance.get("assumed"),
         "notes": checkpoint.provenance.get("notes", []),
-        "layers": [{**vars(layer), "precision": checkpoint.precision} for layer in layers],
+        "layers": [
+            {**vars(one), "precision": "fp32" if one.name in floats else checkpoint.precision}
+            for one in layers
+        ],
     }

@@ -97,6 +97,7 @@ class FakeQuant(nn.Module):
     """Puts a tensor on the int8 grid, keeping it float32.
 
     An ``observer`` sees what comes in; with ``enabled`` off the tensor then passes unchanged.
+    ``idle`` says that it always does, because the layers around it stay float.
 
     Args:
         kind: which integers the grid has; see `RANGES`.
@@ -114,7 +115,13 @@ class FakeQuant(nn.Module):
         zeros = torch.zeros(shape, dtype=torch.int8)
         self.register_buffer("zero_point", zeros, persistent=False)
         self.enabled = True
+        self.idle = False
         self.observer: Observer | None = None
+
+    @property
+    def rounds(self) -> bool:
+        """Whether what comes in is put on the grid."""
+        return self.enabled and not self.idle
 
     @property
     def range(self) -> tuple[int, int]:
@@ -134,12 +141,17 @@ class FakeQuant(nn.Module):
         """Any shape in, the same shape out, float32."""
         if self.observer is not None:
             self.observer.update(x)
-        if not self.enabled:
+        if not self.rounds:
             return x
-        low, high = self.range
         if torch.compiler.is_exporting():
+            low, high = self.range
             exported: Tensor = fake_quant_op(x, self.scale, self.zero_point, self.axis, low, high)
             return exported
+        return self.on_grid(x)
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """As `forward`, whether it is enabled or not."""
+        low, high = self.range
         # Autocast would hand over bfloat16, whose 8 bits of mantissa do not resolve the grid.
         y: Tensor = _LearnedStep.apply(x.float(), self.step(), self.axis, low, high)
         return y

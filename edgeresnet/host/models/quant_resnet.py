@@ -15,6 +15,7 @@ computes that convolution's output, and the add, in float.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -25,6 +26,7 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from edgeresnet.host.models.fake_quant import FakeQuant, Kind
+from edgeresnet.host.models.float_layers import BlockShape, Wiring
 from edgeresnet.host.models.resnet import LEVELS
 
 # Unscaling divides by gamma / sigma; a channel that training has switched off has 0 there.
@@ -151,9 +153,17 @@ class QuantResNet(nn.Module):
         live_bn: keep batch normalization running during QAT; `fold` ends that.
         weight_bits: 7 is right on every processor; for 8 its 8-bit products must not
             saturate.
+        float_layers: see `keep_in_float`.
     """
 
-    def __init__(self, float_model: ResNet, *, live_bn: bool = False, weight_bits: int = 7) -> None:
+    def __init__(
+        self,
+        float_model: ResNet,
+        *,
+        live_bn: bool = False,
+        weight_bits: int = 7,
+        float_layers: Iterable[str] = (),
+    ) -> None:
         super().__init__()
         self.weight_kind: Kind = "weight" if weight_bits == 8 else "narrow_weight"
         weights = self.weight_kind
@@ -173,6 +183,8 @@ class QuantResNet(nn.Module):
             self.add_module(name, nn.Sequential(*blocks))
         self.pool_quant = FakeQuant("unsigned")
         self.fc = QuantLinear(own.fc, weights)
+        self.float_layers: tuple[str, ...] = ()
+        self.keep_in_float(float_layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""
@@ -190,6 +202,38 @@ class QuantResNet(nn.Module):
     def quantizers(self) -> dict[str, FakeQuant]:
         """Every quantizer by its name, weights' and activations'."""
         return {n: m for n, m in self.named_modules() if isinstance(m, FakeQuant)}
+
+    @property
+    def wiring(self) -> Wiring:
+        """Its layers and the tensors between them, by name."""
+        return Wiring(
+            tuple(
+                BlockShape(name, block.depth, block.downsample is not None)
+                for name, block in self.named_modules()
+                if isinstance(block, QuantBlock)
+            )
+        )
+
+    @property
+    def computed_in_float(self) -> frozenset[str]:
+        """The layers that stay float, and the adds that are float with them."""
+        return frozenset([*self.float_layers, *self.wiring.float_adds(self.float_layers)])
+
+    def keep_in_float(self, layers: Iterable[str]) -> None:
+        """Compute these layers, and no others, in float.
+
+        Args:
+            layers: convolutions (``layer2.0.conv1``) and ``fc``. `Wiring.off` says which
+                quantizers are off with them; all of them keep their step sizes.
+
+        Raises:
+            InputError: one of them is no layer of this network.
+        """
+        wiring = self.wiring
+        self.float_layers = wiring.in_order(layers)
+        off = wiring.off(self.float_layers)
+        for name, quantizer in self.quantizers().items():
+            quantizer.idle = name in off
 
     def freeze_bn(self) -> None:
         """From here on normalize with the running statistics, in training too."""

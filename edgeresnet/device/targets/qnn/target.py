@@ -50,6 +50,7 @@ class QnnTarget:
         is_built_for=lambda device: device != NPU,
         dynamic_batch=False,
         pixel_input=False,
+        mixes_floats=False,
     )
 
     def knows_device(self, name: str) -> bool:

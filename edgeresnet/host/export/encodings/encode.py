@@ -45,6 +45,7 @@ def encode_unsigned(model: ir.Model, precision: str) -> None:
     These runtimes choose the type of floats themselves, so ``precision`` changes nothing.
     """
     _unsigned_grids(model.graph)
+    _keep_float(model.graph)
     _integer_biases(model)
 
 
@@ -86,6 +87,22 @@ def _unsigned_grids(graph: ir.Graph, bits: int = 8) -> None:
     _pair_up_pools(graph)
     for quantize in nodes_of(graph, QUANTIZE):
         _to_unsigned(graph, quantize, bits)
+
+
+def _keep_float(graph: ir.Graph) -> None:
+    """Let no runtime quantize a layer by itself that is to stay float.
+
+    ONNX Runtime gives a float convolution between DQ and Q int8 weights of its own choice, where
+    no more than a ReLU stands before the Q, which it drops. A leaky one with a slope of 0 is the
+    same function, is no ReLU to it, and becomes part of the convolution's kernel as well.
+    """
+    for node in nodes_of(graph, "Conv"):
+        if weight_of(node)[1] is not None:
+            continue
+        for relu in [user for user, _ in node.outputs[0].uses() if user.op_type == "Relu"]:
+            if any(user.op_type == QUANTIZE for user, _ in relu.outputs[0].uses()):
+                relu.op_type = "LeakyRelu"
+                relu.attributes.add(ir.AttrFloat32("alpha", 0.0))
 
 
 def _integer_biases(model: ir.Model) -> None:

@@ -43,3 +43,12 @@ def mixed_checkpoint(float_layers: Iterable[str] = SOME) -> Checkpoint:
         state_dict=model.state_dict(),
         float_layers=model.float_layers,
     )
+
+
+def plant_outlier(checkpoint: Checkpoint, factor: float = 64.0) -> Checkpoint:
+    """The same function with a channel between layer2.0's convolutions that is so much larger."""
+    weights = {name: tensor.clone() for name, tensor in checkpoint.state_dict.items()}
+    for part in ("weight", "bias"):
+        weights[f"layer2.0.bn1.{part}"][3] *= factor
+    weights["layer2.0.conv2.weight"][:, 3] /= factor
+    return replace(checkpoint, state_dict=weights)

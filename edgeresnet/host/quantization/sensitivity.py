@@ -1,0 +1,203 @@
+"""What quantizing each layer costs: when only that layer is quantized, and when all but it are.
+
+*Only it*: the network computes in float; one layer has its weights on their grid, reads its input
+from the grid that this has, and rounds its output where a residual add reads that. The signal to
+quantization noise ratio is that of the layer's own output; all else is of the logits.
+
+*All but it*: the network as it would be exported with that layer in float, which takes those
+tensors off their grids that no integers are beside (`edgeresnet.host.models.float_layers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from torch import Tensor, nn
+
+from edgeresnet.host.models.fake_quant import FakeQuant
+from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
+from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.training.step import training_device
+from edgeresnet.results import LayerSensitivity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass
+class Noise:
+    """Squares of a layer's float output, and of how far its quantized one is from that."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+
+    def add(self, wanted: Tensor, found: Tensor) -> None:
+        """Take in one batch of outputs, of any shape."""
+        self.signal += float(wanted.double().square().sum())
+        self.noise += float((found.double() - wanted.double()).square().sum())
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """Signal to quantization noise in decibels; None where there is no noise, or no signal."""
+        if not (self.signal and self.noise):
+            return None
+        return float(10 * np.log10(self.signal / self.noise))
+
+
+@contextmanager
+def mixed_as(model: QuantResNet, float_layers: Iterable[str]) -> Iterator[None]:
+    """Compute these layers in float, and those that were before on leaving."""
+    before = model.float_layers
+    model.keep_in_float(float_layers)
+    try:
+        yield
+    finally:
+        model.keep_in_float(before)
+
+
+@contextmanager
+def only_quantized(model: QuantResNet, layer: str) -> Iterator[Noise]:
+    """The float network with one layer quantized.
+
+    Args:
+        model: calibrated, folded, in eval mode; as it was on leaving.
+        layer: its name.
+
+    Yields:
+        What quantizing the layer does to its output in the runs within.
+    """
+    read, handed = _grids_of(model, layer)
+    module = cast("QuantConv | QuantLinear", model.get_submodule(layer))
+    told = Noise()
+
+    def quantized(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        module.weight_quant.idle = False
+        try:
+            # Not through the hooks, of which this is one.
+            found = module.forward(read.on_grid(inputs[0]))
+        finally:
+            module.weight_quant.idle = True
+        found = found if handed is None else handed.on_grid(found)
+        told.add(output, found)
+        return found
+
+    with mixed_as(model, model.wiring.layers):
+        handle = module.register_forward_hook(quantized)
+        try:
+            yield told
+        finally:
+            handle.remove()
+
+
+def _grids_of(model: QuantResNet, layer: str) -> tuple[FakeQuant, FakeQuant | None]:
+    """The grid of a layer's input, and that of its output where an add reads it."""
+    grids = model.wiring.grids
+    # The last one: behind the average, where the classifier reads.
+    read = [grid.quantizer for grid in grids if layer in grid.readers][-1]
+    adds = model.wiring.float_adds([layer])
+    handed = [g.quantizer for g in grids if g.writer == layer and set(g.readers) <= set(adds)]
+    quantizers = model.quantizers()
+    return quantizers[read], quantizers[handed[0]] if handed else None
+
+
+def divergence(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
+    """Mean Kullback-Leibler divergence of the classes' probabilities, in nats.
+
+    Args:
+        reference: (n, classes) logits.
+        logits: (n, classes) of the same images.
+    """
+    p, q = (_log_softmax(one.astype(np.float64)) for one in (reference, logits))
+    return max(0.0, float((np.exp(p) * (p - q)).sum(1).mean()))
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(1, keepdims=True)
+    log_sum: NDArray[np.float64] = np.log(np.exp(shifted).sum(1, keepdims=True))
+    return shifted - log_sum
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A quantized network, and the images that its layers are tried on.
+
+    Attributes:
+        model: calibrated, folded, on `training_device`; left as it was.
+        images: to answer.
+        labels: (n,) of them; None: nobody says which answers are right.
+        on_images: told how many were answered, after each network.
+    """
+
+    model: QuantResNet
+    images: EvaluationSet
+    labels: NDArray[np.int64] | None = None
+    on_images: Callable[[int], object] = lambda images: None
+
+    def logits(self) -> NDArray[np.float32]:
+        """(n, classes) float32 of the network as it is."""
+        logits = evaluate(self.model, self.images, training_device())
+        self.on_images(len(logits))
+        return logits
+
+    def float_logits(self) -> NDArray[np.float32]:
+        """(n, classes) float32 of the network without its quantizers."""
+        with mixed_as(self.model, self.model.wiring.layers):
+            return self.logits()
+
+    def alone(self, layer: str) -> tuple[NDArray[np.float32], float | None]:
+        """Logits where only this layer is quantized, and the ratio of `Noise.sqnr_db`."""
+        with only_quantized(self.model, layer) as noise:
+            logits = self.logits()
+        return logits, noise.sqnr_db
+
+    def all_but(self, layer: str) -> NDArray[np.float32]:
+        """Logits where this layer is float too."""
+        with mixed_as(self.model, {*self.model.float_layers, layer}):
+            return self.logits()
+
+    def costs(
+        self, reference: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> tuple[float, float | None, float]:
+        """Divergence, change of top-1 (None without labels) and agreement."""
+        answers, wanted = logits.argmax(1), reference.argmax(1)
+        change = None
+        if self.labels is not None:
+            right, before = answers == self.labels, wanted == self.labels
+            change = float(right.mean() - before.mean())
+        return divergence(reference, logits), change, float((answers == wanted).mean())
+
+    def layers(self, reference: NDArray[np.float32]) -> list[LayerSensitivity]:
+        """Every layer, the most sensitive first.
+
+        Args:
+            reference: (n, classes) of `float_logits`.
+        """
+        rows: list[LayerSensitivity] = []
+        for layer in self.model.wiring.layers:
+            logits, sqnr_db = self.alone(layer)
+            only, rest = self.costs(reference, logits), self.costs(reference, self.all_but(layer))
+            rows.append(
+                {
+                    "name": layer,
+                    "sqnr_db": sqnr_db,
+                    "kl_only": only[0],
+                    "top1_change_only": only[1],
+                    "agreement_only": only[2],
+                    "kl_rest": rest[0],
+                    "top1_change_rest": rest[1],
+                    "agreement_rest": rest[2],
+                }
+            )
+        return sorted(rows, key=lambda row: -row["kl_only"])
+
+    def ranked(self) -> list[str]:
+        """The layers, the most sensitive first: by the divergence where only it is quantized."""
+        reference = self.float_logits()
+        found = {
+            layer: divergence(reference, self.alone(layer)[0]) for layer in self.model.wiring.layers
+        }
+        return sorted(found, key=lambda layer: -found[layer])

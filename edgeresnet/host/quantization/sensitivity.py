@@ -16,16 +16,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
+from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.host.models.fake_quant import FakeQuant
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
+from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import training_device
-from edgeresnet.results import LayerSensitivity
+from edgeresnet.progress import TaskContext, images_progress
+from edgeresnet.results import LayerSensitivity, SensitivityResults
+from edgeresnet.settings.quantization import QuantizeOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edgeresnet.device.data.dataset import Dataset
+    from edgeresnet.host.models.checkpoint import Checkpoint
+
+# Every layer is tried on all of them, twice.
+IMAGES = 256
+BATCH = 32
 
 
 @dataclass
@@ -117,8 +132,8 @@ def divergence(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> f
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     shifted = logits - logits.max(1, keepdims=True)
-    log_sum: NDArray[np.float64] = np.log(np.exp(shifted).sum(1, keepdims=True))
-    return shifted - log_sum
+    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return logs
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,3 +216,59 @@ class Study:
             layer: divergence(reference, self.alone(layer)[0]) for layer in self.model.wiring.layers
         }
         return sorted(found, key=lambda layer: -found[layer])
+
+
+@within_quota()
+def measure_sensitivity(
+    checkpoint: Checkpoint, context: TaskContext, options: QuantizeOptions | None = None
+) -> SensitivityResults:
+    """What quantizing each layer of a network costs, on validation images.
+
+    Args:
+        checkpoint: quantized; or float, which is calibrated here as ``ptq`` does it.
+        context: data (else what the checkpoint remembers), with labels or without; ``limit``
+            images, else `IMAGES`; reporting.
+        options: observer, calibration images, bits and seed, for a float checkpoint; None: the
+            defaults.
+
+    Raises:
+        InputError: data and checkpoint do not fit.
+    """
+    options = options or QuantizeOptions()
+    checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
+    if context.limit is None and len(val_set) > IMAGES:
+        val_set = balanced_subset(val_set, IMAGES, seed=0)
+    seen: int | None = None
+    model = checkpoint.build()
+    if not isinstance(model, QuantResNet):
+        chosen = balanced_subset(train_set, options.calibration_images, options.seed)
+        context.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
+        model = QuantResNet(cast(Any, model), weight_bits=options.weight_bits)
+        seen = calibrate(model, _inputs(chosen, checkpoint), options.observer)
+    model.fold()
+    layers = len(model.wiring.layers)
+    total = len(val_set) * (2 * layers + 2)
+    context.on_step(f"quantizing each of {layers} layers alone, on {len(val_set)} images")
+    with images_progress("sensitivity", total, enabled=context.progress) as on_images:
+        labels = np.asarray(val_set.labels, np.int64) if is_labelled(val_set) else None
+        images = EvaluationSet(val_set, checkpoint.input_spec)
+        study = Study(model.to(training_device()).eval(), images, labels, on_images)
+        reference = study.float_logits()
+        kl, change, agreement = study.costs(reference, study.logits())
+        rows = study.layers(reference)
+    return {
+        "images": len(val_set),
+        "data": name_of(context.data or checkpoint.data or ""),
+        "calibration_images": seen,
+        "weight_bits": 8 if model.weight_kind == "weight" else 7,
+        "top1_float": None if labels is None else float((reference.argmax(1) == labels).mean()),
+        "top1_change": change,
+        "agreement": agreement,
+        "kl": kl,
+        "layers": rows,
+    }
+
+
+def _inputs(images: Dataset, checkpoint: Checkpoint) -> Iterator[Tensor]:
+    for inputs, _ in batches(images, checkpoint.input_spec, BATCH):
+        yield torch.from_numpy(inputs)

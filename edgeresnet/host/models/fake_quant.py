@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Kind = Literal["signed", "unsigned", "weight", "narrow_weight"]
 RANGES: dict[Kind, tuple[int, int]] = {
@@ -59,32 +60,59 @@ def _round_to_grid(x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> 
 
 
 class _LearnedStep(torch.autograd.Function):
-    """Rounding with the straight-through gradient for ``x`` and LSQ's for the step size.
+    """Rounding with the straight-through gradient for ``x`` and the true one for both scales.
 
-    Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to 5.
+    ``x / divisor`` is rounded and clipped to integers, which ``factor`` multiplies.
+
+    Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to 3.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> Tensor:
-        spread = _along(scale, axis, x.ndim)
-        steps = x * spread.reciprocal()
-        y = steps.round().clamp_(low, high).mul_(spread)
-        ctx.save_for_backward(steps, scale, y)
-        ctx.axis, ctx.low, ctx.high = axis, low, high
+    def forward(
+        ctx: Any, x: Tensor, divisor: Tensor, factor: Tensor, axis: int, low: int, high: int
+    ) -> Tensor:
+        steps = x * _along(divisor.reciprocal(), axis, x.ndim)
+        y = steps.round().clamp_(low, high).mul_(_along(factor, axis, x.ndim))
+        ctx.save_for_backward(steps, divisor, factor, y)
+        ctx.axis, ctx.low, ctx.high, ctx.rescales = axis, low, high, factor is not divisor
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        steps, scale, y = ctx.saved_tensors
+        steps, divisor, factor, y = ctx.saved_tensors
+        axis = ctx.axis
         # Passes strictly inside the grid only, in one kernel where masks would take four.
-        grad_x = torch.ops.aten.hardtanh_backward(grad, steps, ctx.low, ctx.high)
-        # d y / d scale is (y - x) / scale inside the grid and the clip integer, y / scale, outside.
-        others = [d for d in range(steps.ndim) if d != ctx.axis]
-        clipped, passed = (grad * y).sum(others), (grad_x * steps).sum(others)
-        balance = (steps.numel() / scale.numel() * ctx.high) ** -0.5
-        grad_scale = (clipped / scale.flatten() - passed) * balance
-        return grad_x, grad_scale.reshape(scale.shape), None, None, None
+        passed = torch.ops.aten.hardtanh_backward(grad, steps, ctx.low, ctx.high)
+        grad_factor = _products(grad, y, axis) / factor
+        ratio = factor / divisor
+        grad_divisor = -_products(passed, steps, axis) * ratio
+        if ctx.rescales:
+            passed = passed * _along(ratio, axis, passed.ndim)
+        return passed, grad_divisor, grad_factor, None, None, None
+
+
+def _products(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """Sum of the products, of all elements or of each channel; no product is written down."""
+    if a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last):
+        # In the order of memory the tensors below are views.
+        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
+    if axis != PER_TENSOR:
+        return torch.bmm(a.reshape(len(a), 1, -1), b.reshape(len(b), -1, 1)).flatten()
+    return torch.dot(a.reshape(-1), b.reshape(-1))
+
+
+class _DampedGradient(torch.autograd.Function):
+    """The tensor itself; its gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, damping: float) -> Tensor:
+        ctx.damping = damping
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.damping, None
 
 
 def _along(scale: Tensor, axis: int, ndim: int) -> Tensor:
@@ -152,9 +180,42 @@ class FakeQuant(nn.Module):
     def on_grid(self, x: Tensor) -> Tensor:
         """As `forward`, whether it is enabled or not."""
         low, high = self.range
+        step = self._learned_step(x.numel())
         # Autocast would hand over bfloat16, whose 8 bits of mantissa do not resolve the grid.
-        y: Tensor = _LearnedStep.apply(x.float(), self.step(), self.axis, low, high)
+        y: Tensor = _LearnedStep.apply(x.float(), step, step, self.axis, low, high)
         return y
+
+    def after_relu(self, x: Tensor) -> Tensor:
+        """What `forward` makes of ``relu(x)``; the end of an unsigned grid at 0 is the ReLU."""
+        seen = self.observer is not None or not self.rounds or torch.compiler.is_exporting()
+        clips = self.range[0] == 0 and not seen
+        quantized: Tensor = self(x if clips else F.relu(x))
+        return quantized
+
+    def of_product(self, weight: Tensor, factor: Tensor, *, unscaled: bool = False) -> Tensor:
+        """``forward(weight * factor)``, in the passes of one of them.
+
+        Args:
+            weight: (out, in, height, width) float32.
+            factor: (out,), not 0; a negative one turns the grid round, which is symmetric.
+            unscaled: divide by the factor again.
+        """
+        low, high = self.range
+        if not self.rounds or torch.compiler.is_exporting():
+            along = _along(factor, self.axis, weight.ndim)
+            product: Tensor = self(weight * along)
+            return product.div(along) if unscaled else product
+        step = self._learned_step(weight.numel())
+        divisor = step / factor
+        result = divisor if unscaled else step
+        y: Tensor = _LearnedStep.apply(weight.float(), divisor, result, self.axis, low, high)
+        return y
+
+    def _learned_step(self, elements: int) -> Tensor:
+        """`step`, whose gradient is balanced with the weights' (LSQ, section 2.2)."""
+        balance = (elements / self.scale.numel() * self.range[1]) ** -0.5
+        damped: Tensor = _DampedGradient.apply(self.step(), balance)
+        return damped
 
     def extra_repr(self) -> str:
         """Kind and number of scales, for printing."""

@@ -76,18 +76,21 @@ class QuantConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H', W')."""
-        weight = self.weight_quant(self.folded_weight())
         bn = self.bn
-        if bn is None:
-            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
-        factor = _factor(bn)
-        if self.training and not self.frozen:
+        if bn is not None and self.training and not self.frozen:
             # On the weights: the output, which is what is to be unscaled, is mostly larger.
-            unscaled = weight * factor.reciprocal()[:, None, None, None]
+            unscaled = self.weight_quant.of_product(self.weight, _factor(bn), unscaled=True)
             normalized: Tensor = bn(F.conv2d(x, unscaled, None, self.stride, self.padding))
             return normalized
+        if bn is None or not self.training:
+            # In the order in which `fold` does it, so that the logits stay the same.
+            weight = self.weight_quant(self.folded_weight())
+        else:
+            weight = self.weight_quant.of_product(self.weight, _factor(bn))
+        if bn is None:
+            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
         assert bn.running_mean is not None
-        bias = bn.bias - bn.running_mean * factor
+        bias = bn.bias - bn.running_mean * _factor(bn)
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
@@ -137,12 +140,11 @@ class QuantBlock(nn.Module):
         branch = x
         for i in range(1, self.depth + 1):
             branch = getattr(self, f"conv{i}")(branch)
-            if i < self.depth:
-                branch = F.relu(branch)
-            branch = getattr(self, f"conv{i}_quant")(branch)
+            quantizer = getattr(self, f"conv{i}_quant")
+            branch = quantizer.after_relu(branch) if i < self.depth else quantizer(branch)
         if self.downsample is not None:
             x = self.downsample_quant(self.downsample(x))
-        return cast(Tensor, self.output_quant(F.relu(branch + x)))
+        return self.output_quant.after_relu(branch + x)
 
 
 class QuantResNet(nn.Module):
@@ -188,7 +190,7 @@ class QuantResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""
-        x = self.conv1_quant(F.relu(self.conv1(self.input_quant(x))))
+        x = self.conv1_quant.after_relu(self.conv1(self.input_quant(x)))
         x = self.maxpool(x)
         for name in LEVELS:
             x = getattr(self, name)(x)

@@ -59,10 +59,12 @@ class QuantizeOptions:
     )
     weight_bits: int = Field(
         default=7,
-        ge=7,
+        ge=4,
         le=8,
-        description="Bits of the weights: 7 is right on every processor; 8 is finer, where 8-bit "
-        "products do not saturate (VNNI, AMX, Arm, GPUs, NPUs).",
+        description="Bits of the weights: up to 7 are right on every processor; 8 is finer, where "
+        "8-bit products do not saturate (VNNI, AMX, Arm, GPUs, NPUs); 4 to 6 are for what a file "
+        "takes once it is compressed, and lose more: train (--method qat). The first convolution "
+        "and the classifier keep 7.",
     )
     seed: Seed = 0
 

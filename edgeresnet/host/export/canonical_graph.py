@@ -12,6 +12,7 @@ import logging
 import re
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from edgeresnet.host.export.graph import (
     nodes_of,
     producer_type,
 )
-from edgeresnet.host.models.fake_quant import PER_TENSOR, RANGES, Kind
+from edgeresnet.host.models.fake_quant import PER_TENSOR
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -65,7 +66,7 @@ def canonical_graph(
     graph = exported.graph
     _average_pool(graph)
     _name_layers(graph)
-    _fold_weights(graph, model.weight_kind)
+    _fold_weights(graph, model.weight_ranges())
     for tidy in (
         cleaning.RemoveUnusedNodesPass(),
         cleaning.ClearMetadataAndDocStringPass(),
@@ -190,13 +191,14 @@ def _rename(node: ir.Node, name: str) -> None:
         output.name = f"{name}.output"
 
 
-def _fold_weights(graph: ir.Graph, kind: Kind) -> None:
+def _fold_weights(graph: ir.Graph, ranges: Mapping[str, tuple[int, int]]) -> None:
     """Store weights as the int8 constants that QuantizeLinear would make of them."""
-    low, high = RANGES[kind]
     for quantize in nodes_of(graph, QUANTIZE):
         weight = input_of(quantize, 0)
         if weight.const_value is None:
             continue
+        assert weight.name is not None
+        low, high = ranges[weight.name]
         values, scale = array_of(weight), array_of(input_of(quantize, 1))
         steps = scale.reshape(-1, *[1] * (values.ndim - 1))
         integers = np.clip(np.rint(values / steps), low, high).astype(np.int8)

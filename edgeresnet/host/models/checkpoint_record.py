@@ -61,7 +61,7 @@ class _Pruning(TypedDict):
 
 
 class _Quantization(TypedDict):
-    weight_bits: NotRequired[Literal[7, 8]]
+    weight_bits: NotRequired[Literal[4, 5, 6, 7, 8]]
 
 
 class _Provenance(TypedDict):

@@ -1,11 +1,13 @@
 """Fake quantization on the canonical grid: symmetric int8, zero point 0, learned step size.
 
 The grid is the coarsest that any target needs: TensorRT represents no other. Signed tensors use
-[-128, 127], tensors that a ReLU has made non-negative [0, 127], weights [-127, 127] or [-63, 63]
-for each output channel. What a target can represent better is re-encoded on export.
+[-128, 127], tensors that a ReLU has made non-negative [0, 127], weights of 4 to 8 bits as many
+integers below 0 as above, such as [-127, 127], for each output channel. What a target can represent
+better is re-encoded on export.
 
 Why narrow weights: x86 without VNNI multiplies uint8 by int8 and adds pairs of products in int16,
 saturating. 2 x 255 x 63 fits, 2 x 255 x 127 does not, and logits go wrong without any message.
+Fewer than seven bits are for what a device stores: they multiply as int8 where it has no others.
 """
 
 from __future__ import annotations
@@ -16,13 +18,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Kind = Literal["signed", "unsigned", "weight", "narrow_weight"]
+Kind = Literal["signed", "unsigned", "weight", "narrow_weight", "weight6", "weight5", "weight4"]
 RANGES: dict[Kind, tuple[int, int]] = {
     "signed": (-128, 127),
     "unsigned": (0, 127),
     "weight": (-127, 127),
     "narrow_weight": (-63, 63),
+    "weight6": (-31, 31),
+    "weight5": (-15, 15),
+    "weight4": (-7, 7),
 }
+WEIGHTS: dict[int, Kind] = {
+    4: "weight4", 5: "weight5", 6: "weight6", 7: "narrow_weight", 8: "weight",
+}  # fmt: skip
+# The first convolution and the classifier are small, and lose most where their weights are coarse.
+FEWEST_BITS_AT_THE_ENDS = 7
 PER_TENSOR = -1
 # A step below this would make the int32 bias scale (input x weight) underflow to float16 later.
 SMALLEST_SCALE = 1e-8

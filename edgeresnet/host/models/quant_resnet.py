@@ -25,7 +25,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from edgeresnet.host.models.fake_quant import FakeQuant, Kind
+from edgeresnet.host.models.fake_quant import (
+    FEWEST_BITS_AT_THE_ENDS,
+    WEIGHTS,
+    FakeQuant,
+    Kind,
+)
 from edgeresnet.host.models.float_layers import BlockShape, Wiring
 from edgeresnet.host.models.resnet import LEVELS
 
@@ -153,8 +158,8 @@ class QuantResNet(nn.Module):
     Args:
         float_model: the trained network; it is not changed and shares no memory.
         live_bn: keep batch normalization running during QAT; `fold` ends that.
-        weight_bits: 7 is right on every processor; for 8 its 8-bit products must not
-            saturate.
+        weight_bits: 4 to 8. Up to 7 are right on every processor; for 8 its 8-bit products must
+            not saturate. The first convolution and the classifier have 7 or more.
         float_layers: see `keep_in_float`.
     """
 
@@ -167,11 +172,12 @@ class QuantResNet(nn.Module):
         float_layers: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.weight_kind: Kind = "weight" if weight_bits == 8 else "narrow_weight"
-        weights = self.weight_kind
+        self.weight_bits = weight_bits
+        weights = WEIGHTS[weight_bits]
+        ends = WEIGHTS[max(weight_bits, FEWEST_BITS_AT_THE_ENDS)]
         own = copy.deepcopy(float_model)
         self.input_quant = FakeQuant("signed")
-        self.conv1 = QuantConv(own.conv1, own.bn1, weights, live=live_bn)
+        self.conv1 = QuantConv(own.conv1, own.bn1, ends, live=live_bn)
         self.conv1_quant = FakeQuant("unsigned")
         self.maxpool = own.maxpool
         for name in LEVELS:
@@ -184,7 +190,7 @@ class QuantResNet(nn.Module):
             )
             self.add_module(name, nn.Sequential(*blocks))
         self.pool_quant = FakeQuant("unsigned")
-        self.fc = QuantLinear(own.fc, weights)
+        self.fc = QuantLinear(own.fc, ends)
         self.float_layers: tuple[str, ...] = ()
         self.keep_in_float(float_layers)
 
@@ -236,6 +242,14 @@ class QuantResNet(nn.Module):
         off = wiring.off(self.float_layers)
         for name, quantizer in self.quantizers().items():
             quantizer.idle = name in off
+
+    def weight_ranges(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest integer of each weight, by its name."""
+        return {
+            f"{name}.weight": module.weight_quant.range
+            for name, module in self.named_modules()
+            if isinstance(module, QuantConv | QuantLinear)
+        }
 
     def freeze_bn(self) -> None:
         """From here on normalize with the running statistics, in training too."""

@@ -260,7 +260,7 @@ def measure_sensitivity(
         "images": len(val_set),
         "data": name_of(context.data or checkpoint.data or ""),
         "calibration_images": seen,
-        "weight_bits": 8 if model.weight_kind == "weight" else 7,
+        "weight_bits": model.weight_bits,
         "top1_float": None if labels is None else float((reference.argmax(1) == labels).mean()),
         "top1_change": change,
         "agreement": agreement,

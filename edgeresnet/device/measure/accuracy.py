@@ -12,7 +12,7 @@ import numpy as np
 from edgeresnet.device.data.class_names import match_names
 from edgeresnet.device.data.dataset import Dataset, batches, is_labelled
 from edgeresnet.device.data.preprocess import to_input
-from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.device.measure.statistics import Z95, Interval, paired_interval, wilson
 from edgeresnet.device.session import check_outputs
 from edgeresnet.device.targets.classifier import channels_last
 from edgeresnet.device.targets.padding import run_padded
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from edgeresnet.device.targets.protocol import Session
 
-Z95 = 1.959963984540054
 EVALUATION_BATCH = 32
 
 
@@ -187,15 +186,6 @@ def chance_line(
     )
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson, 1927)."""
-    share, z2 = hits / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    # Rounding must not leave the share itself outside.
-    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
-
-
 def share_of(hits: NDArray[np.bool_]) -> Interval:
     """Share of the images for which something holds, (n,), with its interval of `wilson`."""
     return Interval(float(hits.mean()), *wilson(int(hits.sum()), len(hits)))
@@ -206,20 +196,16 @@ def paired_difference(
 ) -> Interval:
     """Candidate's share right minus the baseline's, on the same images, with a 95 % interval.
 
-    Adjusted Wald interval for paired proportions (Bonett and Price, 2012): one image is added to
-    each kind of disagreement, so the interval does not collapse when there is none.
+    The score interval for paired proportions (Tango, 1998), which does not collapse where there is
+    no disagreement.
 
     Args:
         baseline: (n,) whether each answer was right.
         candidate: (n,) likewise.
         z: half the interval in standard errors; more where several are to hold together.
     """
-    n = len(baseline)
     gained, lost = int((candidate & ~baseline).sum()), int((baseline & ~candidate).sum())
-    p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    centre = p_gained - p_lost
-    half = z * np.sqrt((p_gained + p_lost - centre**2) / (n + 2))
-    return Interval((gained - lost) / n, float(centre - half), float(centre + half))
+    return paired_interval(gained, lost, len(baseline), z)
 
 
 def agreement(a: Predictions, b: Predictions) -> Interval:

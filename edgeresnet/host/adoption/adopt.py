@@ -11,7 +11,8 @@ import numpy as np
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
 from edgeresnet.device.data.dataset import Dataset, drawn_by_name
 from edgeresnet.device.data.open import open_dataset
-from edgeresnet.device.measure.accuracy import chance_line, wilson
+from edgeresnet.device.measure.accuracy import chance_line
+from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.adoption.adoptee import Adoptee
 from edgeresnet.host.adoption.comparison import Comparison, compare, compare_orders, compare_shapes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeresnet.device.measure.accuracy import Z95, paired_difference
-from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.device.measure.accuracy import paired_difference
+from edgeresnet.device.measure.statistics import Z95, Interval
 from edgeresnet.host.adoption.evidence import Evidence
 from edgeresnet.host.adoption.space import Candidate, Space
 

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import log_softmax
 from scipy.stats import norm
 
-from edgeresnet.device.measure.accuracy import paired_difference, wilson
+from edgeresnet.device.measure.accuracy import paired_difference
+from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.host.adoption.orders import FROM_IMAGES, assigned, right_when_assigned
 from edgeresnet.host.adoption.space import Candidate
 from edgeresnet.host.adoption.trials import Trials

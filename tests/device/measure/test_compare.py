@@ -18,7 +18,6 @@ from edgeresnet.device.measure.accuracy import (
     accuracy,
     paired_difference,
     predict,
-    wilson,
 )
 from edgeresnet.device.measure.compare import compare
 from edgeresnet.device.measure.interleaving import (
@@ -30,6 +29,7 @@ from edgeresnet.device.measure.interleaving import (
     take_turns,
 )
 from edgeresnet.device.measure.latency import Latency, measure
+from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions

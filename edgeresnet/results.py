@@ -22,7 +22,11 @@ class IntervalResults(TypedDict):
 
 
 class Budget(TypedDict):
-    """One budget, decided: for several candidates by the worst of them."""
+    """One budget, decided: for several candidates by the worst of them.
+
+    A budget of accuracy was decided after ``images`` of the ``looks`` that were declared.
+    ``images_needed`` is of an undecided one: how many would decide it; None: no number would.
+    """
 
     name: str
     limit: float
@@ -31,7 +35,12 @@ class Budget(TypedDict):
     high: float | None
     met: bool
     decision: Decision
+    decided_by: NotRequired[Literal["interval", "value"]]
     candidate: str
+    worst_class: NotRequired[str]
+    images: NotRequired[int]
+    looks: NotRequired[list[int]]
+    images_needed: NotRequired[int | None]
 
 
 class Timing(TypedDict):
@@ -150,7 +159,10 @@ class CompareRow(TypedDict):
 
 
 class CompareResults(TypedDict):
-    """``compare``; a run's ``results.json`` has the last three keys too."""
+    """``compare``; a run's ``results.json`` has the last three keys too.
+
+    ``n`` images were answered of those ``images_available``: as many as decided the budgets.
+    """
 
     schema: int
     baseline: str | None
@@ -162,6 +174,7 @@ class CompareResults(TypedDict):
     strict: bool
     data: str
     n: int
+    images_available: NotRequired[int]
     conversions: NotRequired[dict[str, int]]
     doubts: NotRequired[list[str]]
     rounds: int
@@ -272,6 +285,23 @@ def figure_text(budget: Budget) -> str:
     if budget["low"] is None or budget["high"] is None:
         return value
     return f"{value} ({budget['low']:.3g} to {budget['high']:.3g})"
+
+
+def decided_text(budget: Budget) -> str:
+    """On how many images a budget of accuracy was decided, or would be; empty where all were.
+
+    As ``on 2,000 of 10,000 images``, ``about 14,000 images would decide it``.
+    """
+    images, available = budget.get("images"), max(budget.get("looks", []), default=0)
+    if budget["decision"] != "undecided":
+        early = images is not None and images < available
+        return f"on {images:,} of {available:,} images" if early else ""
+    if "images_needed" not in budget:
+        return ""
+    needed = budget["images_needed"]
+    if needed is None:
+        return "no number of images would decide it at these rates"
+    return f"about {needed:,} images would decide it"
 
 
 class AdoptResults(TypedDict):

@@ -12,7 +12,7 @@ import pytest
 from typing_extensions import NotRequired
 
 import edgeresnet
-from edgeresnet.device.measure.budgets import decide
+from edgeresnet.device.measure.decisions import decide
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.results import (
     Budget,

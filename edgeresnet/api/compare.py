@@ -27,7 +27,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results import CompareResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
-from edgeresnet.settings.measuring import Budgets, RunOptions
+from edgeresnet.settings.measuring import Budgets, RunOptions, check_all_images
 
 if TYPE_CHECKING:
     from edgeresnet.device.measure.accuracy import Predictions
@@ -46,6 +46,7 @@ def compare(
     inputs: InputChanges = NO_CHANGES,
     references: Sequence[int] | None = None,
     skip_missing: bool = False,
+    all_images: bool = False,
     context: TaskContext | None = None,
 ) -> CompareResults:
     """Measure accuracy (paired) and latency (by turns) of a baseline and candidates.
@@ -56,17 +57,18 @@ def compare(
     Args:
         models: the baseline first; each a bundle, ``.onnx``, ``.xml``, ``.engine`` or checkpoint.
         budgets: that the candidates must keep; None sets none. A missed one is no error: the
-            ``verdict`` says ``fail``.
+            ``verdict`` says ``fail``. Those of accuracy are decided on as few images as it takes.
         device: where bundles and model files run; None: where each target usually does.
         options: how they run.
         rounds: timed runs of each model, at least.
-        seed: of the order of the runs and of the bootstrap.
+        seed: of the order of images and runs, and of the bootstrap.
         image_size: of the models that leave it open; refused where none does.
         inputs: what is told of the preprocessing of checkpoints and bare files; refused where all
             models are bundles.
         references: for each model the index of the one that its speed-up is against; None: the
             baseline's.
         skip_missing: leave out candidates that cannot run here.
+        all_images: answer all images, though fewer decide the budgets of accuracy.
         context: data (else what the models remember) and how the work reports. On images without
             labels there is agreement with the baseline in place of top-1.
 
@@ -76,6 +78,8 @@ def compare(
     """
     paths = [Path(path) for path in models]
     options, context = options or RunOptions(), context or TaskContext()
+    budgets = budgets or Budgets()
+    check_all_images(all_images, budgets)
     device = None if device is None else device.lower()
     _check_options(paths, device, options)
     with ExitStack() as stack:
@@ -86,17 +90,11 @@ def compare(
         total = len(opened) * len(measured.dataset)
         bar = images_progress("evaluating", total, enabled=context.progress)
         result = compare_models(
-            opened,
-            measured.dataset,
-            budgets or Budgets(),
-            rounds=rounds,
-            batch=options.batch,
-            seed=seed,
-            references=references,
-            bound=[binding.dataset for binding in measured.bindings],
-            on_images=stack.enter_context(bar),
+            opened, measured.dataset, budgets, rounds=rounds, batch=options.batch, seed=seed,
+            references=references, bound=[binding.dataset for binding in measured.bindings],
+            all_images=all_images, on_images=stack.enter_context(bar),
             on_predictions=lambda own: doubts.extend(_say_doubts(opened, measured, own, context)),
-        )
+        )  # fmt: skip
         conversions = say_conversions([measured.dataset], context.on_step)
     return cast(CompareResults, {**_judged(result, doubts), "conversions": conversions})
 

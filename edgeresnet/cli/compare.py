@@ -36,7 +36,9 @@ EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0
 OPTIONS = Fields(
     "threads", "batch", "allow_fallback", "first_run_limit_s", "trust", "raw", *NETWORK.keys
 )
-LIMITS = Fields("max_drop", "max_disagreement", "max_p99_ms", "min_speedup", "strict")
+LIMITS = Fields(
+    "max_drop", "max_class_drop", "max_disagreement", "max_p99_ms", "min_speedup", "strict"
+)
 
 
 @with_settings
@@ -61,6 +63,7 @@ def compare(
     device: DeviceName = None,
     rounds: Annotated[int, option_of(CompareSettings, "rounds")] = 200,
     limit: Limit = None,
+    all_images: Annotated[bool, option_of(CompareSettings, "all_images")] = False,
     seed: Seed = 0,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
@@ -95,7 +98,7 @@ def compare(
         )
         result = compare_models(
             paths, limits, device=device, rounds=rounds, seed=seed, image_size=image_size,
-            inputs=inputs, options=options, skip_missing=skip_missing,
+            inputs=inputs, options=options, skip_missing=skip_missing, all_images=all_images,
             context=replace(task, on_step=say),
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise, record_host=record_host)

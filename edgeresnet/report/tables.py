@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from edgeresnet.results import figure_text
+from edgeresnet.report.decisions import decision_lines
 
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
@@ -114,7 +114,9 @@ def compare_table(result: Mapping[str, Any]) -> Table:
         ("model", False), ("top-1", True), ("difference", True), ("agree", True),
         ("p50 ms", True), ("p99 ms", True), ("speed-up", True),
     ]  # fmt: skip
-    title = f"Before and after · {result['data']} · {result['n']} images · batch {result['batch']}"
+    n, available = result["n"], result.get("images_available", result["n"])
+    images = f"{n} images" if n == available else f"{n} of {available} images"
+    title = f"Before and after · {result['data']} · {images} · batch {result['batch']}"
     table = _table(title, columns)
     table.collapse_padding = True  # leaves the names 6 characters more
     for row in result["rows"]:
@@ -158,17 +160,8 @@ def agreement_table(result: Mapping[str, Any]) -> Table:
 
 
 def budget_lines(result: Mapping[str, Any]) -> list[str]:
-    """One line a budget: the value with its 95 % interval, and how it was decided."""
-    return [
-        f"budget {b['name']} {b['limit']:g}: {figure_text(b)} {_decided(b)}"
-        for b in result["budgets"]
-    ]
-
-
-def _decided(budget: Mapping[str, Any]) -> str:
-    if budget["decision"] == "undecided":
-        return "undecided, met" if budget["met"] else "undecided, MISSED"
-    return "kept" if budget["met"] else "MISSED"
+    """What became of each budget: the value with its 95 % interval, and how it was decided."""
+    return [line for budget in result["budgets"] for line in decision_lines(budget)]
 
 
 def inspect_table(result: Mapping[str, Any]) -> Table:

@@ -93,7 +93,8 @@ def _measuring(recipe: Recipe) -> list[str]:
         if value is not None
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
-    return [*parts, *(["--strict"] if budgets.strict else [])]
+    flags = {"--all-images": compare.all_images, "--strict": budgets.strict}
+    return [*parts, *(flag for flag, given in flags.items() if given)]
 
 
 def has_threads(targets: Sequence[str], device: str | None) -> bool:

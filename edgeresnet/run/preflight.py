@@ -26,7 +26,7 @@ from edgeresnet.run.device_commands import has_threads
 from edgeresnet.run.folder import check_folder
 from edgeresnet.run.recipe_faults import Faults
 from edgeresnet.settings.export import BatchRange
-from edgeresnet.settings.measuring import check_without_labels
+from edgeresnet.settings.measuring import check_all_images, check_without_labels
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
 
@@ -92,6 +92,8 @@ def faults_of(recipe: Recipe) -> Faults:
         known = [name for name in recipe.export.targets if name in TARGETS]
         if recipe.compare.threads and not has_threads(known, recipe.compare.device):
             raise InputError("none of these targets' devices has CPU threads", "leave it out.")
+    with faults.of("compare.all_images"):
+        check_all_images(recipe.compare.all_images, recipe.budgets)
     if recipe.prune is not None:
         with faults.of("prune"):
             check_prune(recipe.prune)
@@ -247,6 +249,8 @@ def _check_without_labels(recipe: Recipe, faults: Faults) -> None:
     """What a recipe says that needs labels."""
     with faults.of("budgets.max_drop"):
         check_without_labels(recipe.budgets.max_drop, recipe.data)
+    with faults.of("budgets.max_class_drop"):
+        check_without_labels(None, recipe.data, max_class_drop=recipe.budgets.max_class_drop)
     with faults.of("quantize"):
         recipe.quantize.without_labels(recipe.data)
     with faults.of("class_order"):

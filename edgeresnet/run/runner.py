@@ -187,6 +187,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
             rounds=settings.rounds,
             seed=recipe.seed,
             references=_references([*bundles]),
+            all_images=settings.all_images,
             context=context,
         )
     else:

@@ -64,6 +64,17 @@ MaxDisagreement = Annotated[
 ]
 
 
+MaxClassDrop = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="Budget: top-1 that the worst class may lose, absolute, from 0 to 1; its "
+        "interval is right whichever class that is.",
+    ),
+]
+
+
 @settings
 class CompareSettings:
     """How a run measures its bundles."""
@@ -74,6 +85,10 @@ class CompareSettings:
         default=200, ge=2, le=MOST_TIMES, description="Timed runs of each model, or more."
     )
     limit: Limit = None
+    all_images: bool = Field(
+        default=False,
+        description="Answer all images, though fewer decide the budgets of accuracy.",
+    )
 
 
 @settings
@@ -81,6 +96,7 @@ class Budgets:
     """Limits that the candidates must keep; None sets none."""
 
     max_drop: MaxDrop = None
+    max_class_drop: MaxClassDrop = None
     max_disagreement: MaxDisagreement = None
     max_p99_ms: float | None = Field(
         default=None, gt=0, description="Budget: 99th percentile of latency in ms."
@@ -95,21 +111,45 @@ class Budgets:
 
     def given(self) -> list[str]:
         """Names of the limits that are set."""
-        names = ("max_drop", "max_disagreement", "max_p99_ms", "min_speedup")
+        names = (*OF_ACCURACY, "max_p99_ms", "min_speedup")
         return [name for name in names if getattr(self, name) is not None]
 
+    def of_accuracy(self) -> dict[str, float]:
+        """The limits that are set of what the models answer, by name."""
+        return {name: getattr(self, name) for name in self.given() if name in OF_ACCURACY}
 
-def check_without_labels(max_drop: float | None, data: str) -> None:
+
+# Budgets of what the models answer; the first two need labels.
+OF_ACCURACY = ("max_drop", "max_class_drop", "max_disagreement")
+
+
+def check_without_labels(
+    max_drop: float | None, data: str, *, max_class_drop: float | None = None
+) -> None:
     """Refuse a budget of top-1 on images without labels.
 
     Raises:
         InputError: there is one.
     """
-    if max_drop is not None:
+    option = "--max-class-drop" if max_drop is None else "--max-drop"
+    if max_drop is not None or max_class_drop is not None:
         raise InputError(
-            f"--max-drop is of top-1, which needs labels, and data {data} has none",
+            f"{option} is of top-1, which needs labels, and data {data} has none",
             "give --max-disagreement instead, the share of images that may be answered otherwise "
             "than by the float network, or labelled images.",
+        )
+
+
+def check_all_images(all_images: bool, budgets: Budgets) -> None:
+    """Refuse to ask for all images where nothing would have left any out.
+
+    Raises:
+        InputError: no budget of accuracy is given.
+    """
+    if all_images and not budgets.of_accuracy():
+        raise InputError(
+            "--all-images has no effect: without a budget of accuracy all images are answered",
+            "leave it out, or give a budget, such as --max-drop 0.01.",
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +128,18 @@ def predict(
     )
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """What one session answered to further images, as if it had been asked at once."""
+    n = [len(part.labels) for part in parts]
+    return replace(
+        parts[0],
+        logits=np.concatenate([part.logits for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        preprocess_ms=float(np.average([part.preprocess_ms for part in parts], weights=n)),
+        run_ms=float(np.average([part.run_ms for part in parts], weights=n)),
+    )
+
+
 def _check_finite(logits: NDArray[np.float32], dataset: Dataset) -> None:
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
@@ -186,9 +198,9 @@ def chance_line(
     )
 
 
-def share_of(hits: NDArray[np.bool_]) -> Interval:
+def share_of(hits: NDArray[np.bool_], *, z: float = Z95) -> Interval:
     """Share of the images for which something holds, (n,), with its interval of `wilson`."""
-    return Interval(float(hits.mean()), *wilson(int(hits.sum()), len(hits)))
+    return Interval(float(hits.mean()), *wilson(int(hits.sum()), len(hits), z))
 
 
 def paired_difference(
@@ -208,8 +220,8 @@ def paired_difference(
     return paired_interval(gained, lost, len(baseline), z)
 
 
-def agreement(a: Predictions, b: Predictions) -> Interval:
-    """Share of images with the same top-1 class, in whatever order either has its outputs."""
+def same_answers(a: Predictions, b: Predictions) -> NDArray[np.bool_]:
+    """(n,) whether the top-1 class is the same, in whatever order either has its outputs."""
     answers, others = a.logits.argmax(1), b.logits.argmax(1)
     if a.classes and b.classes and a.classes != b.classes:
         # What the other does not know is no class of its: it agrees with nothing.
@@ -217,4 +229,10 @@ def agreement(a: Predictions, b: Predictions) -> Interval:
         for own, other in match_names(b.classes, a.classes).items():
             places[own] = other
         others = places[others]
-    return share_of(answers == others)
+    same: NDArray[np.bool_] = answers == others
+    return same
+
+
+def agreement(a: Predictions, b: Predictions, *, z: float = Z95) -> Interval:
+    """Share of images with the same top-1 class; of 95 % unless ``z`` is another."""
+    return share_of(same_answers(a, b), z=z)

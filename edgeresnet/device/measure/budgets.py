@@ -1,88 +1,37 @@
 """Budgets: what the user will accept, decided with an interval.
 
-`compare`, a recipe's run and `quantize` all decide here. A budget is ``kept`` or ``missed`` where
-its whole 95 % interval lies on one side of the limit, and ``undecided`` where the interval holds
-the limit. An undecided budget counts by its point value, or, where the user is strict, as missed.
+`compare`, a recipe's run and `quantize` all come here; `decisions` has what an interval decides. An
+undecided budget counts by its point value, or, where the user is strict, as missed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from edgeresnet.device.measure.decisions import AT_LEAST, decide
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.results import Budget, figure_text
+from edgeresnet.results import Budget, decided_text, figure_text
 from edgeresnet.settings.measuring import Budgets
 
-Decision = Literal["kept", "missed", "undecided"]
-# Budgets whose limit is the least that is accepted; of all others it is the most.
-AT_LEAST = ("min_speedup",)
 FIXES = {
     "max_drop": "quantize with --method qat and more --epochs, or raise max_drop",
+    "max_class_drop": "quantize with --method qat and more --epochs, or raise max_class_drop",
     "max_disagreement": "quantize with --method qat and more --epochs, or raise max_disagreement",
     "max_p99_ms": "prune the network, choose a faster target, or raise max_p99_ms",
     "min_speedup": "prune the network, choose a faster target, or lower min_speedup",
 }
 UNDECIDED_FIXES = {
     "max_drop": "measure on more images, or leave --strict out",
+    "max_class_drop": "measure on more images, or leave --strict out",
     "max_disagreement": "measure on more images, or leave --strict out",
     "max_p99_ms": "give more --rounds, or leave --strict out",
     "min_speedup": "give more --rounds, or leave --strict out",
 }
 
 DOUBT_FIX = "mend what the lines name, or leave --strict out."
-
-
-def decide(name: str, limit: float, found: Mapping[str, Interval | float]) -> Budget:
-    """One budget for one or more candidates, all of which must keep it.
-
-    ``value``, ``low`` and ``high`` are of the worst of all candidates, each bound by itself: a
-    candidate whose value is not the worst may be the one that may break the limit. So the budget is
-    kept only if every candidate surely keeps it, and missed if one surely does not.
-
-    Args:
-        name: of the budget, such as ``max_drop``.
-        limit: what is accepted.
-        found: for each candidate by name its figure; a bare number has no interval and is in doubt.
-
-    Returns:
-        ``name``, ``limit``, ``value``, ``low`` and ``high`` (None without an interval), ``met``
-        (whether the value keeps the limit), ``decision``, and ``candidate``: whose value it is.
-    """
-    at_least = name.split(".")[-1] in AT_LEAST
-    worst = min if at_least else max
-    values = {c: f.value if isinstance(f, Interval) else float(f) for c, f in found.items()}
-    candidate = worst(values, key=lambda c: values[c])
-    value = values[candidate]
-    intervals = [f for f in found.values() if isinstance(f, Interval)]
-    low = high = None
-    if len(intervals) == len(found):
-        low, high = worst(i.low for i in intervals), worst(i.high for i in intervals)
-    return {
-        "name": name,
-        "limit": limit,
-        "value": value,
-        "low": low,
-        "high": high,
-        "met": value >= limit if at_least else value <= limit,
-        "decision": _decision(limit, value, low, high, at_least=at_least),
-        "candidate": candidate,
-    }
-
-
-def _decision(
-    limit: float, value: float, low: float | None, high: float | None, *, at_least: bool
-) -> Decision:
-    if low is None or high is None:
-        return "undecided"
-    if at_least:
-        limit, value, low, high = -limit, -value, -high, -low
-    # The value too: an interval that is not centred on it must not contradict ``met``.
-    if max(value, high) <= limit:
-        return "kept"
-    return "missed" if min(value, low) > limit else "undecided"
 
 
 def drop_of(difference: Interval) -> Interval:
@@ -121,28 +70,23 @@ def quantization_budgets(
     ]
 
 
-def check_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[Budget]:
-    """Each budget of a comparison; a lone baseline is its own candidate.
+def check_time_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[Budget]:
+    """Each budget of time of a comparison; a lone baseline is its own candidate.
+
+    Those of accuracy are decided while images are answered:
+    `edgeresnet.device.measure.paired_answers`.
 
     Args:
         rows: of `edgeresnet.device.measure.compare.compare`, the baseline first. Read are ``name``,
-            ``top1_difference``, ``agreement``, ``agreement_interval``, ``p99_ms``,
-            ``p99_interval_ms`` (it may be missing), ``speedup`` and ``speedup_against``.
+            ``p99_ms``, ``p99_interval_ms`` (it may be missing), ``speedup`` and
+            ``speedup_against``.
         budgets: limits.
 
     Raises:
-        InputError: a budget of time, and a candidate that was not timed.
+        InputError: a candidate was not timed.
     """
     candidates = rows[1:] or rows
     checked = []
-    if budgets.max_drop is not None:
-        drops = {r["name"]: drop_of(Interval(**r["top1_difference"])) for r in candidates}
-        checked.append(decide("max_drop", budgets.max_drop, drops))
-    if budgets.max_disagreement is not None:
-        other = {
-            r["name"]: disagreement_of(r["agreement"], r["agreement_interval"]) for r in candidates
-        }
-        checked.append(decide("max_disagreement", budgets.max_disagreement, other))
     if budgets.max_p99_ms is not None:
         _check_timed(candidates, "p99_ms")
         checked.append(
@@ -188,21 +132,33 @@ def verdict_of(
         doubts: of `edgeresnet.device.measure.doubts`, and the like.
     """
     failed = [b for b in checked if fails(b, strict=strict)]
-    doubtful = [b["name"] for b in checked if b["decision"] == "undecided"]
+    doubtful = [b for b in checked if b["decision"] == "undecided"]
     if failed:
         text = "; ".join(_failure(b) for b in failed) + "."
     elif doubtful:
+        names = " and ".join(budget["name"] for budget in doubtful)
         text = (
-            f"Every budget is met, but {' and '.join(doubtful)} may be missed: the 95 % interval "
-            "does not settle it."
+            f"Every budget is met, but {names} may be missed: the 95 % interval does not settle it"
+            f"{_told(doubtful)}."
         )
     else:
-        text = "Every budget is kept." if checked else "No budget was given."
+        text = f"Every budget is kept{_told(checked)}." if checked else "No budget was given."
     if strict and doubts:
         told = f"In doubt, which --strict counts as a failure: {'; '.join(doubts)}."
         text = f"{text} {told}" if failed else told
     verdict = "fail" if failed or (strict and doubts) else "pass"
     return {"verdict": verdict, "verdict_text": text, "strict": strict}
+
+
+def _told(budgets: Sequence[Budget]) -> str:
+    """How many images decided the budgets, or would, and which the value alone decided."""
+    parts = [f"{b['name']} {told}" for b in budgets if (told := decided_text(b))]
+    parts += [
+        f"{b['name']} by its point value, as a limit of 0 always is"
+        for b in budgets
+        if b.get("decided_by") == "value"
+    ]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _failure(budget: Budget) -> str:
@@ -211,10 +167,15 @@ def _failure(budget: Budget) -> str:
         what = "is undecided, which --strict counts as missed"
         side = f"may be {side}"
     else:
-        doubt = " by its point value" if budget["decision"] == "undecided" else ""
+        by_value = budget["decision"] == "undecided" or budget.get("decided_by") == "value"
+        doubt = " by its point value" if by_value else ""
         what, side = f"is missed{doubt}", f"is {side}"
     name = f"{budget['name']} {what}: {budget['candidate']}"
-    return f"{name} has {figure_text(budget)}, which {side} {budget['limit']:g}"
+    worst = f" in class {budget['worst_class']}" if "worst_class" in budget else ""
+    told = decided_text(budget)
+    return f"{name} has {figure_text(budget)}{worst}, which {side} {budget['limit']:g}" + (
+        f" ({told})" if told else ""
+    )
 
 
 def enforce(checked: Sequence[Budget], *, strict: bool, doubts: Sequence[str] = ()) -> None:

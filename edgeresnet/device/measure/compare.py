@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,12 @@ from edgeresnet.device.measure.accuracy import (
     accuracy,
     agreement,
     paired_difference,
-    predict,
 )
-from edgeresnet.device.measure.budgets import check_budgets, verdict_of
+from edgeresnet.device.measure.budgets import check_time_budgets, verdict_of
 from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
+from edgeresnet.device.measure.paired_answers import Answered, answered
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import Budgets, check_without_labels
@@ -42,13 +42,16 @@ def compare(
     seed: int = 0,
     references: Sequence[int] | None = None,
     bound: Sequence[Dataset] | None = None,
+    all_images: bool = False,
     on_images: Callable[[int], object] | None = None,
     on_block: Callable[[], object] | None = None,
     on_predictions: Callable[[Sequence[Predictions]], object] | None = None,
 ) -> dict[str, Any]:
     """Measure all models on the same images and in the same rounds.
 
-    Each is timed in a process of its own: no peak memory and no thread is mixed with another's.
+    With a budget of accuracy the images come in a random order, and no more of them than decide
+    it: top-1 and all else that is told of accuracy is of those. Each model is timed in a process of
+    its own: no peak memory and no thread is mixed with another's.
 
     Args:
         models: the baseline first.
@@ -57,9 +60,10 @@ def compare(
         budgets: apply to all but the baseline.
         rounds: timed runs of each model, at least.
         batch: inputs in a timed run, of every model; None: the smallest that all take.
-        seed: of the order within rounds, and of the bootstrap.
+        seed: of the order of images, of that within rounds, and of the bootstrap.
         references: for each model what its speed-up is against, by index; None: the baseline.
         bound: for each model the data with labels in the order of its outputs; None: as it is.
+        all_images: answer all images, whatever the budgets say on the way.
         on_images: called with the number of images that one model has done.
         on_block: called after each block of timed runs.
         on_predictions: called with what each model answered, before anything is timed.
@@ -72,39 +76,35 @@ def compare(
             the data has no labels, and a budget needs them, or the models have other classes.
     """
     if not is_labelled(dataset):
-        check_without_labels(budgets.max_drop, dataset.name)
+        check_without_labels(budgets.max_drop, dataset.name, max_class_drop=budgets.max_class_drop)
     size = common_batch(models, batch)
-    predictions = [
-        _predict(model, images, on_images)
-        for model, images in zip(models, bound or [dataset] * len(models), strict=True)
-    ]
-    if on_predictions is not None:
-        on_predictions(predictions)
-    timed = _time(models, rounds, size, seed, on_block)
-    rows = _rows(models, predictions, timed, references or [0] * len(models), seed)
-    figures = _figures(rows, predictions, budgets)
-    return figures | _circumstances(dataset, rounds, size)
-
-
-def _predict(
-    model: Opened, dataset: Dataset, on_images: Callable[[int], object] | None
-) -> Predictions:
-    found = predict(
-        model.session,
-        dataset,
-        model.input_spec,
-        embed_preprocess=model.embed_preprocess,
+    names = unique_names([m.name for m in models])
+    found = answered(
+        models,
+        names,
+        bound or [dataset] * len(models),
+        budgets.of_accuracy(),
+        seed=seed,
+        all_images=all_images,
         on_images=on_images,
     )
-    # Of images without labels only the models know the classes.
-    return found if found.labelled else replace(found, classes=tuple(model.classes or ()))
+    if on_predictions is not None:
+        on_predictions(found.predictions)
+    timed = _time(models, rounds, size, seed, on_block)
+    rows = _rows(models, names, found, timed, references or [0] * len(models), seed)
+    return {
+        **_figures(rows, found, budgets),
+        "data": dataset.name,
+        "n": found.look.images,
+        "images_available": found.of,
+        **_circumstances(rounds, size),
+    }
 
 
-def _figures(
-    rows: list[dict[str, Any]], predictions: Sequence[Predictions], budgets: Budgets
-) -> dict[str, Any]:
+def _figures(rows: list[dict[str, Any]], found: Answered, budgets: Budgets) -> dict[str, Any]:
     """What was measured, and what the budgets say of it."""
-    checked = check_budgets(rows, budgets)
+    checked = [*found.budgets, *check_time_budgets(rows, budgets)]
+    predictions = found.predictions
     return {
         "schema": SCHEMA,
         "baseline": rows[0]["name"],
@@ -115,11 +115,9 @@ def _figures(
     }
 
 
-def _circumstances(dataset: Dataset, rounds: int, batch: int) -> dict[str, Any]:
-    """Data, rounds, batch size and machine of a comparison."""
+def _circumstances(rounds: int, batch: int) -> dict[str, Any]:
+    """Rounds, batch size and machine of a comparison."""
     return {
-        "data": dataset.name,
-        "n": len(dataset),
         "rounds": rounds,
         "batch": batch,
         "note": integer_speed_note(),
@@ -203,16 +201,17 @@ def _time(
 
 def _rows(
     models: Sequence[Opened],
-    predictions: Sequence[Predictions],
+    names: Sequence[str],
+    found: Answered,
     timed: Sequence[_Timed | None],
     references: Sequence[int],
     seed: int,
 ) -> list[dict[str, Any]]:
-    names = unique_names([m.name for m in models])
+    predictions, z = found.predictions, found.look.z
     return [
         {
             "name": names[index],
-            **_accuracy(model, predictions[index], predictions[0]),
+            **_accuracy(model, predictions[index], predictions[0], z),
             **_timing(timed[index], timed[references[index]], seed),
             "emulated": model.emulated,
             "preprocess_ms": predictions[index].preprocess_ms,
@@ -222,26 +221,26 @@ def _rows(
     ]
 
 
-def _accuracy(model: Opened, own: Predictions, baseline: Predictions) -> dict[str, Any]:
-    """A row's figures of what the model answers."""
-    same = agreement(baseline, own)
+def _accuracy(model: Opened, own: Predictions, baseline: Predictions, z: float) -> dict[str, Any]:
+    """A row's figures of what the model answers, paired intervals ``z`` standard errors wide."""
+    same = agreement(baseline, own, z=z)
     return {
         "target": model.target,
         "device": model.device,
         "precision": model.precision,
         "answers": model.answers,
-        **_top1(own, baseline),
+        **_top1(own, baseline, z),
         "agreement": same.value,
         "agreement_interval": [same.low, same.high],
     }
 
 
-def _top1(own: Predictions, baseline: Predictions) -> dict[str, Any]:
+def _top1(own: Predictions, baseline: Predictions, z: float) -> dict[str, Any]:
     """How often a model is right; None each where nobody says what is."""
     if not own.labelled:
         unknown = dict.fromkeys(("top1", "top5", "top1_interval", "top1_difference"))
         return {"n": len(own.labels), **unknown}
-    difference = paired_difference(baseline.correct(), own.correct())
+    difference = paired_difference(baseline.correct(), own.correct(), z=z)
     return {**accuracy(own).to_dict(), "top1_difference": difference.to_dict()}
 
 

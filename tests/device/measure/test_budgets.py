@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from edgeresnet.cli.app import app
 from edgeresnet.device.measure.accuracy import paired_difference
 from edgeresnet.device.measure.budgets import (
-    check_budgets,
-    decide,
+    check_time_budgets,
     drop_of,
     enforce,
     fails,
@@ -21,6 +20,7 @@ from edgeresnet.device.measure.budgets import (
     with_budgets,
 )
 from edgeresnet.device.measure.compare import compare
+from edgeresnet.device.measure.decisions import decide
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import save_checkpoint
@@ -73,15 +73,15 @@ def test_decide_is_in_doubt_when_a_candidate_that_is_not_the_worst_may_miss() ->
     assert decide("max_drop", 0.02, bad)["decision"] == "missed"
 
 
-def test_check_budgets_is_in_doubt_when_the_percentile_has_no_interval() -> None:
+def test_check_time_budgets_is_in_doubt_when_the_percentile_has_no_interval() -> None:
     row = {"name": "m", "p99_ms": 5.0, "speedup": None, "speedup_against": "m"}
-    (found,) = check_budgets([row], Budgets(max_p99_ms=8))
+    (found,) = check_time_budgets([row], Budgets(max_p99_ms=8))
     assert (found["met"], found["decision"], found["low"]) == (True, "undecided", None)
     row["p99_interval_ms"] = [4.0, 7.0]
-    assert check_budgets([row], Budgets(max_p99_ms=8))[0]["decision"] == "kept"
-    assert check_budgets([row], Budgets(max_p99_ms=6))[0]["decision"] == "undecided"
+    assert check_time_budgets([row], Budgets(max_p99_ms=8))[0]["decision"] == "kept"
+    assert check_time_budgets([row], Budgets(max_p99_ms=6))[0]["decision"] == "undecided"
     with pytest.raises(InputError, match="cannot be checked for m"):
-        check_budgets([row], Budgets(min_speedup=2))
+        check_time_budgets([row], Budgets(min_speedup=2))
 
 
 def test_verdict_turns_a_doubt_into_a_failure_when_strict() -> None:
@@ -127,9 +127,9 @@ def test_compare_gives_the_paired_interval_of_each_budget() -> None:
 
 def test_budget_line_prints_a_plain_zero_when_nothing_was_lost() -> None:
     same = paired_difference(*([FakeDataset([1, 0] * 180).labels > 0] * 2))
-    budget = decide("quantize.max_drop", 0.01, {"int8": drop_of(same)})
+    budget = decide("quantize.max_drop", 0.015, {"int8": drop_of(same)})
     (line,) = budget_lines({"budgets": [budget]})
-    assert line == "budget quantize.max_drop 0.01: 0 (-0.00766 to 0.00766) kept"
+    assert line == "budget quantize.max_drop 0.015: 0 (-0.0106 to 0.0106) kept"
     longest = decide("quantize.max_drop", 0.0025, {"x": Interval(0.00279, -0.00491, 0.0105)})
     assert max(len(line) for line in budget_lines({"budgets": [longest]})) <= 80
 
@@ -217,7 +217,8 @@ def test_compare_exits_1_when_strict_and_undecided(
         "compare", trained, trained, "--limit", 20, "--rounds", 2, "--max-drop", 0.005, *strict
     )
     assert done.returncode == code, done.stderr
-    assert "budget max_drop 0.005: 0 (-0.126 to 0.126) undecided, met" in done.stdout
+    assert "budget max_drop 0.005: 0 (-0.161 to 0.161) undecided, met" in done.stdout
+    assert "about 770 images would decide it" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 

@@ -16,7 +16,7 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.native_output import captured_output
 from edgeresnet.device.measure.accuracy import agreement, predict
-from edgeresnet.device.measure.budgets import check_budgets
+from edgeresnet.device.measure.budgets import check_time_budgets
 from edgeresnet.device.targets.engine_record import describe_engines, engine_fits, write_engine
 from edgeresnet.device.targets.qnn.snapdragon import SOCS, soc_of
 from edgeresnet.device.targets.registry import target_of
@@ -350,7 +350,7 @@ def test_compare_tells_agreement_and_no_latency_when_emulated(
     )
     assert min(min(line) for line in result["agreements"]) >= 0.96
     with pytest.raises(InputError, match="cannot be checked"):
-        check_budgets(result["rows"], Budgets(max_p99_ms=100.0))
+        check_time_budgets(result["rows"], Budgets(max_p99_ms=100.0))
 
 
 @pytest.mark.slow

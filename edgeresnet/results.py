@@ -220,7 +220,8 @@ class PruneResults(TypedDict):
 class QuantizeResults(TypedDict):
     """``quantize``; ``rungs`` has the figures of each method that was tried.
 
-    On images without labels, top-1 and what was lost of it are None.
+    On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
+    class that images show their number, and how many of them were ``lost`` and ``gained``.
     """
 
     method: str
@@ -230,6 +231,9 @@ class QuantizeResults(TypedDict):
     top1_int8: float | None
     drop: float | None
     drop_interval: list[float] | None
+    lost: int | None
+    gained: int | None
+    class_changes: dict[str, list[int]] | None
     agreement: float
     agreement_interval: list[float]
     images: int

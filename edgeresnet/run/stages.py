@@ -31,6 +31,7 @@ from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe
 from edgeresnet.run.stage_record import REPORT, read_report, set_aside, stand, why_not_standing
 from edgeresnet.settings.export import BatchRange, ExportOptions
+from edgeresnet.settings.measuring import OF_ACCURACY
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 
@@ -206,8 +207,8 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
 
     options = asdict(variant.quantize)
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
-    options.pop("max_drop")
-    options.pop("max_disagreement")
+    for name in OF_ACCURACY:
+        options.pop(name)
     if variant.quantize.method == "auto":
         options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}
@@ -217,7 +218,9 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
 def _auto_budget(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:
     """What decides whether ``auto`` trains; as older versions had it where nothing else is said."""
     drop = options.limits(labelled=True).get("max_drop")
-    other = options.max_disagreement
+    other, worst = options.max_disagreement, options.max_class_drop
+    if worst is not None:
+        return [drop, strict, other, worst]
     return [drop, strict] if other is None else [drop, strict, other]
 
 

@@ -9,7 +9,12 @@ from pydantic import Field
 
 from edgeresnet.errors import InputError
 from edgeresnet.settings.base import MOST_IMAGES, settings
-from edgeresnet.settings.measuring import MaxDisagreement, check_without_labels
+from edgeresnet.settings.measuring import (
+    OF_ACCURACY,
+    MaxClassDrop,
+    MaxDisagreement,
+    check_without_labels,
+)
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
 Method = Literal["ptq", "qat", "auto"]
@@ -46,6 +51,7 @@ class QuantizeOptions:
         description="Budget: top-1 that may be lost, absolute, from 0 to 1; left out: none, and "
         f"{AUTO_MAX_DROP} with method auto. Needs labels.",
     )
+    max_class_drop: MaxClassDrop = None
     max_disagreement: MaxDisagreement = None
     freeze_bn: float = Field(
         default=0.5,
@@ -77,7 +83,7 @@ class QuantizeOptions:
         Raises:
             InputError: an option needs labels.
         """
-        check_without_labels(self.max_drop, data)
+        check_without_labels(self.max_drop, data, max_class_drop=self.max_class_drop)
         if self.method == "ptq":
             return self
         if self.train.distill == 0 or self.train.label_smoothing > 0:
@@ -94,7 +100,7 @@ class QuantizeOptions:
         Args:
             labelled: whether the data says what is right; if not, only agreement can be measured.
         """
-        told = {"max_drop": self.max_drop, "max_disagreement": self.max_disagreement}
+        told = {name: getattr(self, name) for name in OF_ACCURACY}
         given = {name: limit for name, limit in told.items() if limit is not None}
         if given or self.method != "auto":
             return given

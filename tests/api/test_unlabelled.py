@@ -162,11 +162,13 @@ def test_what_needs_labels_refuses_unlabelled_images(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["max_drop", "max_class_drop"])
 def test_quantize_refuses_when_max_drop_has_no_labels(
-    photos: Path, floats: Path, tmp_path: Path
+    photos: Path, floats: Path, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(InputError, match="--max-drop is of top-1") as caught:
-        to_int8(floats, tmp_path / "x.pt", photos, QuantizeOptions(method="ptq", max_drop=0.01))
+    options = QuantizeOptions(method="ptq", **{name: 0.01})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} is of top-1") as caught:
+        to_int8(floats, tmp_path / "x.pt", photos, options)
     assert "--max-disagreement" in caught.value.fix
     assert not (tmp_path / "x.pt").exists()
 
@@ -216,15 +218,23 @@ def test_max_disagreement_is_decided_on_its_interval(
 
 def test_max_disagreement_binds_labelled_data_too(floats: Path, tmp_path: Path) -> None:
     torch.save(tensors_of(narrow(outputs=10)), tmp_path / "ten.pth")
-    both = QuantizeOptions(method="ptq", calibration_images=32, max_drop=1, max_disagreement=0)
+    both = QuantizeOptions(
+        method="ptq", calibration_images=32, max_drop=1, max_class_drop=1, max_disagreement=0
+    )
     context = TaskContext(data="digits", limit=60)
     figures = quantize(tmp_path / "ten.pth", tmp_path / "x.pt", both, image_size=SIZE,
                        context=context)  # fmt: skip
-    assert [b["name"] for b in figures["budgets"]] == ["max_drop", "max_disagreement"]
+    names = [b["name"] for b in figures["budgets"]]
+    assert names == ["max_drop", "max_class_drop", "max_disagreement"]
+    changes = figures["class_changes"]
+    assert [sum(column) for column in zip(*changes.values(), strict=True)] == [
+        60, figures["lost"], figures["gained"],
+    ]  # fmt: skip
+    assert figures["drop"] == pytest.approx((figures["lost"] - figures["gained"]) / 60)
     assert figures["top1_int8"] is not None
     low, high = figures["agreement_interval"]
     assert low <= figures["agreement"] <= high
-    assert figures["budgets"][1]["value"] == pytest.approx(1 - figures["agreement"])
+    assert figures["budgets"][2]["value"] == pytest.approx(1 - figures["agreement"])
     assert figures["verdict"] == ("pass" if figures["agreement"] == 1 else "fail")
 
 
@@ -348,7 +358,8 @@ def test_quantize_refuses_when_the_training_is_to_learn_from_labels(
 @pytest.mark.parametrize(
     ("told", "key"),
     [({}, [0.005, False]), ({"max_drop": 0.01}, [0.01, False]),
-     ({"max_disagreement": 0.1}, [None, False, 0.1])],
+     ({"max_disagreement": 0.1}, [None, False, 0.1]),
+     ({"max_class_drop": 0.2}, [None, False, None, 0.2])],
 )  # fmt: skip
 def test_the_key_of_auto_has_a_new_budget_only_where_it_is_given(
     told: dict[str, float], key: list[float | bool | None]

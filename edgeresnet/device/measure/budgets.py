@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.measure.decisions import AT_LEAST, decide
+from edgeresnet.device.measure.decisions import AT_LEAST, decide, judge
+from edgeresnet.device.measure.sequential import Drop, Evidence, Share, WorstDrop, looks
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.results import Budget, decided_text, figure_text
@@ -34,12 +35,6 @@ UNDECIDED_FIXES = {
 DOUBT_FIX = "mend what the lines name, or leave --strict out."
 
 
-def drop_of(difference: Interval) -> Interval:
-    """What was lost, of a difference candidate minus baseline: the signs are turned round."""
-    # Subtracted from 0 and not negated: no loss is 0 and not -0.
-    return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
-
-
 def disagreement_of(agreement: float, interval: Sequence[float]) -> Interval:
     """Share of images that are answered otherwise than by the reference."""
     low, high = interval
@@ -49,25 +44,45 @@ def disagreement_of(agreement: float, interval: Sequence[float]) -> Interval:
 def quantization_budgets(
     figures: Mapping[str, Any], limits: Mapping[str, float], prefix: str = ""
 ) -> list[Budget]:
-    """The budgets of a quantization: its drop by a paired interval, its disagreement by Wilson's.
+    """The budgets of a quantization, by the plain 95 % interval of all images.
+
+    There are no early looks: the float network has answered all images anyway, and what is told of
+    a method (top-1, agreement) is of the same images as that of the next.
 
     Args:
-        figures: with ``method``, and what the limits are of: ``drop`` and ``drop_interval``,
-            ``agreement`` and ``agreement_interval``.
+        figures: of `edgeresnet.host.quantization.reference.Reference.figures`, with ``method``;
+            what older versions wrote has no counts, and decides ``max_drop`` and
+            ``max_disagreement`` by the intervals in it.
         limits: of `edgeresnet.settings.quantization.QuantizeOptions.limits`.
         prefix: before each budget's name, as ``quantize.``.
     """
-    found: dict[str, Interval] = {}
-    if "max_drop" in limits:
-        found["max_drop"] = Interval(figures["drop"], *figures["drop_interval"])
-    if "max_disagreement" in limits:
-        found["max_disagreement"] = disagreement_of(
-            figures["agreement"], figures["agreement_interval"]
-        )
-    return [
-        decide(f"{prefix}{name}", limits[name], {figures["method"]: interval})
-        for name, interval in found.items()
-    ]
+    method, checked = figures["method"], []
+    for name, limit in limits.items():
+        if "lost" in figures:
+            plan = looks(figures["images"], whole=True)
+            evidence = {method: _evidence(name, figures)}
+            checked.append(judge(f"{prefix}{name}", limit, evidence, plan[0], plan))
+        else:
+            checked.append(decide(f"{prefix}{name}", limit, {method: _told(name, figures)}))
+    return checked
+
+
+def _evidence(name: str, figures: Mapping[str, Any]) -> Evidence:
+    if name == "max_drop":
+        return Drop(figures["lost"], figures["gained"], figures["images"])
+    if name == "max_class_drop":
+        changes = figures["class_changes"]
+        return WorstDrop({c: Drop(lost, gained, n) for c, (n, lost, gained) in changes.items()})
+    # Of whole images: the share was made of them.
+    return Share(round((1.0 - figures["agreement"]) * figures["images"]), figures["images"])
+
+
+def _told(name: str, figures: Mapping[str, Any]) -> Interval:
+    if name == "max_drop":
+        return Interval(figures["drop"], *figures["drop_interval"])
+    if name == "max_class_drop":
+        raise KeyError("class_changes")
+    return disagreement_of(figures["agreement"], figures["agreement_interval"])
 
 
 def check_time_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> list[Budget]:
@@ -139,10 +154,10 @@ def verdict_of(
         names = " and ".join(budget["name"] for budget in doubtful)
         text = (
             f"Every budget is met, but {names} may be missed: the 95 % interval does not settle it"
-            f"{_told(doubtful)}."
+            f"{_how(doubtful)}."
         )
     else:
-        text = f"Every budget is kept{_told(checked)}." if checked else "No budget was given."
+        text = f"Every budget is kept{_how(checked)}." if checked else "No budget was given."
     if strict and doubts:
         told = f"In doubt, which --strict counts as a failure: {'; '.join(doubts)}."
         text = f"{text} {told}" if failed else told
@@ -150,7 +165,7 @@ def verdict_of(
     return {"verdict": verdict, "verdict_text": text, "strict": strict}
 
 
-def _told(budgets: Sequence[Budget]) -> str:
+def _how(budgets: Sequence[Budget]) -> str:
     """How many images decided the budgets, or would, and which the value alone decided."""
     parts = [f"{b['name']} {told}" for b in budgets if (told := decided_text(b))]
     parts += [

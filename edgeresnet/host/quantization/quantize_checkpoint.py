@@ -126,7 +126,11 @@ def best_rung(
 
 def _missed(rung: Mapping[str, Any], limits: Mapping[str, float], *, strict: bool) -> str:
     """What a method costs that has not kept every budget, in a line."""
-    costs = {"max_drop": "loses {:.4f} top-1", "max_disagreement": "answers {:.4f} otherwise"}
+    costs = {
+        "max_drop": "loses {:.4f} top-1",
+        "max_class_drop": "loses {:.4f} top-1 in its worst class",
+        "max_disagreement": "answers {:.4f} otherwise",
+    }
     failed = [b for b in quantization_budgets(rung, limits) if fails(b, strict=strict)]
     told = [f"{costs[b['name']].format(b['value'])}, and {b['limit']} is the limit" for b in failed]
     return f"{rung['method']} {'; '.join(told)}"

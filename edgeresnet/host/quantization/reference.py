@@ -9,9 +9,9 @@ import numpy as np
 from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, is_labelled
-from edgeresnet.device.measure.accuracy import chance_line, paired_difference, share_of
-from edgeresnet.device.measure.budgets import drop_of
+from edgeresnet.device.measure.accuracy import chance_line, share_of
 from edgeresnet.device.measure.doubts import collapse_doubts
+from edgeresnet.device.measure.sequential import ALPHA, Drop, WorstDrop, labels_present
 from edgeresnet.errors import CheckError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -68,6 +68,7 @@ class Reference:
         labels = self.images.labels if self.labelled else None
         told = collapse_doubts(logits, labels, self.classes)
         return {
+            "images": len(answers),
             **self._accuracy(answers),
             "agreement": same.value,
             "agreement_interval": [same.low, same.high],
@@ -76,13 +77,20 @@ class Reference:
 
     def _accuracy(self, answers: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
         if not self.labelled:
-            return dict.fromkeys(("top1_int8", "drop", "drop_interval"))
+            keys = ("top1_int8", "drop", "drop_interval", "lost", "gained", "class_changes")
+            return dict.fromkeys(keys)
         labels = self.images.labels
-        lost = drop_of(paired_difference(self.answers == labels, answers == labels))
+        right, others = self.answers == labels, answers == labels
+        changes = Drop.of(right, others)
+        drop = changes.interval(ALPHA)
+        classes = WorstDrop.of(right, others, labels, labels_present(labels, self.classes)).classes
         return {
-            "top1_int8": float((answers == labels).mean()),
-            "drop": lost.value,
-            "drop_interval": [lost.low, lost.high],
+            "top1_int8": float(others.mean()),
+            "drop": drop.value,
+            "drop_interval": [drop.low, drop.high],
+            "lost": changes.lost,
+            "gained": changes.gained,
+            "class_changes": {name: [d.n, d.lost, d.gained] for name, d in classes.items()},
         }
 
     def doubts(self, *, by_name: bool) -> list[str]:

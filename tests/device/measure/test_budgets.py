@@ -10,17 +10,17 @@ import pytest
 from typer.testing import CliRunner
 
 from edgeresnet.cli.app import app
-from edgeresnet.device.measure.accuracy import paired_difference
 from edgeresnet.device.measure.budgets import (
     check_time_budgets,
-    drop_of,
     enforce,
     fails,
+    quantization_budgets,
     verdict_of,
     with_budgets,
 )
 from edgeresnet.device.measure.compare import compare
 from edgeresnet.device.measure.decisions import decide
+from edgeresnet.device.measure.sequential import Drop
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import save_checkpoint
@@ -126,8 +126,7 @@ def test_compare_gives_the_paired_interval_of_each_budget() -> None:
 
 
 def test_budget_line_prints_a_plain_zero_when_nothing_was_lost() -> None:
-    same = paired_difference(*([FakeDataset([1, 0] * 180).labels > 0] * 2))
-    budget = decide("quantize.max_drop", 0.015, {"int8": drop_of(same)})
+    budget = decide("quantize.max_drop", 0.015, {"int8": Drop(0, 0, 360).interval(0.05)})
     (line,) = budget_lines({"budgets": [budget]})
     assert line == "budget quantize.max_drop 0.015: 0 (-0.0106 to 0.0106) kept"
     longest = decide("quantize.max_drop", 0.0025, {"x": Interval(0.00279, -0.00491, 0.0105)})
@@ -277,3 +276,32 @@ def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
     result = run_recipe(looser, tmp_path / "run", progress=False, on_step=said.append)
     assert result["verdict"] == "pass"
     assert any(line.startswith("03-quantize: done before") for line in said)
+
+
+COUNTED = {
+    "method": "ptq", "images": 1000, "drop": 0.004, "drop_interval": [0, 0.02], "lost": 6,
+    "gained": 2, "class_changes": {"a": [500, 0, 2], "b": [500, 6, 0]}, "agreement": 0.99,
+    "agreement_interval": [0.98, 0.995],
+}  # fmt: skip
+
+
+def test_quantization_budgets_are_decided_by_the_counts_of_all_images() -> None:
+    limits = {"max_drop": 0.006, "max_class_drop": 0.05, "max_disagreement": 0.03}
+    whole, worst, other = quantization_budgets(COUNTED, limits, "quantize.")
+    expected = Drop(6, 2, 1000).interval(0.05)
+    assert (whole["name"], whole["value"]) == ("quantize.max_drop", expected.value)
+    assert (whole["low"], whole["high"]) == (expected.low, expected.high)
+    assert (whole["decision"], whole["looks"]) == ("undecided", [1000])
+    assert whole["images_needed"] > 1000
+    assert (worst["worst_class"], worst["value"], worst["decision"]) == ("b", 0.012, "kept")
+    assert (other["value"], other["decision"]) == (0.01, "kept")
+
+
+def test_quantization_budgets_are_decided_by_the_interval_of_an_older_version() -> None:
+    older = {k: v for k, v in COUNTED.items() if k not in ("lost", "gained", "class_changes")}
+    (found,) = quantization_budgets(older, {"max_drop": 0.03})
+    assert (found["low"], found["high"], found["decision"]) == (0, 0.02, "kept")
+    assert "images" not in found
+    # Which class lost how much an older version does not say; a run then asks for its stage anew.
+    with pytest.raises(KeyError, match="class_changes"):
+        quantization_budgets(older, {"max_class_drop": 0.03})

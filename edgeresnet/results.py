@@ -294,12 +294,12 @@ def figure_text(budget: Budget) -> str:
 def decided_text(budget: Budget) -> str:
     """On how many images a budget of accuracy was decided, or would be; empty where all were.
 
-    As ``on 2,000 of 10,000 images``, ``about 14,000 images would decide it``.
+    As ``decided on 2,000 of 10,000 images``, ``about 14,000 images would decide it``.
     """
     images, available = budget.get("images"), max(budget.get("looks", []), default=0)
     if budget["decision"] != "undecided":
         early = images is not None and images < available
-        return f"on {images:,} of {available:,} images" if early else ""
+        return f"decided on {images:,} of {available:,} images" if early else ""
     if "images_needed" not in budget:
         return ""
     needed = budget["images_needed"]

@@ -229,7 +229,8 @@ def test_device_commands_are_those_of_the_recipe(tmp_path: Path) -> None:
 
     (tmp_path / "my photos").mkdir()
     path = next(path for path in RECIPES if path.stem == "resnet50_jetson_int8")
-    recipe = load_recipe(path, [f"data={tmp_path / 'my photos'}", "compare.limit=500"])
+    told = ["compare.limit=500", "compare.all_images=true", "budgets.max_class_drop=0.1"]
+    recipe = load_recipe(path, [f"data={tmp_path / 'my photos'}", *told])
     names = ("tensorrt-fp16", "tensorrt-int8+fp16")
     bundles = {name: Path("runs/r/04-export") / name for name in names}
     assert device_commands(recipe, bundles, {"tensorrt": "no GPU"}) == [
@@ -237,7 +238,7 @@ def test_device_commands_are_those_of_the_recipe(tmp_path: Path) -> None:
         "edgeresnet build tensorrt-fp16",
         "edgeresnet build tensorrt-int8+fp16",
         "edgeresnet compare tensorrt-fp16 tensorrt-int8+fp16 --data 'my photos' --limit 500 "
-        "--max-drop 0.005",
+        "--max-drop 0.005 --max-class-drop 0.1 --all-images",
     ]
 
 
@@ -250,7 +251,7 @@ def test_device_commands_compare_with_a_float_bundle_when_the_device_has_only_on
     names = ("onnx-fp32", "onnx-int8", "openvino-fp32", "qnn-int8")
     bundles = {name: Path(name) for name in names}
     assert device_commands(load_recipe(path), bundles, {"qnn": "none"})[-1] == (
-        "edgeresnet compare onnx-fp32 qnn-int8 --data fashion-mnist --limit 1000 --max-drop 0.01"
+        "edgeresnet compare onnx-fp32 qnn-int8 --data fashion-mnist --limit 1000 --max-drop 0.02"
     )
     # A chip is named to both commands, and a bundle alone has nothing to be compared with.
     chip = load_recipe(path, ["compare.device=sm8650"])

@@ -69,9 +69,9 @@ def test_compare_stops_when_every_budget_is_decided(
     assert (result["n"], result["images_available"], sum(answered)) == (447, COUNT, 2 * 447)
     assert {row["n"] for row in result["rows"]} == {447}
     assert compare_table(result).title == "Before and after · fake · 447 of 1000 images · batch 1"
-    assert budget_lines(result)[1] == "  on 447 of 1,000 images"
+    assert budget_lines(result)[1] == "  decided on 447 of 1,000 images"
     assert f"{budget['name']}" in result["verdict_text"]
-    assert "on 447 of 1,000 images" in result["verdict_text"]
+    assert "decided on 447 of 1,000 images" in result["verdict_text"]
 
 
 def test_compare_has_the_budgets_interval_in_its_row_when_it_stops() -> None:

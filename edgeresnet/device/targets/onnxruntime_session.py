@@ -113,6 +113,24 @@ def is_runtimes(error: Exception) -> bool:
     return type(error).__module__.split(".")[0] == "onnxruntime"
 
 
+def noted(session: Any) -> list[dict[str, Any]]:
+    """What the profiler of an ``onnxruntime.InferenceSession`` has written; ends the profiling.
+
+    Raises:
+        MissingError: the file is cut short; ONNX Runtime itself does not notice that.
+    """
+    path = Path(session.end_profiling())
+    try:
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingError(
+            f"what ONNX Runtime notes of its kernels cannot be written to {path.parent.parent}: "
+            "the disk may be full",
+            "make room there, or set TMPDIR to a folder on a disk with room.",
+        ) from error
+    return events
+
+
 def tensor_info(tensor: Any) -> TensorInfo:
     """An input or output of a session; an open side has a name or nothing for its length."""
     sides = tuple(side if isinstance(side, int) else None for side in tensor.shape)
@@ -208,7 +226,7 @@ class OnnxSession(Closing):
         """Name, operator, unit and milliseconds of every kernel run so far; ends the profiling."""
         if self._profile_dir is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        for event in json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8")):
+        for event in noted(self._session):
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 facts = event["args"]
                 yield (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from edgeresnet.device.targets.onnx.graph import WEIGHTED, OnnxGraph
 from edgeresnet.device.targets.onnx.graph_file import read_graph
 from edgeresnet.device.targets.onnxruntime_session import (
     SUFFIX,
+    noted,
     open_session,
     precision_of,
     run_once,
@@ -75,10 +75,10 @@ def _run_once(
         feeds = {tensor.name: _zeros(tensor) for tensor in inputs}
         if all(zeros is not None for zeros in feeds.values()):
             run_once(session, feeds, path)
-        noted = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        written = noted(session)
         del session
     suffix = "_kernel_time"
-    events = [e for e in noted if e.get("cat") == "Node" and e["name"].endswith(suffix)]
+    events = [e for e in written if e.get("cat") == "Node" and e["name"].endswith(suffix)]
     return inputs, outputs, [{**e, "name": e["name"].removesuffix(suffix)} for e in events]
 
 

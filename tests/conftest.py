@@ -26,19 +26,29 @@ from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
+from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
+from tests.graphs import keep_operators, remembered_graphs
 
+# A quarter of torchvision's: all that is made of it takes a fraction of the time.
+SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32, 64, 128)))
 CLASSES = tuple(str(i) for i in range(10))
 # Those whose bundles run on any machine; TensorRT's have tests of their own.
 CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.spec.default_device == "cpu")
 # On which the exports of tests are proven; all 256 are in test_logit_proof.py.
 PROOF_IMAGES = 32
-REPOSITORY = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Golden checks must not be remembered from one run of the tests to the next."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_exports() -> Iterator[None]:
+    keep_operators()
+    with remembered_graphs():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,7 +85,7 @@ def make_checkpoint(
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
-    return make_checkpoint()
+    return make_checkpoint(widths=SLIM)
 
 
 @pytest.fixture(scope="session")
@@ -107,18 +117,34 @@ def files(
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session")
+def forked() -> Iterator[ForkedCommands]:
+    """A process that has imported all, and of which each command line is a copy."""
+    with ForkedCommands() as started:
+        yield started
+
+
 @pytest.fixture
-def edgeresnet(tmp_path: Path) -> CommandLine:
-    """Runs the command line in a process of its own, in an empty folder."""
+def edgeresnet(tmp_path: Path, request: pytest.FixtureRequest) -> CommandLine:
+    """Runs the command line in a process of its own, in an empty folder.
+
+    With ``fresh``, and with ``before``, which is run first, that is a new Python, where nothing is
+    imported yet.
+    """
 
     def run(
-        *arguments: object, before: str = "", timeout: int = 300
+        *arguments: object, before: str = "", fresh: bool = False, timeout: int = 300
     ) -> subprocess.CompletedProcess[str]:
+        words = [*map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": COLUMNS}
+        if not (before or fresh) and hasattr(os, "fork"):
+            started: ForkedCommands = request.getfixturevalue("forked")
+            return started.run(words, cwd=tmp_path, env=environment, timeout_s=timeout)
         code = f"{before}\nfrom edgeresnet.cli.app import main\nmain()"
         return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, "-c", code, *words],
             capture_output=True, text=True, cwd=tmp_path, check=False, timeout=timeout,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"},
+            env=environment,
         )  # fmt: skip
 
     return run

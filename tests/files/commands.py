@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.files.faults import Fault, Outcome, in_process
+from tests.graphs import keep_operators
 
 RECIPE = """
 name: r
@@ -163,6 +164,7 @@ def _begin() -> None:
     from edgeresnet.host.export import proof_images
 
     proof_images.PROOF_IMAGES = 32
+    keep_operators()
     torch.set_num_threads(1)
 
 

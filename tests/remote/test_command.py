@@ -229,6 +229,9 @@ def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
     # A measurement that nobody waits for would disturb the next one.
     wait_for(lambda: not running(*words), "the command outlived its connection")
     wait_for(lambda: not device.sessions(), "the connection outlived its command")
+    if end.startswith("SIG"):
+        # They end as an interrupt does.
+        return
     repeated = edgeresnet("profile", files / "onnx-fp32", *on, "--json", "again.json")
     assert repeated.returncode == 0, repeated.stderr
     assert json.loads((tmp_path / "again.json").read_text())["n"] >= 50

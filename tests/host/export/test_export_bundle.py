@@ -55,7 +55,11 @@ def test_int8_bundle_agrees_with_fake_quantization(
         expected = int8_checkpoint.build()(torch.from_numpy(images)).numpy()
     found = run_bundle(files / f"{target}-int8", images)
     assert np.abs(found - expected).max() <= 0.1 * np.ptp(expected)
-    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.9
+    # A random network is often in two minds.
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    sure = first - second >= 0.02 * np.ptp(expected)
+    assert sure.mean() >= 0.5
+    assert (found.argmax(1) == expected.argmax(1))[sure].mean() >= 0.95
 
 
 @pytest.mark.parametrize("target", CPU_TARGETS)

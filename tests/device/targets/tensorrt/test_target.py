@@ -72,8 +72,8 @@ def settled(arch: str, *, pruned: bool) -> torch.nn.Module:
     return model.eval()
 
 
-# Of the same blocks as a ResNet-50, and many more of them.
-DEEP = ("resnet101", "resnet152")
+# Of the same blocks as a ResNet-18 or 50, and many more of them.
+DEEP = ("resnet34", "resnet101", "resnet152")
 
 
 @needs_compiler

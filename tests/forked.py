@@ -1,0 +1,137 @@
+"""Command lines in processes of their own that need not import anything: copies of one process.
+
+Importing PyTorch and the runtimes takes seconds, most of the time of a small command. So one
+process imports all, computes nothing (it has no threads that a copy would miss), and
+forks for each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from typing_extensions import Self
+
+REPOSITORY = Path(__file__).parent.parent
+RUNTIMES = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "sklearn.datasets")
+COLUMNS = "80"
+
+
+class ForkedCommands:
+    """Runs command lines; a context manager."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", "from tests.forked import serve; serve()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": COLUMNS},
+        )  # fmt: skip
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: int
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run` of the command line, with text captured.
+
+        Args:
+            arguments: behind ``edgeresnet``.
+            cwd: where it starts.
+            env: all of its environment.
+            timeout_s: after which it is killed, which fails.
+
+        Raises:
+            subprocess.TimeoutExpired: it was killed.
+        """
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        with tempfile.TemporaryDirectory() as place:
+            told = [str(Path(place) / name) for name in ("out", "err")]
+            asked = {"arguments": [*arguments], "cwd": str(cwd), "env": {**env}, "told": told}
+            self._server.stdin.write(json.dumps({**asked, "timeout_s": timeout_s}) + "\n")
+            self._server.stdin.flush()
+            code = int(self._server.stdout.readline())
+            out, err = (Path(path).read_bytes().decode() for path in told)
+        if code == -signal.SIGALRM:
+            raise subprocess.TimeoutExpired([*arguments], timeout_s, out, err)
+        return subprocess.CompletedProcess([*arguments], code, out, err)
+
+    def close(self) -> None:
+        """End the process that is copied."""
+        self._server.communicate(timeout=60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def serve() -> None:
+    """Fork for each line of stdin, and say each exit code; a copy goes on as a command line."""
+    import edgeresnet
+    from tests.graphs import keep_operators
+
+    for name in RUNTIMES:
+        import_module(name)
+    for module in pkgutil.walk_packages(edgeresnet.__path__, "edgeresnet."):
+        if module.name.split(".")[-1] not in ("__main__", "example"):
+            import_module(module.name)
+    keep_operators()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(**asked)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _become(
+    arguments: list[str], cwd: str, env: dict[str, str], told: list[str], timeout_s: int
+) -> NoReturn:
+    """Run the command line, and end as Python ends, but for the seconds in which it frees all."""
+    signal.alarm(timeout_s)
+    for number, path in enumerate([os.devnull, *told]):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    tempfile.tempdir = None
+    sys.argv = ["-c", *arguments]
+    from edgeresnet.cli.app import main
+
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = 0 if end.code is None else int(end.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

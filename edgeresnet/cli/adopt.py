@@ -20,7 +20,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Source,
 )
-from edgeresnet.cli.output import check_apart, give, show, task_context
+from edgeresnet.cli.output import check_apart, task_context, tell
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import CheckError
 from edgeresnet.settings.adoption import AdoptOptions
@@ -71,8 +71,15 @@ def adopt(
         network=network,
         context=context,
     )
-    give(result, json, record_host=options.record_host)
-    show(adoption_table(result), *adoption_lines(result), str(output), quiet=quiet, json=json)
+    tell(
+        result,
+        adoption_table(result),
+        *adoption_lines(result),
+        str(output),
+        quiet=quiet,
+        json=json,
+        record_host=options.record_host,
+    )
     _enforce(result, strict=options.strict)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from edgeresnet.cli.on import result_from
 from edgeresnet.cli.options import DeviceName, Json, On, Quiet, RecordHostInJson, Trust
-from edgeresnet.cli.output import expanded, give, show
+from edgeresnet.cli.output import expanded, tell
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.export import BuildOptions
 
@@ -47,7 +47,6 @@ def build(
             hardware_compatible=options.hardware_compatible, gpu_fallback=options.gpu_fallback,
             trust=trust,
         )  # fmt: skip
-    give(result, json, record_host=record_host)
     if result["engine"] is None:
         line = (
             f"target {result['target']} compiles for {result['device']} when it loads; it can, and "
@@ -55,4 +54,4 @@ def build(
         )
     else:
         line = f"{bundle / result['engine']}, {result['size_bytes'] / 2**20:.1f} MiB"
-    show(line, quiet=quiet, json=json)
+    tell(result, line, quiet=quiet, json=json, record_host=record_host)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeresnet.cli.options import Json, Quiet, RecordHostInJson, Threads
-from edgeresnet.cli.output import give, show, speaker
+from edgeresnet.cli.output import speaker, tell
 from edgeresnet.errors import InputError, MissingError
 
 EXAMPLE = "edgeresnet devices"
@@ -36,9 +36,16 @@ def devices(
     from edgeresnet.report.tables import devices_table
 
     result = list_devices(measure_widths=measure_widths, threads=threads, on_step=speaker(quiet))
-    give(result, json, record_host=record_host)
     note = integer_speed_note()
     steps = [f"measured width step of {k}: {v} channels" for k, v in result["width_steps"].items()]
-    show(devices_table(result), *steps, *([note] if note else []), quiet=quiet, json=json)
+    tell(
+        result,
+        devices_table(result),
+        *steps,
+        *([note] if note else []),
+        quiet=quiet,
+        json=json,
+        record_host=record_host,
+    )
     if not any(target["available"] for target in result["targets"]):
         raise MissingError("no target runs here", "pip install 'edgeresnet[onnx]'")

@@ -26,7 +26,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Strict,
 )
-from edgeresnet.cli.output import enforce, give, show, task_context
+from edgeresnet.cli.output import enforce, task_context, tell
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
@@ -76,7 +76,6 @@ def evaluate(
             model, device=device, options=options, image_size=image_size, inputs=inputs,
             context=replace(task, on_step=say),
         )  # fmt: skip
-    give(result, json, record_host=record_host)
     placed = share_lines(result.get("placement", ()))
-    show(evaluate_table(result), *placed, quiet=quiet, json=json)
+    tell(result, evaluate_table(result), *placed, quiet=quiet, json=json, record_host=record_host)
     enforce({"budgets": [], "strict": strict, "doubts": result.get("doubts", ())})

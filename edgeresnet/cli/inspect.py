@@ -22,7 +22,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Trust,
 )
-from edgeresnet.cli.output import give, show, task_context
+from edgeresnet.cli.output import task_context, tell
 from edgeresnet.cli.settings_options import with_settings
 from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
@@ -84,13 +84,20 @@ def inspect(
         first_run_limit_s=first_run_limit,
         sensitivity=_checked(context, sensitivity=sensitivity),
     )
-    give(result, json, record_host=record_host)
     extra: list[object] = [widths_table(result["pruning"])] if result["pruning"] else []
     extra += [engines_table(result["engines"])] if result.get("engines") else []
     if measured := result.get("sensitivity"):
         extra += [sensitivity_table(measured), sensitivity_line(measured)]
     lines = [*model_lines(result), *origin_lines(result)]
-    show(inspect_table(result), *lines, *extra, quiet=quiet, json=json)
+    tell(
+        result,
+        inspect_table(result),
+        *lines,
+        *extra,
+        quiet=quiet,
+        json=json,
+        record_host=record_host,
+    )
 
 
 def _checked(context: TaskContext, *, sensitivity: bool) -> TaskContext | None:

@@ -13,7 +13,7 @@ import typer
 from edgeresnet.cli.plain_text import say, say_line
 from edgeresnet.device.machine.process_environment import SERVING
 from edgeresnet.device.measure import budgets
-from edgeresnet.errors import InputError, MissingError
+from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.files.hashes import CHUNK_BYTES
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.places import from_home, is_stream
@@ -32,10 +32,10 @@ def show_comparison(
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
-    give(result, json, record_host=record_host)
     note = [result["note"]] if result["note"] else []
     pairs = [agreement_table(result)] if pairwise else []
-    show(
+    tell(
+        result,
         compare_table(result),
         *cold_lines(result["rows"]),
         *pairs,
@@ -43,6 +43,7 @@ def show_comparison(
         *budget_lines(result),
         quiet=quiet,
         json=json,
+        record_host=record_host,
     )
 
 
@@ -117,12 +118,28 @@ def speaker(quiet: bool) -> OnStep:
     return silent if quiet else say_line
 
 
-def give(result: Mapping[str, Any], json: str | None, *, record_host: bool) -> None:
-    """Write a result as JSON, where that is wanted."""
+def tell(
+    result: Mapping[str, Any],
+    *renderables: object,
+    json: str | None,
+    quiet: bool,
+    record_host: bool,
+) -> None:
+    """Write a result as JSON, where that is wanted, and show it as tables.
+
+    Raises:
+        EdgeResNetError: the JSON cannot be written. The tables are shown then even with
+            ``--quiet``: the work may have taken hours.
+    """
     if json:
         from edgeresnet.device.machine.privacy import write_result
 
-        write_result({"schema": 1, **result}, json, record_host=record_host)
+        try:
+            write_result({"schema": 1, **result}, json, record_host=record_host)
+        except EdgeResNetError:
+            show(*renderables, quiet=False, json=json)
+            raise
+    show(*renderables, quiet=quiet, json=json)
 
 
 def show(*renderables: object, quiet: bool, json: str | None) -> None:

@@ -18,7 +18,7 @@ from edgeresnet.cli.options import (
     Quiet,
     RecordHostInJson,
 )
-from edgeresnet.cli.output import give, show
+from edgeresnet.cli.output import tell
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.errors import InputError
@@ -63,8 +63,7 @@ def profile(
             model, device=device, batches=sizes, image_size=image_size, layers=layers,
             options=options, on_step=say,
         )  # fmt: skip
-    give(result, json, record_host=record_host)
-    show(*_tables(result), quiet=quiet, json=json)
+    tell(result, *_tables(result), quiet=quiet, json=json, record_host=record_host)
 
 
 def _tables(result: Mapping[str, Any]) -> list[object]:

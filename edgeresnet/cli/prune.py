@@ -21,7 +21,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Source,
 )
-from edgeresnet.cli.output import check_apart, give, show, task_context
+from edgeresnet.cli.output import check_apart, task_context, tell
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
@@ -80,10 +80,9 @@ def prune(
         network=network,
         context=context,
     )
-    give(result, json, record_host=record_host)
     share = result["macs_after"] / result["macs_before"]
     line = (
         f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at {share:.2f} of the "
         f"multiply-accumulates; {output}"
     )
-    show(line, quiet=quiet, json=json)
+    tell(result, line, quiet=quiet, json=json, record_host=record_host)

@@ -23,7 +23,7 @@ from edgeresnet.cli.options import (
     Source,
     Strict,
 )
-from edgeresnet.cli.output import check_apart, give, show, task_context
+from edgeresnet.cli.output import check_apart, task_context, tell
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.errors import InputError
@@ -83,8 +83,14 @@ def quantize(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
         raw=raw, network=network, context=context,
     )  # fmt: skip
-    give(result, json, record_host=record_host)
-    show(quantize_line(result, output), *budget_lines(result), quiet=quiet, json=json)
+    tell(
+        result,
+        quantize_line(result, output),
+        *budget_lines(result),
+        quiet=quiet,
+        json=json,
+        record_host=record_host,
+    )
     enforce_quantized(result, output)
 
 

@@ -21,8 +21,9 @@ from edgeresnet.cli.options import (
     Raw,
     RecordHost,
     SkipBroken,
+    Strict,
 )
-from edgeresnet.cli.output import expanded, show, task_context
+from edgeresnet.cli.output import enforce, expanded, show, task_context
 from edgeresnet.cli.settings_options import option_of, target_option, with_settings
 from edgeresnet.run.folder import newest_checkpoint
 from edgeresnet.settings.export import DEFAULT_TARGET, BatchRange, ExportOptions, ExportSettings
@@ -83,6 +84,7 @@ def export(
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
     classes: ClassNames = None,
+    strict: Strict = False,
     record_host: RecordHost = False,
     quiet: Quiet = False,
 ) -> None:
@@ -108,7 +110,9 @@ def export(
             class_order=class_order, classes=classes,
         ),
     )  # fmt: skip
-    show(_proven(bundle.manifest.proof), str(bundle.path), quiet=quiet, json=None)
+    proof = bundle.manifest.proof
+    show(_proven(proof), str(bundle.path), quiet=quiet, json=None)
+    enforce({"budgets": [], "strict": strict, "doubts": proof.get("doubts", ())})
 
 
 def _proven(proof: Mapping[str, Any]) -> str:

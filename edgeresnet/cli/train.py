@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edgeresnet.cli.options import INPUTS, Data, ImageSize, Limit, Output, Quiet, SkipBroken
-from edgeresnet.cli.output import show, task_context
+from edgeresnet.cli.options import INPUTS, Data, ImageSize, Limit, Output, Quiet, SkipBroken, Strict
+from edgeresnet.cli.output import enforce, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.training import ModelSettings, TrainOptions
@@ -33,6 +33,7 @@ def train(
     image_size: ImageSize = None,
     limit: Limit = None,
     skip_broken: SkipBroken = False,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it was."""
@@ -44,3 +45,4 @@ def train(
     )
     line = f"top-1 {result['top1']:.4f} on the validation images; {output}"
     show(line, quiet=quiet, json=None)
+    enforce({"budgets": [], "strict": strict, "doubts": result["doubts"]})

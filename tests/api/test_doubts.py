@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,3 +125,35 @@ def test_quantize_and_train_say_so_when_they_learn_from_what_they_measure_on(
     )
     (shared_line,) = [line for line in lines if "for training too" in line]
     assert shared_line in trained.provenance["doubts"]
+
+
+def test_train_fails_the_strict_when_it_learns_from_what_it_measures_on(
+    leaky: Path, tmp_path: Path, command: Command
+) -> None:
+    narrow_weights(tmp_path / "w.pt", classes=2)
+    short = ("--epochs", 1, "--batch-size", 8, "--augment", "none")
+    code, _, told = command(
+        "train", "--arch", "resnet18", "--weights", tmp_path / "w.pt", "--data", leaky, *short,
+        "--strict", "-o", tmp_path / "x.pt",
+    )  # fmt: skip
+    assert code == 1
+    assert "in doubt: 1 of 8 images to measure on" in " ".join(told.split())
+    assert (tmp_path / "x.pt").is_file()
+
+
+@pytest.mark.parametrize(("doubts", "expected"), [(["all 4 images are alike"], 1), ([], 0)])
+def test_export_fails_the_strict_when_its_proof_has_doubts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Command,
+    doubts: list[str],
+    expected: int,
+) -> None:
+    proof = {"largest_difference": 0.0, "images": 4, "data": "data", "logit_bound": 1.0}
+    manifest = SimpleNamespace(proof={**proof, "doubts": doubts})
+    written = SimpleNamespace(manifest=manifest, path=tmp_path / "b")
+    monkeypatch.setattr("edgeresnet.api.export.export", lambda *a, **k: written)
+    code, _, told = command("export", "w.pt", "--strict", "-o", tmp_path / "b")
+    assert code == expected, told
+    assert ("in doubt: all 4 images are alike" in told) == bool(doubts)
+    assert command("export", "w.pt", "-o", tmp_path / "b")[0] == 0

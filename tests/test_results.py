@@ -14,16 +14,14 @@ from typing_extensions import NotRequired
 import edgeresnet
 from edgeresnet.device.measure.decisions import decide
 from edgeresnet.device.measure.statistics import Interval
-from edgeresnet.results import (
+from edgeresnet.results.made import PruneResults, QuantizeResults, TrainResults
+from edgeresnet.results.measured import (
     Budget,
     CompareResults,
     CompareRow,
     EvaluateResults,
     ProfileResults,
     ProfileRow,
-    PruneResults,
-    QuantizeResults,
-    TrainResults,
 )
 
 CONTEXT = edgeresnet.TaskContext(data="digits", limit=40)

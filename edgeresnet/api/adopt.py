@@ -11,7 +11,7 @@ from edgeresnet.device.targets.model_files import is_model_file
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import AdoptResults
+from edgeresnet.results.made import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold

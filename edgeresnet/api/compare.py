@@ -25,7 +25,7 @@ from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.progress import TaskContext, images_progress
-from edgeresnet.results import CompareResults
+from edgeresnet.results.measured import CompareResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import Budgets, RunOptions, check_all_images
 

@@ -12,7 +12,7 @@ from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, predict
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
-from edgeresnet.results import EvaluateResults
+from edgeresnet.results.measured import EvaluateResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 

@@ -20,7 +20,7 @@ from edgeresnet.device.targets.model_files import describe_model, is_model_file
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import SensitivityResults
+from edgeresnet.results.sensitivity import SensitivityResults
 from edgeresnet.settings.inputs import NO_CHANGES
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold

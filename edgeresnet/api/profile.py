@@ -9,7 +9,7 @@ from typing import Any, cast
 from edgeresnet.api.opening import check_own_inputs, is_bundle, open_model, readable
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.progress import OnStep, silent
-from edgeresnet.results import ProfileResults
+from edgeresnet.results.measured import ProfileResults
 from edgeresnet.settings.inputs import NO_CHANGES
 from edgeresnet.settings.measuring import RunOptions
 

@@ -9,7 +9,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import TRAINED, check_output, check_room_for, resumable, save_result
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import QuantizeResults
+from edgeresnet.results.made import QuantizeResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions

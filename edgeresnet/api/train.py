@@ -10,7 +10,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import TRAINED, check_output, check_room_for, resumable, save_result
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import OnStep, TaskContext, silent
-from edgeresnet.results import TrainResults
+from edgeresnet.results.made import TrainResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.training import ModelSettings, TrainOptions

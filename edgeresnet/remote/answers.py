@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.errors import MissingError
-from edgeresnet.results import CompareResults, EvaluateResults, ProfileResults
+from edgeresnet.results.measured import CompareResults, EvaluateResults, ProfileResults
 from edgeresnet.untrusted import MIB, parse_record, short
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeresnet.results import Budget, decided_text, figure_text
+from edgeresnet.results.measured import Budget, decided_text, figure_text
 
 
 def decision_lines(budget: Budget) -> list[str]:

@@ -21,7 +21,7 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
-from edgeresnet.results import Budget, CompareResults
+from edgeresnet.results.measured import Budget, CompareResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
 from edgeresnet.run.making import Making

@@ -25,7 +25,7 @@ from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
-from edgeresnet.results import Budget
+from edgeresnet.results.measured import Budget
 from edgeresnet.run.folder import RECORDS, RESUME, WORK
 from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe

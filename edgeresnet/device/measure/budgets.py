@@ -14,7 +14,7 @@ from edgeresnet.device.measure.decisions import AT_LEAST, decide, judge
 from edgeresnet.device.measure.sequential import Drop, Evidence, Share, WorstDrop, looks
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
-from edgeresnet.results import Budget, decided_text, figure_text
+from edgeresnet.results.measured import Budget, decided_text, figure_text
 from edgeresnet.settings.measuring import Budgets
 
 FIXES = {

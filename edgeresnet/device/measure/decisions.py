@@ -12,7 +12,7 @@ from typing import Literal
 
 from edgeresnet.device.measure.sequential import Evidence, Look, WorstDrop, looks
 from edgeresnet.device.measure.statistics import Interval
-from edgeresnet.results import Budget
+from edgeresnet.results.measured import Budget
 
 Decision = Literal["kept", "missed", "undecided"]
 # Budgets whose limit is the least that is accepted; of all others it is the most.

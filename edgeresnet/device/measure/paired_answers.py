@@ -21,7 +21,7 @@ from edgeresnet.device.measure.sequential import (
     labels_present,
     order,
 )
-from edgeresnet.results import Budget
+from edgeresnet.results.measured import Budget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

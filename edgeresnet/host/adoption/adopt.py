@@ -22,7 +22,7 @@ from edgeresnet.host.adoption.search import Search
 from edgeresnet.host.adoption.space import FIELDS, Candidate
 from edgeresnet.host.adoption.trials import Trials
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import AdoptResults
+from edgeresnet.results.made import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
 from edgeresnet.settings.inputs import InputSpec
 

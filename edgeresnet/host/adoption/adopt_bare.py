@@ -20,7 +20,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.host.adoption.adopt import Adopted, find, for_provenance
 from edgeresnet.host.adoption.adoptee import BareAdoptee
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import AdoptResults
+from edgeresnet.results.made import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
 from edgeresnet.settings.export import BatchRange
 

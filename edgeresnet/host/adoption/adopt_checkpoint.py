@@ -11,7 +11,7 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.foreign.network import network_words
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import AdoptResults
+from edgeresnet.results.made import AdoptResults
 from edgeresnet.settings.adoption import AdoptOptions
 
 

@@ -33,7 +33,7 @@ from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import TrainHooks
 from edgeresnet.progress import OnStep, TaskContext
-from edgeresnet.results import PruneResults
+from edgeresnet.results.made import PruneResults
 from edgeresnet.settings.pruning import PruneOptions
 
 

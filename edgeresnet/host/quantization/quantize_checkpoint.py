@@ -34,7 +34,7 @@ from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import TrainHooks, training_device
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import QuantizeResults
+from edgeresnet.results.made import QuantizeResults
 from edgeresnet.settings.quantization import QuantizeOptions
 
 CALIBRATION_BATCH = 32

@@ -29,7 +29,7 @@ from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import training_device
 from edgeresnet.progress import TaskContext, images_progress
-from edgeresnet.results import LayerSensitivity, SensitivityResults
+from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import QuantizeOptions
 
 if TYPE_CHECKING:

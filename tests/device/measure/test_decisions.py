@@ -16,7 +16,7 @@ from edgeresnet.device.measure.sequential import Drop, Look, Share, WorstDrop, l
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.report.tables import budget_lines, compare_table
-from edgeresnet.results import Budget
+from edgeresnet.results.measured import Budget
 from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.settings.inputs import InputSpec

@@ -21,7 +21,7 @@ from edgeresnet.host.quantization.sensitivity import (
     only_quantized,
 )
 from edgeresnet.progress import TaskContext
-from edgeresnet.results import LayerSensitivity, SensitivityResults
+from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import Command, make_checkpoint
 from tests.mixed import NARROW, calibrated, plant_outlier

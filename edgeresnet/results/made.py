@@ -1,0 +1,91 @@
+"""What making a checkpoint gives back: the rest of `edgeresnet.results.measured`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from edgeresnet.results.measured import Budget
+
+
+class TrainResults(TypedDict):
+    """``train``: top-1 on the validation images."""
+
+    top1: float
+    epochs_run: int
+    threads: int
+    conversions: dict[str, int]
+    doubts: list[str]
+
+
+class PruneResults(TypedDict):
+    """``prune``; what the cut itself tells (latency, cost share, step) stands beside these."""
+
+    criterion: str
+    budget: dict[str, float | str]
+    top1_dense: float
+    top1_before_recovery: float
+    top1: float
+    drop: float
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+    widths_before: dict[str, Any]
+    widths_after: dict[str, Any]
+    images: int
+    conversions: dict[str, int]
+    data: str
+    seed: int
+
+
+class QuantizeResults(TypedDict):
+    """``quantize``; ``rungs`` has the figures of each method that was tried.
+
+    On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
+    class that images show their number, and how many of them were ``lost`` and ``gained``.
+    """
+
+    method: str
+    observer: str
+    weight_bits: int
+    top1_float: float | None
+    top1_int8: float | None
+    drop: float | None
+    drop_interval: list[float] | None
+    lost: int | None
+    gained: int | None
+    class_changes: dict[str, list[int]] | None
+    agreement: float
+    agreement_interval: list[float]
+    images: int
+    rungs: list[dict[str, Any]]
+    budgets: list[Budget]
+    verdict: str
+    verdict_text: str
+    strict: bool
+    threads: int
+    calibration_images: int
+    data: str
+    data_fingerprint: str
+    conversions: dict[str, int]
+    doubts: list[str]
+    seed: int
+    quantized_with: dict[str, Any]
+
+
+class AdoptResults(TypedDict):
+    """What ``adopt`` found, and how sure that is; the intervals of all rows hold together."""
+
+    n: int
+    top1: float
+    top1_interval: list[float]
+    settings: dict[str, Any]
+    input_spec: dict[str, Any]
+    classes: list[str]
+    not_distinguished: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    candidates: int
+    images_run: int
+    seconds: float

@@ -1,0 +1,36 @@
+"""What quantizing each layer costs, as types of the JSON contract."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+
+class LayerSensitivity(TypedDict):
+    """A layer of `SensitivityResults`: quantized alone (``only``), and alone in float (``rest``).
+
+    ``kl`` is the divergence of the float network's probabilities, in nats; a change of top-1 is
+    None without labels, and the ratio where the layer's output has no noise.
+    """
+
+    name: str
+    sqnr_db: float | None
+    kl_only: float
+    top1_change_only: float | None
+    agreement_only: float
+    kl_rest: float
+    top1_change_rest: float | None
+    agreement_rest: float
+
+
+class SensitivityResults(TypedDict):
+    """``inspect --sensitivity``: all is against the network without its quantizers."""
+
+    images: int
+    data: str
+    calibration_images: int | None
+    weight_bits: int
+    top1_float: float | None
+    top1_change: float | None
+    agreement: float
+    kl: float
+    layers: list[LayerSensitivity]

@@ -18,13 +18,18 @@ from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
 
 MOST_POSITIONS = 9  # of an output map; from 4x4 up gathering the patches eats what is won
+# Of the input of a strided 1x1 convolution: with fewer, oneDNN's weight gradient writes past its
+# memory (PyTorch 2.14, channels last, AVX2), which ends the process or spoils other tensors.
+LEAST_CHANNELS = 8
 
 
 class MatmulWeightGradients(TorchFunctionMode):
     """While entered, `torch.nn.functional.conv2d` computes such gradients as matrix products.
 
-    Meant for float32 on a CPU. Convolutions with groups, dilation or padding by name, on larger
-    maps, or of weights that need no gradient are left alone. Values differ by rounding only.
+    Meant for float32 on a CPU. So are those of strided 1x1 convolutions of fewer than
+    ``LEAST_CHANNELS`` channels, as pruning leaves them. Convolutions with groups, dilation or
+    padding by name, on larger maps, or of weights that need no gradient are left alone. Values
+    differ by rounding only.
     """
 
     def __torch_function__(
@@ -56,10 +61,15 @@ def _conv2d(
     positions = 1
     for size, kernel, step, pad in sizes:
         positions *= (size + 2 * pad - kernel) // step + 1
-    if positions > MOST_POSITIONS:
+    if positions > MOST_POSITIONS and not _harms(weight, strides):
         return F.conv2d(input, weight, bias, stride, padding)
     output = _Convolution.apply(input, weight, strides, paddings)
     return cast(Tensor, output if bias is None else output + bias[:, None, None])
+
+
+def _harms(weight: Tensor, strides: tuple[int, int]) -> bool:
+    kernel = tuple(weight.shape[2:])
+    return kernel == (1, 1) and strides != (1, 1) and weight.shape[1] < LEAST_CHANNELS
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

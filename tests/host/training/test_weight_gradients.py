@@ -90,3 +90,27 @@ def test_matrix_product_is_taken_only_when_it_applies(
     assert torch.equal(output, F.conv2d(images, weight, **settings))  # type: ignore[call-overload]
     output.sum().backward()
     assert len(taken) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "expected"), [(4, 2, 1), (7, 2, 1), (8, 2, 0), (4, 1, 0)]
+)
+def test_matrix_product_is_taken_where_onednn_writes_past_its_memory(
+    monkeypatch: pytest.MonkeyPatch, channels: int, stride: int, expected: int
+) -> None:
+    """Running its own gradient there would end this process."""
+    taken: list[tuple[int, ...]] = []
+    original = weight_gradients._weight_gradient
+
+    def counted(images: Tensor, weight: Tensor, *rest: object) -> Tensor:
+        taken.append(tuple(weight.shape))
+        return original(images, weight, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(weight_gradients, "_weight_gradient", counted)
+    conv = nn.Conv2d(channels, 8, 1, stride, bias=False)
+    images = torch.randn(8, channels, 8, 8)
+    plain = gradients(conv, images, ours=False)
+    assert taken == []
+    for expected_one, got in zip(plain, gradients(conv, images, ours=True), strict=True):
+        torch.testing.assert_close(got, expected_one)
+    assert len(taken) == expected

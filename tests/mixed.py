@@ -23,10 +23,13 @@ SOME = (
 
 
 def calibrated(
-    float_layers: Iterable[str] = SOME, stem: str = "imagenet", size: int = 32
+    float_layers: Iterable[str] = SOME,
+    stem: str = "imagenet",
+    size: int = 32,
+    widths: Widths = NARROW,
 ) -> tuple[Checkpoint, QuantResNet]:
     """Float and quantized, on noise."""
-    source = replace(make_checkpoint(stem=stem, size=size, widths=NARROW), data=None)
+    source = replace(make_checkpoint(stem=stem, size=size, widths=widths), data=None)
     model = QuantResNet(source.build(), float_layers=float_layers)  # type: ignore[arg-type]
     calibrate(model, [torch.randn(8, 3, size, size)], "ema")
     model.fold()

@@ -79,7 +79,7 @@ def compare(
     paths = [Path(path) for path in models]
     options, context = options or RunOptions(), context or TaskContext()
     budgets = budgets or Budgets()
-    check_all_images(all_images, budgets)
+    check_all_images(all_images, budgets.of_accuracy())
     device = None if device is None else device.lower()
     _check_options(paths, device, options)
     with ExitStack() as stack:

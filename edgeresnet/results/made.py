@@ -44,7 +44,8 @@ class QuantizeResults(TypedDict):
     """``quantize``; ``rungs`` has the figures of each method that was tried.
 
     On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
-    class that images show their number, and how many of them were ``lost`` and ``gained``.
+    class that images show their number, and how many of them were ``lost`` and ``gained``. All is
+    of ``images``, as many of the last of the ``looks`` as decided the budgets.
     """
 
     method: str
@@ -60,6 +61,7 @@ class QuantizeResults(TypedDict):
     agreement: float
     agreement_interval: list[float]
     images: int
+    looks: list[int]
     rungs: list[dict[str, Any]]
     budgets: list[Budget]
     verdict: str

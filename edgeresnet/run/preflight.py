@@ -93,7 +93,9 @@ def faults_of(recipe: Recipe) -> Faults:
         if recipe.compare.threads and not has_threads(known, recipe.compare.device):
             raise InputError("none of these targets' devices has CPU threads", "leave it out.")
     with faults.of("compare.all_images"):
-        check_all_images(recipe.compare.all_images, recipe.budgets)
+        check_all_images(recipe.compare.all_images, recipe.budgets.of_accuracy())
+    with faults.of("quantize.all_images"):
+        recipe.quantize.check_all_images()
     if recipe.prune is not None:
         with faults.of("prune"):
             check_prune(recipe.prune)

@@ -122,8 +122,9 @@ def _variants(run: Run, data_key: list[str]) -> list[Variant]:
     # The dense network stands beside the pruned one, calibrated only: it is what was before.
     # No budget binds it: it is not what the recipe is to deliver.
     dense_quantize = replace(
-        recipe.quantize, method="ptq", max_drop=None, max_class_drop=None, max_disagreement=None
-    )
+        recipe.quantize, method="ptq", max_drop=None, max_class_drop=None, max_disagreement=None,
+        all_images=False,
+    )  # fmt: skip
     pruned = prune_stage(run, recipe.prune, dense)
     return [Variant("dense-", dense, dense_quantize), Variant("", pruned, recipe.quantize)]
 

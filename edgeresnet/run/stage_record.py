@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.device.bundle.bundle import load_bundle, read_manifest
@@ -15,6 +16,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.folders import restore_folder
 from edgeresnet.files.hashes import sha256_file
 from edgeresnet.progress import OnStep
+from edgeresnet.settings.base import MOST_IMAGES
 from edgeresnet.untrusted import read_record
 
 REPORT = "report.json"
@@ -33,6 +35,9 @@ class Record(TypedDict):
     outputs: NotRequired[dict[str, str]]
 
 
+Count = Annotated[int, Field(ge=0, le=MOST_IMAGES)]
+
+
 class QuantizeReport(TypedDict):
     """What a budget asks of the report of 03-quantize."""
 
@@ -42,6 +47,14 @@ class QuantizeReport(TypedDict):
     drop_interval: NotRequired[list[float] | None]
     agreement: NotRequired[float | None]
     agreement_interval: NotRequired[list[float] | None]
+    # Older versions wrote no counts.
+    images: NotRequired[Count]
+    looks: NotRequired[Annotated[list[Count], Field(min_length=1)]]
+    lost: NotRequired[Count | None]
+    gained: NotRequired[Count | None]
+    class_changes: NotRequired[
+        dict[str, Annotated[list[Count], Field(min_length=3, max_length=3)]] | None
+    ]
 
 
 def read_stage_record(path: Path) -> Record | None:

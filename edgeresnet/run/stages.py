@@ -199,7 +199,7 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
         figures = quantize(
             variant.source.path,
             path,
-            variant.quantize,
+            _lasting(variant.quantize),
             strict=recipe.budgets.strict,
             context=run.context(path.with_name(RESUME)),
         )
@@ -207,12 +207,18 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
 
     options = asdict(variant.quantize)
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
-    for name in OF_ACCURACY:
+    for name in (*OF_ACCURACY, *(() if options["all_images"] else ("all_images",))):
         options.pop(name)
     if variant.quantize.method == "auto":
         options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}
     return Stage(path, run.stage(name, settings, path, work))
+
+
+def _lasting(options: QuantizeOptions) -> QuantizeOptions:
+    """Evaluated on all images where the stage outlives its budget, which then may be another."""
+    limited = options.method != "auto" and options.limits(labelled=True)
+    return replace(options, all_images=True) if limited else options
 
 
 def _auto_budget(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,6 +76,12 @@ MaxClassDrop = Annotated[
 ]
 
 
+AllImages = Annotated[
+    bool,
+    Field(description="Answer all images, though fewer decide the budgets of accuracy."),
+]
+
+
 @settings
 class CompareSettings:
     """How a run measures its bundles."""
@@ -85,10 +92,7 @@ class CompareSettings:
         default=200, ge=2, le=MOST_TIMES, description="Timed runs of each model, or more."
     )
     limit: Limit = None
-    all_images: bool = Field(
-        default=False,
-        description="Answer all images, though fewer decide the budgets of accuracy.",
-    )
+    all_images: AllImages = False
 
 
 @settings
@@ -140,13 +144,17 @@ def check_without_labels(
         )
 
 
-def check_all_images(all_images: bool, budgets: Budgets) -> None:
+def check_all_images(all_images: bool, limits: Mapping[str, float]) -> None:
     """Refuse to ask for all images where nothing would have left any out.
 
+    Args:
+        all_images: whether they are asked for.
+        limits: of the budgets of accuracy that are given, by name.
+
     Raises:
-        InputError: no budget of accuracy is given.
+        InputError: there is none.
     """
-    if all_images and not budgets.of_accuracy():
+    if all_images and not limits:
         raise InputError(
             "--all-images has no effect: without a budget of accuracy all images are answered",
             "leave it out, or give a budget, such as --max-drop 0.01.",

@@ -11,8 +11,10 @@ from edgeresnet.errors import InputError
 from edgeresnet.settings.base import MOST_IMAGES, settings
 from edgeresnet.settings.measuring import (
     OF_ACCURACY,
+    AllImages,
     MaxClassDrop,
     MaxDisagreement,
+    check_all_images,
     check_without_labels,
 )
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
@@ -53,6 +55,7 @@ class QuantizeOptions:
     )
     max_class_drop: MaxClassDrop = None
     max_disagreement: MaxDisagreement = None
+    all_images: AllImages = False
     freeze_bn: float = Field(
         default=0.5,
         ge=0,
@@ -93,6 +96,14 @@ class QuantizeOptions:
                 "leave it out: without labels the float network's answers are learned.",
             )
         return replace(self, train=replace(self.train, distill=1.0))
+
+    def check_all_images(self) -> None:
+        """Refuse to ask for all images where nothing would have left any out.
+
+        Raises:
+            InputError: no budget binds.
+        """
+        check_all_images(self.all_images, self.limits(labelled=True))
 
     def limits(self, *, labelled: bool) -> dict[str, float]:
         """The budgets that bind, by name: what was given, else what ``auto`` has by itself.

@@ -42,26 +42,33 @@ def disagreement_of(agreement: float, interval: Sequence[float]) -> Interval:
 
 
 def quantization_budgets(
-    figures: Mapping[str, Any], limits: Mapping[str, float], prefix: str = ""
+    figures: Mapping[str, Any],
+    limits: Mapping[str, float],
+    prefix: str = "",
+    *,
+    last: bool = True,
 ) -> list[Budget]:
-    """The budgets of a quantization, by the plain 95 % interval of all images.
-
-    There are no early looks: the float network has answered all images anyway, and what is told of
-    a method (top-1, agreement) is of the same images as that of the next.
+    """The budgets of a quantization, as they stand at the look that its figures are of.
 
     Args:
         figures: of `edgeresnet.host.quantization.reference.Reference.figures`, with ``method``;
             what older versions wrote has no counts, and decides ``max_drop`` and
             ``max_disagreement`` by the intervals in it.
-        limits: of `edgeresnet.settings.quantization.QuantizeOptions.limits`.
+        limits: of `edgeresnet.settings.quantization.QuantizeOptions.limits`; they may be others
+            than those that the evaluation ended by.
         prefix: before each budget's name, as ``quantize.``.
+        last: no further look will be taken.
+
+    Raises:
+        KeyError: the figures do not say what a limit is of.
     """
     method, checked = figures["method"], []
     for name, limit in limits.items():
-        if "lost" in figures:
-            plan = looks(figures["images"], whole=True)
+        if "looks" in figures:
+            plan = looks(figures["looks"][-1], whole=len(figures["looks"]) == 1)
+            look = next(look for look in plan if look.images == figures["images"])
             evidence = {method: _evidence(name, figures)}
-            checked.append(judge(f"{prefix}{name}", limit, evidence, plan[0], plan))
+            checked.append(judge(f"{prefix}{name}", limit, evidence, look, plan, last=last))
         else:
             checked.append(decide(f"{prefix}{name}", limit, {method: _told(name, figures)}))
     return checked

@@ -96,7 +96,13 @@ def plan_of(n: int, limits: Mapping[str, float], *, all_images: bool = False) ->
 
 
 def judge(
-    name: str, limit: float, evidence: Mapping[str, Evidence], look: Look, plan: Sequence[Look]
+    name: str,
+    limit: float,
+    evidence: Mapping[str, Evidence],
+    look: Look,
+    plan: Sequence[Look],
+    *,
+    last: bool = False,
 ) -> Budget:
     """One budget of accuracy as it stands at a look.
 
@@ -106,12 +112,13 @@ def judge(
         evidence: for each candidate by name what the images seen by then show.
         look: in question.
         plan: all looks that were declared.
+        last: no further look will be taken, though there are some.
 
     Returns:
-        As `decide`, with ``images`` (seen by then), ``looks``
-        (after how many images budgets are looked at), for the worst class ``worst_class``, and
-        where the last look leaves it undecided ``images_needed``: how many images would decide it
-        at the rates observed (None: no number would).
+        As `decide`, with ``images`` (seen by then), ``looks`` (after how many images budgets are
+        looked at), for the worst class ``worst_class``, and where the last look taken leaves it
+        undecided ``images_needed``: how many images would decide it at the rates observed (None: no
+        number would).
     """
     found = {candidate: shown.interval(look.alpha) for candidate, shown in evidence.items()}
     budget = decide(name, limit, found)
@@ -120,7 +127,7 @@ def judge(
     shown = evidence[budget["candidate"]]
     if isinstance(shown, WorstDrop):
         budget["worst_class"] = shown.worst
-    if budget["decision"] == "undecided" and look == plan[-1]:
+    if budget["decision"] == "undecided" and (last or look == plan[-1]):
         budget["images_needed"] = images_needed(limit, evidence, look.images)
     return budget
 

@@ -21,12 +21,19 @@ PREDICT_BATCH = 256
 
 
 class EvaluationSet:
-    """A set for evaluation, in order: kept in memory where it fits, else decoded every time."""
+    """A set for evaluation, in order: kept in memory where it fits, else decoded every time.
 
-    def __init__(self, dataset: Dataset, spec: InputSpec) -> None:
+    Args:
+        dataset: images.
+        spec: how an image becomes an input.
+        keep: whether to keep them in memory; None: where they fit.
+    """
+
+    def __init__(self, dataset: Dataset, spec: InputSpec, *, keep: bool | None = None) -> None:
         self._dataset, self.spec = dataset, spec
         self.labels = np.asarray(dataset.labels, np.int64)
-        self._kept = load_pixels(dataset, spec) if fits_in_memory(dataset, spec) else None
+        keep = fits_in_memory(dataset, spec) if keep is None else keep
+        self._kept = load_pixels(dataset, spec) if keep else None
 
     def read(self, batch_size: int) -> Iterator[Tensor]:
         """(n, N, N, 3) uint8."""

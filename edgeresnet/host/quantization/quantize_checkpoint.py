@@ -75,14 +75,18 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
+    options.check_all_images()
     named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):
         options = options.without_labels(val_set.name)
         if options.method != "ptq":
             context.on_step("a training learns from the float network's answers alone (distill 1)")
-    context.on_step(f"measuring the float network on {len(val_set)} images")
-    reference = reference_of(checkpoint, val_set)
+    limits = options.limits(labelled=is_labelled(val_set))
+    reference = reference_of(
+        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
+    )
+    context.on_step(f"measuring the float network on {reference.plan[0].images} images")
     work = _Work(checkpoint, reference, train_set, val_set, options, context)
     doubts = [*reference.doubts(by_name=named), *work.shared()]
     for doubt in doubts:
@@ -107,9 +111,10 @@ def _keeps(rung: Mapping[str, Any], limits: Mapping[str, float], *, strict: bool
 def best_rung(
     rungs: Sequence[dict[str, Any]], limits: Mapping[str, float], *, strict: bool = False
 ) -> dict[str, Any]:
-    """The first rung that keeps the budgets, else the one with the highest top-1.
+    """The first rung that keeps the budgets, else the one that loses least top-1.
 
-    Without labels the one that answers as the float network most often.
+    Not the one with the highest: each may have been decided on other images. Without labels the one
+    that answers as the float network most often.
 
     Args:
         rungs: the figures of each method that was tried, the cheapest first.
@@ -118,7 +123,7 @@ def best_rung(
     """
 
     def merit(rung: Mapping[str, Any]) -> float:
-        return float(rung["agreement"] if rung["top1_int8"] is None else rung["top1_int8"])
+        return float(rung["agreement"] if rung["drop"] is None else -rung["drop"])
 
     keeping = (rung for rung in rungs if _keeps(rung, limits, strict=strict))
     return next(keeping, max(rungs, key=merit))
@@ -186,7 +191,6 @@ class _Work:
             "observer": options.observer,
             "weight_bits": options.weight_bits,
             "top1_float": self.reference.top1,
-            "images": len(self.val_set),
             "threads": torch.get_num_threads(),
             **best,
             "rungs": rungs,

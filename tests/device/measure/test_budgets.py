@@ -20,7 +20,7 @@ from edgeresnet.device.measure.budgets import (
 )
 from edgeresnet.device.measure.compare import compare
 from edgeresnet.device.measure.decisions import decide
-from edgeresnet.device.measure.sequential import Drop
+from edgeresnet.device.measure.sequential import Drop, looks
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import save_checkpoint
@@ -141,7 +141,7 @@ def test_best_rung_is_calibration_when_training_ends_worse() -> None:
     ptq, qat = rung("ptq", 0.90, 0.05, 0.03, 0.07), rung("qat", 0.85, 0.1, 0.08, 0.12)
     limits = {"max_drop": 0.005}
     assert best_rung([ptq, qat], limits) is ptq
-    assert best_rung([ptq, {**qat, "top1_int8": 0.92}], limits)["method"] == "qat"
+    assert best_rung([ptq, {**qat, "drop": 0.03}], limits)["method"] == "qat"
     # Where doubt counts as missed, the rung that surely keeps the budget comes first.
     unsure, sure = rung("ptq", 0.95, 0.0, -0.01, 0.01), rung("qat", 0.949, 0.001, -0.002, 0.004)
     assert best_rung([unsure, sure], limits, strict=True) is sure
@@ -279,10 +279,14 @@ def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
 
 
 COUNTED = {
-    "method": "ptq", "images": 1000, "drop": 0.004, "drop_interval": [0, 0.02], "lost": 6,
-    "gained": 2, "class_changes": {"a": [500, 0, 2], "b": [500, 6, 0]}, "agreement": 0.99,
+    "method": "ptq", "images": 1000, "looks": [1000], "drop": 0.004, "drop_interval": [0, 0.02],
+    "lost": 6, "gained": 2, "class_changes": {"a": [500, 0, 2], "b": [500, 6, 0]},
+    "agreement": 0.99,
     "agreement_interval": [0.98, 0.995],
 }  # fmt: skip
+
+
+OLDER = ("method", "drop", "drop_interval", "agreement", "agreement_interval")
 
 
 def test_quantization_budgets_are_decided_by_the_counts_of_all_images() -> None:
@@ -298,10 +302,16 @@ def test_quantization_budgets_are_decided_by_the_counts_of_all_images() -> None:
 
 
 def test_quantization_budgets_are_decided_by_the_interval_of_an_older_version() -> None:
-    older = {k: v for k, v in COUNTED.items() if k not in ("lost", "gained", "class_changes")}
+    older = {k: v for k, v in COUNTED.items() if k in OLDER}
     (found,) = quantization_budgets(older, {"max_drop": 0.03})
     assert (found["low"], found["high"], found["decision"]) == (0, 0.02, "kept")
     assert "images" not in found
+    # Of an evaluation that ended early by another limit, by the interval of that look.
+    early = {**COUNTED, "looks": [447, 1000, 2236, 5000]}
+    assert looks(5000)[1].images == 1000
+    (found,) = quantization_budgets(early, {"max_drop": 0.006})
+    assert found["high"] == Drop(6, 2, 1000).interval(looks(5000)[1].alpha).high
+    assert found["images_needed"] > 1000
     # Which class lost how much an older version does not say; a run then asks for its stage anew.
     with pytest.raises(KeyError, match="class_changes"):
         quantization_budgets(older, {"max_class_drop": 0.03})

@@ -20,7 +20,7 @@ from edgeresnet.settings.measuring import (
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
 Method = Literal["ptq", "qat", "auto"]
-ObserverName = Literal["mse", "percentile", "ema"]
+ObserverName = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 # Top-1 that method auto may lose where nobody says how much.
 AUTO_MAX_DROP = 0.005
 # Share of answers that may change with method auto where there are no labels.
@@ -38,7 +38,9 @@ class QuantizeOptions:
     )
     observer: ObserverName = Field(
         default="mse",
-        description="What makes a step size of the values that are seen in calibration.",
+        description="What makes a step size of the values that are seen in calibration: their "
+        "maximum, its moving average, a percentile, or the clip point of the least divergence "
+        "(entropy) or squared error.",
     )
     calibration_images: int = Field(
         default=512,

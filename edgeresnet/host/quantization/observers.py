@@ -1,21 +1,41 @@
 """What calibration sees: each observer turns a stream of tensors into one step size.
 
 Memory is bounded whatever the calibration set: an observer keeps one running figure or one
-histogram, never the tensors.
+histogram, never the tensors. All but the moving average give the same whatever the order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from edgeresnet.host.models.fake_quant import Observer
+from edgeresnet.host.quantization.histogram import Histogram
+from edgeresnet.host.quantization.kl_threshold import kl_threshold
 from edgeresnet.settings.quantization import ObserverName
 
-BINS = 2048
-# Of a larger tensor an evenly spaced part goes into the histogram; its maximum is always exact.
-SAMPLE_ELEMENTS = 1 << 19
 SMALLEST_MAXIMUM = 1e-6
+# Clip points are tried at these ratios, then finer on both sides of the best one.
+COARSE, FINE = 1.03, 1.003
+# Of a weight's channel: there are few values, and of the largest little can be given up.
+WEIGHT_COARSE, WEIGHT_FINE, WEIGHT_LOWEST = 1.1, 1.015, 0.1
+
+
+class MinMaxObserver:
+    """The largest magnitude of all."""
+
+    def __init__(self) -> None:
+        self.maximum = 0.0
+
+    def update(self, x: Tensor) -> None:
+        """Take in one batch; any shape."""
+        self.maximum = max(self.maximum, x.abs().amax().item())
+
+    def scale(self, high: int) -> float:
+        """Step size that puts the maximum on the largest integer."""
+        return max(self.maximum, SMALLEST_MAXIMUM) / high
 
 
 class EmaObserver:
@@ -43,33 +63,23 @@ class EmaObserver:
 
 
 class HistogramObserver:
-    """Histogram of magnitudes over [0, limit); the limit doubles, and bins merge, when needed."""
+    """What looks at all magnitudes before it decides where to clip."""
 
     def __init__(self) -> None:
-        self.counts = torch.zeros(BINS, dtype=torch.float64)
-        self.limit = 0.0
-        self.maximum = 0.0
+        self.histogram = Histogram()
 
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape."""
-        magnitude = x.detach().abs().reshape(-1).float()
-        batch_maximum = magnitude.amax().item()
-        self.maximum = max(self.maximum, batch_maximum)
-        self._make_room(batch_maximum)
-        stride = -(-magnitude.numel() // SAMPLE_ELEMENTS)
-        sample = magnitude[::stride].cpu()
-        self.counts += torch.histc(sample, BINS, 0.0, self.limit).double() * stride
+        self.histogram.update(x)
 
-    def _make_room(self, maximum: float) -> None:
-        if self.limit == 0.0:
-            self.limit = max(maximum, SMALLEST_MAXIMUM)
-        while maximum > self.limit:
-            merged = self.counts.reshape(-1, 2).sum(1)
-            self.counts = torch.cat([merged, torch.zeros(BINS // 2, dtype=torch.float64)])
-            self.limit *= 2
+    def scale(self, high: int) -> float:
+        """Step size that puts the clip point on the largest integer."""
+        clip = min(self.clip(high), self.histogram.maximum)
+        return max(clip, SMALLEST_MAXIMUM) / high
 
-    def _centres(self) -> Tensor:
-        return (torch.arange(BINS, dtype=torch.float64) + 0.5) * (self.limit / BINS)
+    def clip(self, high: int) -> float:
+        """The largest magnitude that stays as it is."""
+        raise NotImplementedError
 
 
 class PercentileObserver(HistogramObserver):
@@ -79,11 +89,17 @@ class PercentileObserver(HistogramObserver):
         super().__init__()
         self.share = share
 
-    def scale(self, high: int) -> float:
-        """Step size that puts the percentile on the largest integer."""
-        reached = self.counts.cumsum(0) >= self.share * self.counts.sum()
-        clip = (int(reached.double().argmax()) + 1) * self.limit / BINS
-        return max(min(clip, self.maximum), SMALLEST_MAXIMUM) / high
+    def clip(self, high: int) -> float:
+        """The percentile."""
+        return self.histogram.percentile(self.share)
+
+
+class EntropyObserver(HistogramObserver):
+    """Clips where the quantized distribution tells most of the other; see `kl_threshold`."""
+
+    def clip(self, high: int) -> float:
+        """The threshold of the smallest divergence."""
+        return kl_threshold(self.histogram, high + 1)
 
 
 class MseObserver(HistogramObserver):
@@ -93,21 +109,46 @@ class MseObserver(HistogramObserver):
     search over the histogram instead of a fitted distribution.
     """
 
-    def scale(self, high: int) -> float:
-        """Step size with the smallest squared error over the histogram."""
-        centres = self._centres()
-        candidates = torch.linspace(0.2, 1.0, 161, dtype=torch.float64)
-        steps = candidates * max(self.maximum, SMALLEST_MAXIMUM) / high
-        on_grid = (centres / steps[:, None]).round().clamp_max(high) * steps[:, None]
-        errors = ((on_grid - centres) ** 2 * self.counts).sum(1)
-        return float(steps[errors.argmin()])
+    def clip(self, high: int) -> float:
+        """The best clip point from the maximum down to where half of all values would be cut."""
+        values, counts = self.histogram.points()
+        highest = max(self.histogram.maximum, SMALLEST_MAXIMUM)
+        lowest = min(max(self.histogram.percentile(0.5, zeros=False), SMALLEST_MAXIMUM), highest)
+        best = _least_error(values, counts, _ratios(lowest, highest, COARSE), high)
+        around = _ratios(best / COARSE, min(best * COARSE, highest), FINE)
+        return _least_error(values, counts, around, high)
+
+
+def _ratios(lowest: float, highest: float, ratio: float) -> Tensor:
+    """From the highest down, each by a ratio smaller; float64."""
+    steps = torch.arange(torch.tensor(highest / lowest).log().div(ratio - 1).ceil().item() + 1)
+    return highest * torch.tensor(ratio, dtype=torch.float64) ** -steps
+
+
+def _least_error(values: Tensor, counts: Tensor, clips: Tensor, high: int) -> float:
+    """That of the clip points with the smallest squared error; all float64, 1-D."""
+    # One at a time: all at once would take as much memory as there are candidates.
+    errors = torch.stack(
+        [
+            ((values / step).round_().clamp_max_(high).mul_(step) - values).square_() @ counts
+            for step in clips / high
+        ]
+    )
+    return float(clips[errors.argmin()])
+
+
+OBSERVERS: dict[ObserverName, Callable[[], Observer]] = {
+    "minmax": MinMaxObserver,
+    "ema": EmaObserver,
+    "percentile": PercentileObserver,
+    "entropy": EntropyObserver,
+    "mse": MseObserver,
+}
 
 
 def make_observer(name: ObserverName) -> Observer:
     """A fresh observer of that name."""
-    if name == "ema":
-        return EmaObserver()
-    return PercentileObserver() if name == "percentile" else MseObserver()
+    return OBSERVERS[name]()
 
 
 def weight_scales(weight: Tensor, name: ObserverName, high: int) -> Tensor:
@@ -126,12 +167,21 @@ def weight_scales(weight: Tensor, name: ObserverName, high: int) -> Tensor:
     maximum = rows.abs().amax(1).clamp_min(SMALLEST_MAXIMUM)
     if name != "mse":
         return maximum / high
-    best = maximum / high
-    best_error = torch.full_like(maximum, torch.inf)
-    for ratio in torch.linspace(0.7, 1.0, 31).tolist():
-        step = (maximum * ratio / high)[:, None]
-        error = ((rows / step).round().clamp(-high, high) * step - rows).square().sum(1)
-        better = error < best_error
-        best = torch.where(better, step[:, 0], best)
-        best_error = torch.where(better, error, best_error)
+    best, error = maximum / high, torch.full_like(maximum, torch.inf)
+    for ratio in _ratios(WEIGHT_LOWEST, 1.0, WEIGHT_COARSE).tolist():
+        best, error = _better_rows(rows, maximum * ratio / high, best, error, high)
+    coarse = best
+    for ratio in _ratios(1 / WEIGHT_COARSE, WEIGHT_COARSE, WEIGHT_FINE).tolist():
+        step = torch.minimum(coarse * ratio, maximum / high)
+        best, error = _better_rows(rows, step, best, error, high)
     return best
+
+
+def _better_rows(
+    rows: Tensor, step: Tensor, best: Tensor, least: Tensor, high: int
+) -> tuple[Tensor, Tensor]:
+    """The better step of each row, and its squared error."""
+    along = step[:, None]
+    error = ((rows / along).round_().clamp_(-high, high).mul_(along) - rows).square_().sum(1)
+    better = error < least
+    return torch.where(better, step, best), torch.where(better, error, least)

@@ -55,6 +55,11 @@ class TaskContext:
     resume_path: Path | None = None
 
 
+def second_resume_path(path: Path) -> Path:
+    """Where a task's second training is gone on from, when its first one is done."""
+    return path.with_stem(f"{path.stem}-2")
+
+
 class TrainProgress(Closing):
     """Reports steps and epochs; a context manager.
 

@@ -118,7 +118,7 @@ def _calibrated(
     usual = QuantizeOptions()
     options = QuantizeOptions(
         method="ptq",
-        calibration_images=images or usual.calibration_images,
+        calibration_images=images,
         # Where no 8-bit products saturate, weights may have all their bits.
         weight_bits=usual.weight_bits if target_of(target).spec.saturates else 8,
     )

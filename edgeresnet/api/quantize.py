@@ -38,7 +38,8 @@ def quantize(
     Args:
         source: float checkpoint of any origin.
         output: checkpoint file to write.
-        options: method, budget and all settings; None: the defaults.
+        options: method (a rung of the ladder, or ``auto``), budget and all settings; None: the
+            defaults.
         strict: a budget that its interval leaves undecided counts as missed.
         arch: of ``torchvision:WEIGHTS``; refused where the source says it.
         image_size: of a foreign checkpoint; of our own it overrides.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgeresnet.errors import InputError
 from edgeresnet.files.outputs import check_output_file, check_room
 from edgeresnet.files.places import shortened
+from edgeresnet.progress import second_resume_path
 
 # Of a checkpoint's size: of what trains, the result, and twice a file to go on from with weights,
 # the best ones and the optimizer's; of an export, the model; in the temporary folder its graph too.
@@ -71,7 +72,8 @@ def save_result(checkpoint: Checkpoint, output: Path, context: TaskContext) -> N
     if context.resume_path.is_dir():
         shutil.rmtree(context.resume_path, ignore_errors=True)
     else:
-        context.resume_path.unlink(missing_ok=True)
+        for left in (context.resume_path, second_resume_path(context.resume_path)):
+            left.unlink(missing_ok=True)
 
 
 def _is_torch_archive(path: Path) -> bool:

@@ -63,12 +63,17 @@ def quantize(
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.
 
+    The cheapest rung of a ladder (ptq, observer, equalize, adaround, qat, qat-distill) that keeps
+    it: --method auto --max-drop 0.005
+
+    One rung alone, without training: --method adaround
+
     Images without labels, directly in a folder, will do: --data unsorted --max-disagreement 0.02
     """
     _check_training(options)
     check_apart(output, json)
     from edgeresnet.api.quantize import quantize as quantize_model
-    from edgeresnet.report.quantized import quantize_line
+    from edgeresnet.report.quantized import quantize_line, rungs_table
     from edgeresnet.report.tables import budget_lines
 
     context = task_context(
@@ -83,8 +88,11 @@ def quantize(
         checkpoint, output, options, strict=strict, arch=arch, image_size=image_size, inputs=inputs,
         raw=raw, network=network, context=context,
     )  # fmt: skip
+    # One alone is what the line says.
+    rungs = [rungs_table(result)] if len(result["rungs"]) > 1 else []
     tell(
         result,
+        *rungs,
         quantize_line(result, output),
         *budget_lines(result),
         quiet=quiet,
@@ -99,9 +107,9 @@ def _check_training(options: QuantizeOptions) -> None:
     usual = asdict(QAT_DEFAULTS)
     # The seed is that of calibration too.
     changed = [k for k, v in asdict(options.train).items() if k != "seed" and v != usual[k]]
-    if options.method == "ptq" and changed:
+    if changed and not options.trains:
         named = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
         raise InputError(
-            f"{named} would have no effect: --method ptq trains nothing",
+            f"{named} would have no effect: --method {options.method} trains nothing",
             "leave it out, or give --method qat.",
         )

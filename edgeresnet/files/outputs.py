@@ -97,7 +97,7 @@ def _try_out(place: Path, option: str) -> None:
         )
     made: list[Path] = []
     # As a resume file of this output that is being written.
-    trial = place.with_name(f"..{place.name}.resume.{secrets.token_hex(4)}{PARTIAL}")
+    trial = place.with_name(f"..{place.name}-2.resume.{secrets.token_hex(4)}{PARTIAL}")
     try:
         for folder in reversed(parents):
             if not folder.exists():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.table import Table
+
 
 def quantize_line(result: Mapping[str, Any], output: object) -> str:
     """What quantizing cost: of top-1, or without labels how often the answers are the same."""
@@ -20,3 +22,24 @@ def quantize_line(result: Mapping[str, Any], output: object) -> str:
             f"(agreement {result['agreement']:.4f})"
         )
     return f"{result['method']}: {cost}; {output}"
+
+
+def rungs_table(result: Mapping[str, Any]) -> Table:
+    """One row for each rung of the ladder that was tried, with 95 % intervals."""
+    labelled = result["top1_float"] is not None
+    top1 = ["top-1", "drop"] if labelled else []
+    title = f"Rungs · {result['images']} images"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("rung")
+    for name in [*top1, "agreement", "s"]:
+        table.add_column(name, justify="right")
+    for row in result["rungs"]:
+        low, high = row["agreement_interval"]
+        figures = [f"{row['agreement']:.4f} ({low:.4f} to {high:.4f})", f"{row['seconds']:.1f}"]
+        if labelled:
+            least, most = row["drop_interval"]
+            drop = f"{row['drop']:.4f} ({least:.4f} to {most:.4f})"
+            figures = [f"{row['top1_int8']:.4f}", drop, *figures]
+        name = f"{row['method']} *" if row["method"] == result["method"] else row["method"]
+        table.add_row(name, *figures)
+    return table

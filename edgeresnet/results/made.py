@@ -41,7 +41,7 @@ class PruneResults(TypedDict):
 
 
 class QuantizeResults(TypedDict):
-    """``quantize``; ``rungs`` has the figures of each method that was tried.
+    """``quantize``; ``rungs`` has a row of figures for each method that was tried.
 
     On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
     class that images show their number, and how many of them were ``lost`` and ``gained``. All is
@@ -68,7 +68,10 @@ class QuantizeResults(TypedDict):
     verdict_text: str
     strict: bool
     threads: int
+    seconds: float
     calibration_images: int
+    calibration_digest: str
+    calibration_classes: dict[str, int]
     data: str
     data_fingerprint: str
     conversions: dict[str, int]

@@ -159,7 +159,7 @@ class CompareRow(TypedDict):
 
 
 class CompareResults(TypedDict):
-    """``compare``; a run's ``results.json`` has the last three keys too.
+    """``compare``; a run's ``results.json`` has the last four keys too.
 
     ``n`` images were answered of those ``images_available``: as many as decided the budgets.
     """
@@ -182,6 +182,7 @@ class CompareResults(TypedDict):
     note: str | None
     environment: dict[str, Any]
     recipe: NotRequired[str]
+    rungs: NotRequired[list[dict[str, Any]]]
     unmeasured: NotRequired[list[str]]
     device_commands: NotRequired[list[str]]
 

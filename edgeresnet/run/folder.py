@@ -9,6 +9,7 @@ from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
 from edgeresnet.files.outputs import check_output_folder
 from edgeresnet.files.writing import writing
+from edgeresnet.progress import second_resume_path
 
 RUNS_DIR = Path("runs")
 RECORDS = ".stages"
@@ -72,7 +73,8 @@ def discard_finished(run_dir: Path) -> None:
     """Remove the records of a run, and all from which a stage would go on."""
     for record in (run_dir / RECORDS).glob("*.json"):
         record.unlink()
-    for resume_path in run_dir.glob(f"*/{RESUME}"):
+    resumes = (RESUME, second_resume_path(Path(RESUME)).name)
+    for resume_path in (path for name in resumes for path in run_dir.glob(f"*/{name}")):
         resume_path.unlink()
     for work_dir in run_dir.glob(f"*/{WORK}"):
         shutil.rmtree(work_dir)

@@ -204,7 +204,7 @@ def _check_trainings(recipe: Recipe, faults: Faults) -> None:
         trainings["train"] = recipe.train
     if recipe.prune is not None:
         trainings["prune.train"] = recipe.prune.train
-    if any(map(is_quantized, recipe.export.precisions)) and recipe.quantize.method != "ptq":
+    if any(map(is_quantized, recipe.export.precisions)) and recipe.quantize.trains:
         trainings["quantize.train"] = recipe.quantize.train
     for key, options in trainings.items():
         with faults.of(f"{key}.precision"):

@@ -34,6 +34,7 @@ from edgeresnet.run.stages import (
     export_stage,
     prune_stage,
     quantize_budgets,
+    quantize_rungs,
     quantize_stage,
     train_stage,
 )
@@ -99,16 +100,21 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
         discard_finished(path)
     bundles: dict[str, Path] = {}
     quantized_budgets: list[Budget] = []
+    rungs: list[dict[str, Any]] = []
     for variant in _variants(run, data_key):
         bundles |= _export(run, variant)
         if _quantized(recipe):
             quantized_budgets += quantize_budgets(run, variant)
+            # Of several networks the last is the one that the recipe is to deliver.
+            rungs = quantize_rungs(run, variant)
     with _comparing(run):
         result = _compare(run, bundles, checked)
-    if quantized_budgets:
+    if rungs:
+        result["rungs"] = rungs
         # A quantization that missed its budget is exported and compared all the same, to be seen.
-        with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
-        result = cast(CompareResults, with_them)
+        if quantized_budgets:
+            with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
+            result = cast(CompareResults, with_them)
         write_result(result, path / RESULTS, record_host=run.record_host)
     return result
 

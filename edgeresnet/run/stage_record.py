@@ -39,7 +39,7 @@ Count = Annotated[int, Field(ge=0, le=MOST_IMAGES)]
 
 
 class QuantizeReport(TypedDict):
-    """What a budget asks of the report of 03-quantize."""
+    """What a budget asks of the report of 03-quantize, and its rows, rung by rung."""
 
     method: str
     top1_float: float | None
@@ -55,6 +55,7 @@ class QuantizeReport(TypedDict):
     class_changes: NotRequired[
         dict[str, Annotated[list[Count], Field(min_length=3, max_length=3)]] | None
     ]
+    rungs: NotRequired[list[dict[str, Any]]]
 
 
 def read_stage_record(path: Path) -> Record | None:

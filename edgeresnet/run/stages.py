@@ -33,7 +33,7 @@ from edgeresnet.run.stage_record import REPORT, read_report, set_aside, stand, w
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import OF_ACCURACY
 from edgeresnet.settings.pruning import PruneOptions
-from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.quantization import USUAL_CALIBRATION_IMAGES, QuantizeOptions
 
 # Raise a stage's number when the same settings, data and weights give another result than before,
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
@@ -209,6 +209,8 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
     for name in (*OF_ACCURACY, *(() if options["all_images"] else ("all_images",))):
         options.pop(name)
+    # As older versions said what is left out, so that their runs stand.
+    options["calibration_images"] = options["calibration_images"] or USUAL_CALIBRATION_IMAGES
     if variant.quantize.method == "auto":
         options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}
@@ -236,16 +238,25 @@ def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
     if not options.limits(labelled=True):
         return []
     path = _quantized_path(run, variant).with_name(REPORT)
-    fix = f"remove {path.parent}, then repeat: the stage is run again."
-    figures = read_report(path, fix)
+    figures = read_report(path, _report_fix(path))
     limits = options.limits(labelled=figures["top1_float"] is not None)
     try:
         return quantization_budgets(figures, limits, "quantize.")
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say what quantizing cost: {error!r}",
-            fix,
+            _report_fix(path),
         ) from error
+
+
+def quantize_rungs(run: Run, variant: Variant) -> list[dict[str, Any]]:
+    """A row for each rung that 03-quantize has tried."""
+    path = _quantized_path(run, variant).with_name(REPORT)
+    return read_report(path, _report_fix(path)).get("rungs", [])
+
+
+def _report_fix(path: Path) -> str:
+    return f"remove {path.parent}, then repeat: the stage is run again."
 
 
 def export_stage(run: Run, name: str, target: str, precision: str, source: Stage) -> Path:

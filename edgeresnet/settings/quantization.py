@@ -19,8 +19,12 @@ from edgeresnet.settings.measuring import (
 )
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
-Method = Literal["ptq", "qat", "auto"]
+# The ladder, the cheapest first: each is a file in host/quantization/rungs.
+RungName = Literal["ptq", "observer", "equalize", "adaround", "qat", "qat-distill"]
+TRAINING: tuple[RungName, ...] = ("qat", "qat-distill")
+Method = Literal[RungName, "auto"]
 ObserverName = Literal["minmax", "ema", "percentile", "entropy", "mse"]
+USUAL_CALIBRATION_IMAGES = 512
 # Top-1 that method auto may lose where nobody says how much.
 AUTO_MAX_DROP = 0.005
 # Share of answers that may change with method auto where there are no labels.
@@ -33,8 +37,11 @@ class QuantizeOptions:
 
     method: Method = Field(
         default="auto",
-        description="How to quantize: ptq calibrates; qat calibrates, then trains with fake "
-        "quantization; auto does the second only where the first loses too much.",
+        description="How to quantize: ptq calibrates; observer tries every observer and keeps the "
+        "one that answers most like the float network; equalize evens out channels inside the "
+        "blocks and corrects biases; adaround learns which way to round each weight; qat trains "
+        "with fake quantization, qat-distill on the float network's answers alone. auto climbs "
+        "these, and stops at the first that keeps the budget.",
     )
     observer: ObserverName = Field(
         default="mse",
@@ -42,11 +49,13 @@ class QuantizeOptions:
         "maximum, its moving average, a percentile, or the clip point of the least divergence "
         "(entropy) or squared error.",
     )
-    calibration_images: int = Field(
-        default=512,
+    calibration_images: int | None = Field(
+        default=None,
         ge=1,
         le=MOST_IMAGES,
-        description="Images of the training data to calibrate with, as many of each class.",
+        description="Images of the training data to calibrate with, as many of each class; left "
+        f"out: {USUAL_CALIBRATION_IMAGES}, and with method auto as many as it takes until the step "
+        "sizes settle.",
     )
     max_drop: float | None = Field(
         default=None,
@@ -89,7 +98,7 @@ class QuantizeOptions:
             InputError: an option needs labels.
         """
         check_without_labels(self.max_drop, data, max_class_drop=self.max_class_drop)
-        if self.method == "ptq":
+        if not self.trains:
             return self
         if self.train.distill == 0 or self.train.label_smoothing > 0:
             key = "label_smoothing" if self.train.distill else "distill 0"
@@ -106,6 +115,11 @@ class QuantizeOptions:
             InputError: no budget binds.
         """
         check_all_images(self.all_images, self.limits(labelled=True))
+
+    @property
+    def trains(self) -> bool:
+        """Whether a network may be trained."""
+        return self.method == "auto" or self.method in TRAINING
 
     def limits(self, *, labelled: bool) -> dict[str, float]:
         """The budgets that bind, by name: what was given, else what ``auto`` has by itself.

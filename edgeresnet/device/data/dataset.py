@@ -147,9 +147,17 @@ def balanced_subset(dataset: Dataset, limit: int, seed: int) -> Dataset:
     """``limit`` images drawn with ``seed``, as even over the classes as they come."""
     if limit >= len(dataset):
         return dataset
+    return dataset.subset(sorted(balanced_order(dataset, seed)[:limit].tolist()))
+
+
+def balanced_order(dataset: Dataset, seed: int) -> NDArray[np.int64]:
+    """All images in an order drawn with ``seed``, each beginning of which is balanced.
+
+    Returns:
+        (n,) places: the k-th image of every class before the k+1-th of any.
+    """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(dataset))
-    # Rank within the class first: the k-th image of every class before the k+1-th of any.
     # Images without labels are all of one kind, in the only place that -1 leads to.
     seen = np.zeros(max(1, len(dataset.classes)), np.int64)
     rank = np.empty(len(dataset), np.int64)
@@ -157,8 +165,7 @@ def balanced_subset(dataset: Dataset, limit: int, seed: int) -> Dataset:
         label = dataset.labels[index]
         rank[index] = seen[label]
         seen[label] += 1
-    chosen = order[np.argsort(rank[order], kind="stable")][:limit]
-    return dataset.subset(sorted(int(i) for i in chosen))
+    return order[np.argsort(rank[order], kind="stable")]
 
 
 def drawn_by_name(dataset: Dataset, limit: int, seed: int) -> Dataset:

@@ -16,11 +16,12 @@ from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.results.measured import Budget, decided_text, figure_text
 from edgeresnet.settings.measuring import Budgets
+from edgeresnet.settings.quantization import TRAINING
 
 FIXES = {
-    "max_drop": "quantize with --method qat and more --epochs, or raise max_drop",
-    "max_class_drop": "quantize with --method qat and more --epochs, or raise max_class_drop",
-    "max_disagreement": "quantize with --method qat and more --epochs, or raise max_disagreement",
+    "max_drop": "quantize with --method auto and more --epochs, or raise max_drop",
+    "max_class_drop": "quantize with --method auto and more --epochs, or raise max_class_drop",
+    "max_disagreement": "quantize with --method auto and more --epochs, or raise max_disagreement",
     "max_p99_ms": "prune the network, choose a faster target, or raise max_p99_ms",
     "min_speedup": "prune the network, choose a faster target, or lower min_speedup",
 }
@@ -233,8 +234,8 @@ def enforce_quantized(figures: Mapping[str, Any], output: Path) -> None:
     limits = " and ".join(f"--{name.replace('_', '-')}" for name in failed)
     if not failed:
         fix = "measure on more images, or leave --strict out."
-    elif figures["rungs"][-1]["method"] == "ptq":
-        fix = f"give --method qat or auto, which train, or raise {limits}."
+    elif figures["rungs"][-1]["method"] not in TRAINING:
+        fix = f"give --method auto, which goes on up to training, or raise {limits}."
     else:
         fix = f"give more --epochs or a lower --lr, or raise {limits}."
     raise CheckError(

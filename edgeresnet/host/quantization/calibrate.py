@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.fake_quant import FakeQuant, Observer
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
 from edgeresnet.host.quantization.observers import make_observer, weight_scales
 from edgeresnet.settings.quantization import ObserverName
+
+# Twice the images that move no step size by a larger share than this would not either.
+SETTLED = 0.05
 
 
 def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverName) -> int:
@@ -29,18 +34,72 @@ def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverNa
     Raises:
         InputError: there was no image.
     """
-    activations = [q for q in model.quantizers().values() if q.kind in ("signed", "unsigned")]
-    for quantizer in activations:
-        quantizer.observer = make_observer(observer)
+    watching = {q: make_observer(observer) for q in _activations(model)}
     set_weight_scales(model, observer)
-    seen = _observe(model, images)
+    with observing(model, watching):
+        seen = run_all(model, images)
     if seen == 0:
         raise InputError("calibration saw no image", "give --data at least one image.")
     with torch.no_grad():
-        for quantizer in activations:
-            assert quantizer.observer is not None
-            quantizer.scale.fill_(quantizer.observer.scale(quantizer.range[1]))
-            quantizer.observer = None
+        for quantizer, watched in watching.items():
+            quantizer.scale.fill_(watched.scale(quantizer.range[1]))
+    return seen
+
+
+def images_until_settled(
+    model: QuantResNet, parts: Iterable[Iterable[Tensor]], observer: ObserverName
+) -> int:
+    """How many images it takes until no step size of ``model`` moves any more.
+
+    Args:
+        model: left as it is.
+        parts: batches as `calibrate` has them; each part as many images as all before together.
+        observer: of `calibrate`.
+
+    Returns:
+        All images of the part by which no step size moved by more than `SETTLED`, and of those
+        before it; of all parts, where that did not happen.
+    """
+    watching = {q: make_observer(observer) for q in _activations(model)}
+    seen, before = 0, None
+    for part in parts:
+        with observing(model, watching):
+            seen += run_all(model, part)
+        scales = torch.tensor([w.scale(q.range[1]) for q, w in watching.items()])
+        if before is not None and ((scales - before).abs() <= SETTLED * before).all():
+            break
+        before = scales
+    return seen
+
+
+@contextmanager
+def observing(model: QuantResNet, watching: Mapping[FakeQuant, Observer]) -> Iterator[None]:
+    """The float network runs, so that no quantizer's error reaches another's range."""
+    was_training = model.training
+    enabled = {quantizer: quantizer.enabled for quantizer in model.quantizers().values()}
+    model.eval()
+    try:
+        for quantizer in enabled:
+            quantizer.enabled = False
+            quantizer.observer = watching.get(quantizer)
+        yield
+    finally:
+        for quantizer, was in enabled.items():
+            quantizer.enabled, quantizer.observer = was, None
+        model.train(was_training)
+
+
+def _activations(model: QuantResNet) -> list[FakeQuant]:
+    return [q for q in model.quantizers().values() if q.kind in ("signed", "unsigned")]
+
+
+def run_all(model: QuantResNet, images: Iterable[Tensor]) -> int:
+    """Show a network images, whatever it answers; returns how many there were."""
+    seen = 0
+    with torch.inference_mode():
+        for batch in images:
+            model(batch)
+            seen += len(batch)
     return seen
 
 
@@ -56,23 +115,3 @@ def set_weight_scales(model: QuantResNet, observer: ObserverName) -> None:
                 continue
             quantizer = module.weight_quant
             quantizer.scale.copy_(weight_scales(weight, observer, quantizer.range[1]))
-
-
-def _observe(model: QuantResNet, images: Iterable[Tensor]) -> int:
-    """Run the float network, so that no quantizer's error reaches another's range."""
-    was_training = model.training
-    quantizers = model.quantizers().values()
-    model.eval()
-    for quantizer in quantizers:
-        quantizer.enabled = False
-    seen = 0
-    try:
-        with torch.inference_mode():
-            for batch in images:
-                model(batch)
-                seen += len(batch)
-    finally:
-        for quantizer in quantizers:
-            quantizer.enabled = True
-        model.train(was_training)
-    return seen

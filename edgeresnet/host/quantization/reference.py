@@ -24,7 +24,7 @@ from edgeresnet.host.models.pixels import fits_in_memory
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.training.step import training_device
-from edgeresnet.results import Budget
+from edgeresnet.results.measured import Budget
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

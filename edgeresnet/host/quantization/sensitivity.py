@@ -30,7 +30,7 @@ from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import training_device
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
-from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.quantization import USUAL_CALIBRATION_IMAGES, QuantizeOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -241,7 +241,8 @@ def measure_sensitivity(
     seen: int | None = None
     model = checkpoint.build()
     if not isinstance(model, QuantResNet):
-        chosen = balanced_subset(train_set, options.calibration_images, options.seed)
+        wanted = options.calibration_images or USUAL_CALIBRATION_IMAGES
+        chosen = balanced_subset(train_set, wanted, options.seed)
         context.on_step(f"calibrating on {len(chosen)} images ({options.observer})")
         model = QuantResNet(cast(Any, model), weight_bits=options.weight_bits)
         seen = calibrate(model, _inputs(chosen, checkpoint), options.observer)

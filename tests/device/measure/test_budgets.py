@@ -24,8 +24,9 @@ from edgeresnet.device.measure.sequential import Drop, looks
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from edgeresnet.host.quantization import quantize_checkpoint as quantize_module
-from edgeresnet.host.quantization.quantize_checkpoint import best_rung
+from edgeresnet.host.quantization.climbing import best_rung
+from edgeresnet.host.quantization.rungs import rung as quantize_module
+from edgeresnet.host.quantization.rungs.registry import RUNGS
 from edgeresnet.remote import command as remote
 from edgeresnet.remote.command import Job, Outcome
 from edgeresnet.report.tables import budget_lines
@@ -163,7 +164,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Calibration that finds a step far too large, so that next to nothing is left of the network.
 RUINED = """
 import torch
-from edgeresnet.host.quantization import quantize_checkpoint as quantize_module
+from edgeresnet.host.quantization import rounding
+from edgeresnet.host.quantization.rungs import rung as quantize_module
+rounding.STEPS = 1
 calibrate = quantize_module.calibrate
 def ruined(model, images, observer):
     calibrate(model, images, observer)
@@ -173,12 +176,13 @@ quantize_module.calibrate = ruined
 """
 # Training that ends worse still: it always answers the class of which the fewest images are.
 UNTAUGHT = """
+from edgeresnet.host.quantization.rungs import qat
 from edgeresnet.host.training.fit import TrainResult
 def fit(model, *arguments, **more):
     model.fc.bias.data[:] = -1e6
     model.fc.bias.data[0] = float(1e6)
     return TrainResult({}, 0.0, 1, [], 0.0, 1)
-quantize_module.fit = fit
+qat.fit = fit
 """
 QUANTIZE = ("--limit", 100, "--calibration-images", 20, "-o", "int8.pt", "--json", "q.json")
 
@@ -189,17 +193,28 @@ def test_quantize_exits_1_and_keeps_the_best_when_the_budget_is_missed(
 ) -> None:
     done = edgeresnet("quantize", trained, *given, *QUANTIZE, before=RUINED + UNTAUGHT)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "failed: budget missed: max_drop is missed: ptq has 0." in done.stderr
+    figures = json.loads((tmp_path / "q.json").read_text())
+    rows = figures["rungs"]
+    assert [row["method"] for row in rows] == (["ptq"] if "ptq" in given else [*RUNGS])
+    best = max(rows, key=lambda row: float(row["top1_int8"]))["method"]
+    assert f"failed: budget missed: max_drop is missed: {best} has 0." in done.stderr
     assert "which is above 0.005" in done.stderr
-    assert "The best result, of ptq, is in int8.pt" in done.stderr
+    assert f"The best result, of {best}, is in int8.pt" in done.stderr
     assert "fix: " in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.pt", "q.json"]
-    figures = json.loads((tmp_path / "q.json").read_text())
-    assert [r["method"] for r in figures["rungs"]] == ["ptq", "qat"][: len(figures["rungs"])]
-    assert len(figures["rungs"]) == (1 if "ptq" in given else 2)
+    for row in rows:
+        said = f"{row['method']}: top-1 {row['top1_int8']:.4f}, drop {row['drop']:.4f} ("
+        assert said in done.stderr
+        assert row["drop_interval"][0] <= row["drop"] <= row["drop_interval"][1]
+        assert row["agreement_interval"][0] <= row["agreement"] <= row["agreement_interval"][1]
+        assert row["seconds"] > 0
+        assert row["images"] == 100
+    if len(rows) > 1:
+        assert all(row["method"] in done.stdout for row in rows)
+        assert max(map(len, done.stdout.splitlines())) <= 80
     (budget,) = figures["budgets"]
     assert (budget["met"], budget["decision"], budget["limit"]) == (False, "missed", 0.005)
-    assert (figures["method"], figures["verdict"]) == ("ptq", "fail")
+    assert (figures["method"], figures["verdict"]) == (best, "fail")
     assert figures["drop"] == budget["value"] > 0.2
 
 
@@ -270,6 +285,8 @@ def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
         (budget,) = result["budgets"]
         assert (budget["name"], budget["decision"]) == ("quantize.max_drop", "missed")
         assert (result["verdict"], budget["candidate"]) == ("fail", "ptq")
+        (row,) = result["rungs"]
+        assert (row["method"], row["drop"]) == ("ptq", budget["value"])
         assert json.loads((tmp_path / "run" / "results.json").read_text()) == result
     looser = load_recipe(tmp_path / "tiny.yaml", ["quantize.max_drop=1"])
     said: list[str] = []

@@ -38,7 +38,7 @@ from edgeresnet.settings.quantization import USUAL_CALIBRATION_IMAGES, QuantizeO
 # Raise a stage's number when the same settings, data and weights give another result than before,
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
 # All that follows reruns by itself. What only makes it faster or says more leaves the number alone.
-STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 1, "04-export": 1}
+STAGE_VERSIONS = {"01-train": 1, "02-prune": 1, "03-quantize": 2, "04-export": 1}
 # The same for what begins with weights, whoever made them, and for nothing else. 2: moving averages
 # are taken, biases of convolutions are folded, and what a file or torchvision says of the input is
 # used. 3: under every known key, resize and channels too. 4: where timm's and Hugging Face's

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from edgeresnet.device.data.dataset import fingerprint, is_labelled
+from edgeresnet.device.data.dataset import Dataset, fingerprint, is_labelled
 from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.data.remembered import placed
 from edgeresnet.device.data.shared_images import shared_line
@@ -69,17 +69,8 @@ def quantize_checkpoint(
         options = options.without_labels(val_set.name)
         if options.trains:
             context.on_step("a training learns from the float network's answers alone (distill 1)")
-    limits = options.limits(labelled=is_labelled(val_set))
-    reference = reference_of(
-        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
-    )
-    context.on_step(f"measuring the float network on {reference.plan[0].images} images")
-    count = options.calibration_images or USUAL_CALIBRATION_IMAGES
-    images = CalibrationImages(train_set, options.seed, count)
-    work = Work(checkpoint, reference, train_set, val_set, options, context, images)
-    if options.method == "auto" and options.calibration_images is None:
-        work = work.with_settled_images()
-    doubts = [*reference.doubts(by_name=named), *_shared(work)]
+    work = _work(checkpoint, train_set, val_set, options, context)
+    doubts = [*work.reference.doubts(by_name=named), *_shared(work)]
     for doubt in doubts:
         context.on_step(doubt)
     model, rungs = climb(work, strict=strict)
@@ -93,6 +84,27 @@ def quantize_checkpoint(
         quantization=figures,
     )
     return quantized, cast(QuantizeResults, figures)
+
+
+def _work(
+    checkpoint: Checkpoint,
+    train_set: Dataset,
+    val_set: Dataset,
+    options: QuantizeOptions,
+    context: TaskContext,
+) -> Work:
+    """The float network to be asked, and how many images calibrate."""
+    limits = options.limits(labelled=is_labelled(val_set))
+    reference = reference_of(
+        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
+    )
+    context.on_step(f"measuring the float network on {reference.plan[0].images} images")
+    count = options.calibration_images or USUAL_CALIBRATION_IMAGES
+    images = CalibrationImages(train_set, options.seed, count)
+    work = Work(checkpoint, reference, train_set, val_set, options, context, images)
+    if options.method == "auto" and options.calibration_images is None:
+        return work.with_settled_images()
+    return work
 
 
 def _shared(work: Work) -> list[str]:

@@ -25,13 +25,14 @@ IMAGES = 64
 def planted() -> tuple[QuantResNet, Reference, EvaluationSet]:
     """With a channel of 64 times its size, calibrated by its extremes."""
     checkpoint = plant_outlier(make_checkpoint(size=8, widths=NARROW))
-    images = open_dataset("digits", "val", limit=IMAGES)
-    reference = reference_of(checkpoint, images)
+    dataset = open_dataset("digits", "val", limit=IMAGES)
+    images = EvaluationSet(dataset, checkpoint.input_spec)
+    reference = reference_of(checkpoint, dataset)
     model = QuantResNet(reference.model)
     normalize = Normalizer(checkpoint.input_spec, torch.device("cpu"))
-    calibrate(model, map(normalize, reference.images.read(IMAGES)), "ema")
+    calibrate(model, map(normalize, images.read(IMAGES)), "ema")
     model.fold()
-    return model.eval(), reference, reference.images
+    return model.eval(), reference, images
 
 
 def agrees(least: float) -> Any:

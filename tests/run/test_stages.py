@@ -17,6 +17,8 @@ from edgeresnet.run import runner, stages
 from edgeresnet.run.folder import RECORDS
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
+from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.training import QAT_DEFAULTS
 from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY
 from tests.host.training.test_train_checkpoint import narrow_weights
@@ -35,6 +37,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Runs a recipe of which only 01-train is left, and gives the stages that were not kept."""
     monkeypatch.setattr(runner, "quantize_stage", lambda run, variant: None)
     monkeypatch.setattr(runner, "quantize_budgets", lambda run, variant: [], raising=False)
+    monkeypatch.setattr(runner, "quantize_rungs", lambda run, variant: [])
     monkeypatch.setattr(runner, "export_stage", lambda *arguments: None)
     monkeypatch.setattr(runner, "_compare", lambda *arguments: {"budgets": []})
 
@@ -270,3 +273,27 @@ def test_a_run_is_refused_when_its_files_lead_elsewhere(
         ran(*inputs, fresh=True)
     assert (other / "mine.json").read_text() == "{}"
     assert list(other.iterdir()) == [other / "mine.json"]
+
+
+@pytest.mark.parametrize("method", ["ptq", "qat", "auto"])
+def test_the_key_of_quantize_is_the_older_versions_when_nothing_new_is_used(
+    method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed: list[Any] = []
+    recipe = load_recipe(REPOSITORY / "recipes" / "quickstart.yaml", ["quantize.weight_bits=7"])
+    run = stages.Run(tmp_path, recipe, False, keyed.append)
+    monkeypatch.setattr(
+        stages.Run, "stage", lambda self, name, settings, *rest: keyed.append(settings) or "key"
+    )
+    options = QuantizeOptions(method=method, weight_bits=7)
+    variant = stages.Variant("", stages.Stage(tmp_path, "before"), options)
+    stages.quantize_stage(run, variant)
+    train = QAT_DEFAULTS.to_dict()
+    # Written out as it was before calibration images could be left out.
+    wanted = {
+        "method": method, "observer": "mse", "calibration_images": 512, "freeze_bn": 0.5,
+        "train": train, "weight_bits": 7, "seed": 0,
+    }  # fmt: skip
+    if method == "auto":
+        wanted["budget"] = [0.005, False]
+    assert keyed == [{"before": "before", "quantize": wanted}]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
 from edgeresnet.host.quantization import rounding
@@ -166,6 +169,21 @@ def smooth(batches: list[Tensor]) -> Tensor:
     """Pixels that go with their neighbours: of white noise nearest rounding is the best."""
     few = torch.cat(batches)[:, :, :3, :3]
     return torch.nn.functional.interpolate(few, size=8, mode="bilinear")
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_learned_rounding_is_proven_by_the_export_as_any_checkpoint(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "STEPS", 20)
+    monkeypatch.setattr(rounding, "LEAST_GAIN", -1.0)  # whatever it has learned
+    options = QuantizeOptions(method="adaround", calibration_images=40)
+    context = TaskContext(data="digits", limit=60)
+    result, figures = quantize_checkpoint(narrow(), options, context=context)
+    assert figures["rungs"][0]["blocks_improved"] == figures["rungs"][0]["blocks"] == 10
+    export_bundle(result, target=target, precision="int8", out_dir=tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["proof"]["share_outside"] <= 0.01
 
 
 def test_adaround_leaves_what_pruning_has_made_zero() -> None:

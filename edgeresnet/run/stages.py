@@ -33,7 +33,7 @@ from edgeresnet.run.stage_record import REPORT, read_report, set_aside, stand, w
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import OF_ACCURACY
 from edgeresnet.settings.pruning import PruneOptions
-from edgeresnet.settings.quantization import USUAL_CALIBRATION_IMAGES, QuantizeOptions
+from edgeresnet.settings.quantization import QuantizeOptions
 
 # Raise a stage's number when the same settings, data and weights give another result than before,
 # so that an upgrade brings the new one: a mended fault, another default inside, another format.
@@ -205,12 +205,10 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
         )
         write_result(figures, path.with_name(REPORT))
 
-    options = asdict(variant.quantize)
+    options = variant.quantize.to_dict()
     # Only auto looks at the budget while it works; of the others a finished network stays as it is.
-    for name in (*OF_ACCURACY, *(() if options["all_images"] else ("all_images",))):
+    for name in OF_ACCURACY:
         options.pop(name)
-    # As older versions said what is left out, so that their runs stand.
-    options["calibration_images"] = options["calibration_images"] or USUAL_CALIBRATION_IMAGES
     if variant.quantize.method == "auto":
         options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}

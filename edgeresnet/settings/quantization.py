@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Literal
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -115,6 +115,14 @@ class QuantizeOptions:
             InputError: no budget binds.
         """
         check_all_images(self.all_images, self.limits(labelled=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the keys of stages; what is left out as older versions said it."""
+        values = asdict(self)
+        values["calibration_images"] = self.calibration_images or USUAL_CALIBRATION_IMAGES
+        if not self.all_images:
+            del values["all_images"]
+        return values
 
     @property
     def trains(self) -> bool:

@@ -26,6 +26,7 @@ from edgeresnet.run.device_commands import device_commands, has_threads, target_
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
+from edgeresnet.run.quantize_stage import quantize_budgets, quantize_rungs, quantize_stage
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.stages import (
     Run,
@@ -33,9 +34,6 @@ from edgeresnet.run.stages import (
     Variant,
     export_stage,
     prune_stage,
-    quantize_budgets,
-    quantize_rungs,
-    quantize_stage,
     train_stage,
 )
 from edgeresnet.settings.export import BatchRange

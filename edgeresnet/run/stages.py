@@ -17,21 +17,17 @@ from typing import Any
 
 from edgeresnet.api.export import export
 from edgeresnet.api.prune import prune
-from edgeresnet.api.quantize import quantize
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.machine.privacy import write_result
-from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
-from edgeresnet.results.measured import Budget
 from edgeresnet.run.folder import RECORDS, RESUME, WORK
 from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.run.stage_record import REPORT, read_report, set_aside, stand, why_not_standing
+from edgeresnet.run.stage_record import REPORT, set_aside, stand, why_not_standing
 from edgeresnet.settings.export import BatchRange, ExportOptions
-from edgeresnet.settings.measuring import OF_ACCURACY
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 
@@ -189,74 +185,6 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
     return Stage(path, run.stage("02-prune", settings, path, work))
 
 
-def quantize_stage(run: Run, variant: Variant) -> Stage:
-    """03-quantize: a fake-quantized checkpoint."""
-    recipe = run.recipe
-    path = _quantized_path(run, variant)
-    name = path.parent.name
-
-    def work() -> None:
-        figures = quantize(
-            variant.source.path,
-            path,
-            _lasting(variant.quantize),
-            strict=recipe.budgets.strict,
-            context=run.context(path.with_name(RESUME)),
-        )
-        write_result(figures, path.with_name(REPORT))
-
-    options = variant.quantize.to_dict()
-    # Only auto looks at the budget while it works; of the others a finished network stays as it is.
-    for name in OF_ACCURACY:
-        options.pop(name)
-    if variant.quantize.method == "auto":
-        options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
-    settings = {"before": variant.source.key, "quantize": options}
-    return Stage(path, run.stage(name, settings, path, work))
-
-
-def _lasting(options: QuantizeOptions) -> QuantizeOptions:
-    """Evaluated on all images where the stage outlives its budget, which then may be another."""
-    limited = options.method != "auto" and options.limits(labelled=True)
-    return replace(options, all_images=True) if limited else options
-
-
-def _auto_budget(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:
-    """What decides whether ``auto`` trains; as older versions had it where nothing else is said."""
-    drop = options.limits(labelled=True).get("max_drop")
-    other, worst = options.max_disagreement, options.max_class_drop
-    if worst is not None:
-        return [drop, strict, other, worst]
-    return [drop, strict] if other is None else [drop, strict, other]
-
-
-def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
-    """The recipe's ``quantize.max_drop`` and the like, decided on what 03-quantize reported."""
-    options = variant.quantize
-    if not options.limits(labelled=True):
-        return []
-    path = _quantized_path(run, variant).with_name(REPORT)
-    figures = read_report(path, _report_fix(path))
-    limits = options.limits(labelled=figures["top1_float"] is not None)
-    try:
-        return quantization_budgets(figures, limits, "quantize.")
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} does not say what quantizing cost: {error!r}",
-            _report_fix(path),
-        ) from error
-
-
-def quantize_rungs(run: Run, variant: Variant) -> list[dict[str, Any]]:
-    """A row for each rung that 03-quantize has tried."""
-    path = _quantized_path(run, variant).with_name(REPORT)
-    return read_report(path, _report_fix(path)).get("rungs", [])
-
-
-def _report_fix(path: Path) -> str:
-    return f"remove {path.parent}, then repeat: the stage is run again."
-
-
 def export_stage(run: Run, name: str, target: str, precision: str, source: Stage) -> Path:
     """04-export: a proven bundle of that name."""
     recipe = run.recipe
@@ -283,10 +211,6 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
         settings["record_host"] = True
     run.stage(f"04-export-{name}", settings, out_dir, work)
     return out_dir
-
-
-def _quantized_path(run: Run, variant: Variant) -> Path:
-    return run.path / f"03-quantize{'-dense' if variant.name else ''}" / "checkpoint.pt"
 
 
 def _weights_key(weights: str) -> str:

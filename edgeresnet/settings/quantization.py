@@ -120,8 +120,10 @@ class QuantizeOptions:
         """Plain values, for the keys of stages; what is left out as older versions said it."""
         values = asdict(self)
         values["calibration_images"] = self.calibration_images or USUAL_CALIBRATION_IMAGES
-        if not self.all_images:
-            del values["all_images"]
+        # What came later is there only where it is given.
+        for name, unsaid in (("all_images", False), ("max_class_drop", None)):
+            if values[name] == unsaid:
+                del values[name]
         return values
 
     @property

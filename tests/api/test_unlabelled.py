@@ -34,7 +34,7 @@ from edgeresnet.host.quantization.rungs.rung import Work
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import Learner
 from edgeresnet.progress import TaskContext
-from edgeresnet.run.stages import _auto_budget
+from edgeresnet.run.quantize_stage import _auto_budget
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions

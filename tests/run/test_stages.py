@@ -15,6 +15,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.run import runner, stages
 from edgeresnet.run.folder import RECORDS
+from edgeresnet.run.quantize_stage import quantize_stage
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -287,7 +288,7 @@ def test_the_key_of_quantize_is_the_older_versions_when_nothing_new_is_used(
     )
     options = QuantizeOptions(method=method, weight_bits=7)
     variant = stages.Variant("", stages.Stage(tmp_path, "before"), options)
-    stages.quantize_stage(run, variant)
+    quantize_stage(run, variant)
     train = QAT_DEFAULTS.to_dict()
     # Written out as it was before calibration images could be left out.
     wanted = {

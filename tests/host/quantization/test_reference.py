@@ -16,8 +16,9 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.host.quantization.reference import reference_of
 from edgeresnet.progress import TaskContext
+from edgeresnet.run.quantize_stage import _lasting, quantize_stage
 from edgeresnet.run.recipe import load_recipe
-from edgeresnet.run.stages import Stage, Variant, _lasting, quantize_stage
+from edgeresnet.run.stages import Stage, Variant
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.host.training.test_train_checkpoint import narrow_weights
 

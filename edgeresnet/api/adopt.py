@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeresnet.api.opening import check_told, load_checkpoint, open_model
-from edgeresnet.api.saving import check_output, save_result
+from edgeresnet.api.saving import ADOPTED, check_output, check_room_for, save_result
 from edgeresnet.device.targets.model_files import is_model_file
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import one_writer
@@ -65,6 +65,7 @@ def adopt(
         )
     path = Path(output)
     check_output(path)
+    check_room_for(path, source, ADOPTED)
     from edgeresnet.host.adoption.adopt_checkpoint import adopt_checkpoint
 
     adoptee = _checkpoint(source, image_size, inputs, raw, network, context)
@@ -116,5 +117,6 @@ def _adopt_bare(
     from edgeresnet.host.adoption.adopt_bare import adopt_bare
     from edgeresnet.host.adoption.adoptee import BareAdoptee
 
+    check_room_for(out_dir, path, ADOPTED)
     with open_model(path, image_size=image_size, inputs=inputs) as opened:
         return adopt_bare(BareAdoptee(opened, inputs), path, out_dir, options, context=context)[1]

@@ -16,6 +16,8 @@ from edgeresnet.progress import second_resume_path
 # Of a checkpoint's size: of what trains, the result, and twice a file to go on from with weights,
 # the best ones and the optimizer's; of an export, the model; in the temporary folder its graph too.
 TRAINED, EXPORTED, TEMPORARY = 7, 2, 3
+# What is adopted is the same weights again.
+ADOPTED = 1
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.checkpoint import Checkpoint

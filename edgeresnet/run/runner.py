@@ -28,6 +28,7 @@ from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.quantize_stage import quantize_budgets, quantize_rungs, quantize_stage
 from edgeresnet.run.recipe import Recipe, load_recipe
+from edgeresnet.run.room import check_room_of_run
 from edgeresnet.run.stages import (
     Run,
     Stage,
@@ -86,6 +87,8 @@ def run_recipe(
 def _run(run: Run, *, fresh: bool) -> CompareResults:
     path, recipe, on_step = run.path, run.recipe, run.on_step
     checked = check_run(recipe, path, RECORDS)
+    if not any((path / RECORDS).glob("*.json")):
+        check_room_of_run(recipe, path)
     for name, why in checked.elsewhere.items():
         device = recipe.compare.device or target_of(name).spec.default_device
         on_step(

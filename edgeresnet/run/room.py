@@ -1,0 +1,53 @@
+"""Whether there is room for what a run leaves, looked for before its first stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeresnet.api.saving import TRAINED
+from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.files.outputs import check_room
+from edgeresnet.settings.training import DEFAULT_ARCH
+
+if TYPE_CHECKING:
+    from edgeresnet.run.recipe import Recipe
+    from edgeresnet.settings.training import ModelSettings
+
+
+def check_room_of_run(recipe: Recipe, run_dir: Path) -> None:
+    """Refuse a disk that a run would fill.
+
+    Of what pruning leaves nothing is counted: how large that is, it finds out.
+
+    Args:
+        recipe: all that is to be made.
+        run_dir: where.
+
+    Raises:
+        MissingError: less is free there than checkpoints, float bundles and a training need.
+    """
+    quantized = [p for p in recipe.export.precisions if is_quantized(p)]
+    floats = len(recipe.export.targets) * recipe.export.precisions.count("fp32")
+    kept = 1 + bool(quantized) + floats
+    check_room(
+        run_dir,
+        network_bytes(recipe.model) * max(kept, TRAINED if recipe.train else 1),
+        "what the run makes",
+        "make room there, or give another -o.",
+    )
+
+
+def network_bytes(model: ModelSettings) -> int:
+    """The size of a network's weights in float32; 0 where only a download tells it."""
+    if model.weights is not None and Path(model.weights).is_file():
+        return Path(model.weights).stat().st_size
+    if model.arch is None and model.weights is not None:
+        return 0
+    import torch
+
+    from edgeresnet.host.models.resnet import build_resnet
+
+    with torch.device("meta"):
+        network = build_resnet(model.arch or DEFAULT_ARCH, 10)
+    return 4 * sum(weight.numel() for weight in network.parameters())

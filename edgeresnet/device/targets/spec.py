@@ -106,7 +106,8 @@ class TargetSpec:
         dynamic_batch: a model may leave its batch open.
         pixel_input: preprocessing may be inside, behind uint8 (N, H, W, 3).
         casts_pixels_first: there, before they are transposed.
-        mixes_floats: layers of a quantized model may stay float.
+        float_layers_in: what layers of a quantized model are computed in that are to stay float:
+            ``float``, or ``w8a16`` where integer kernels stand beside no others.
         floats_by_device: a float precision is the device's own choice, and so is proven only where
             a device lists it in its capabilities.
         nvidia_gpu: its device ``gpu`` is NVIDIA's, which has a power meter of its own.
@@ -133,7 +134,7 @@ class TargetSpec:
     dynamic_batch: bool = True
     pixel_input: bool = True
     casts_pixels_first: bool = False
-    mixes_floats: bool = True
+    float_layers_in: str = "float"
     floats_by_device: bool = False
     nvidia_gpu: bool = False
 

@@ -18,11 +18,17 @@ from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
 from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.targets.export_support import check_inputs, prover_of
-from edgeresnet.device.targets.precision import float_precision, is_quantized, layer_precision
+from edgeresnet.device.targets.precision import (
+    WIDE,
+    float_precision,
+    is_quantized,
+    layer_precision,
+)
 from edgeresnet.device.targets.protocol import EngineKernels, Kernel, Target
 from edgeresnet.device.targets.registry import example_of, target_of
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.encodings.encode import ENCODINGS
+from edgeresnet.host.export.encodings.hexagon import mark_wide
 from edgeresnet.host.export.encodings.preprocess import embed_preprocess
 from edgeresnet.host.export.golden_choice import CANDIDATES, choose_golden
 from edgeresnet.host.export.lint import check_canonical, check_pattern
@@ -79,7 +85,10 @@ def export_bundle(
     check_precision(checkpoint, target, precision)
     check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
     context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
-    job = Job(checkpoint, folded(checkpoint), target_of(target), precision, options, context, sign)
+    model = folded(checkpoint)
+    if target_of(target).spec.float_layers_in == WIDE:
+        model.in_sixteen_bits()
+    job = Job(checkpoint, model, target_of(target), precision, options, context, sign)
     with temporary_folder() as folder:
         graph, files = write_model(
             job.model, checkpoint.input_spec, target, precision, Path(folder), options
@@ -164,6 +173,7 @@ def write_model(
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
         check_canonical(graph, model.computed_in_float)
+        mark_wide(graph, model.computed_wide)
     own = target_of(target).spec
     ENCODINGS[own.encoding(device or own.default_device)](graph, precision)
     if options.embed_preprocess:
@@ -274,4 +284,6 @@ def _precision_of(layer: str, model: QuantResNet, precision: str) -> str:
     """Of a layer in a bundle of that precision."""
     if is_quantized(precision) and layer in model.float_layers:
         return float_precision(precision)
+    if is_quantized(precision) and layer in model.wide_layers:
+        return WIDE
     return layer_precision(precision)

@@ -21,16 +21,5 @@ def check_precision(checkpoint: Checkpoint, target: str, precision: str) -> None
             "an INT8 bundle needs a quantized checkpoint",
             "quantize first: edgeresnet quantize CKPT --data DATA -o int8.pt.",
         )
-    _check_mixed(checkpoint, target, precision)
     check_written(target, precision)
     check_prover(target, precision)
-
-
-def _check_mixed(checkpoint: Checkpoint, target: str, precision: str) -> None:
-    layers = checkpoint.float_layers
-    if layers and is_quantized(precision) and not target_of(target).spec.mixes_floats:
-        raise InputError(
-            f"target {target} runs no float layers among integer ones, and {layers[0]} "
-            f"{f'and {len(layers) - 1} more are' if layers[1:] else 'is'} to stay float",
-            "export a checkpoint that is quantized throughout, or the float one without --int8.",
-        )

@@ -33,6 +33,12 @@ WEIGHTS: dict[int, Kind] = {
 }  # fmt: skip
 # The first convolution and the classifier are small, and lose most where their weights are coarse.
 FEWEST_BITS_AT_THE_ENDS = 7
+WIDE_RANGES: dict[Kind, tuple[int, int]] = {
+    **RANGES,
+    # 257 times as fine, so that each number of 8 bits is one of 16: asymmetric by as little.
+    "signed": (-128 * 257, 127 * 257),
+    "unsigned": (0, 65535),
+}
 PER_TENSOR = -1
 # A step below this would make the int32 bias scale (input x weight) underflow to float16 later.
 SMALLEST_SCALE = 1e-8
@@ -135,7 +141,8 @@ class FakeQuant(nn.Module):
     """Puts a tensor on the int8 grid, keeping it float32.
 
     An ``observer`` sees what comes in; with ``enabled`` off the tensor then passes unchanged.
-    ``idle`` says that it always does, because the layers around it stay float.
+    ``idle`` says that it always does, because the layers around it stay float; ``wide``, of an
+    activation, that the grid has 16 bits between the same ends.
 
     Args:
         kind: which integers the grid has; see `RANGES`.
@@ -154,6 +161,7 @@ class FakeQuant(nn.Module):
         self.register_buffer("zero_point", zeros, persistent=False)
         self.enabled = True
         self.idle = False
+        self.wide = False
         self.observer: Observer | None = None
 
     @property
@@ -164,16 +172,17 @@ class FakeQuant(nn.Module):
     @property
     def range(self) -> tuple[int, int]:
         """Smallest and largest integer of the grid."""
-        return RANGES[self.kind]
+        return (WIDE_RANGES if self.wide else RANGES)[self.kind]
 
     def step(self) -> Tensor:
         """The positive step size that is in force, in the shape of ``scale``."""
-        return self.scale.abs().clamp_min(SMALLEST_SCALE)
+        step = self.scale.abs().clamp_min(SMALLEST_SCALE)
+        return step * (RANGES[self.kind][1] / self.range[1]) if self.wide else step
 
     def settle(self) -> None:
         """Store the step size that is in force, so that the parameter can be read as it is."""
         with torch.no_grad():
-            self.scale.copy_(self.step())
+            self.scale.copy_(self.scale.abs().clamp_min(SMALLEST_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape in, the same shape out, float32."""
@@ -182,7 +191,8 @@ class FakeQuant(nn.Module):
         if not self.rounds:
             return x
         if torch.compiler.is_exporting():
-            low, high = self.range
+            # Encodings give a wide one its bits: in the canonical graph all are alike.
+            low, high = RANGES[self.kind]
             exported: Tensor = fake_quant_op(x, self.scale, self.zero_point, self.axis, low, high)
             return exported
         return self.on_grid(x)

@@ -192,6 +192,7 @@ class QuantResNet(nn.Module):
         self.pool_quant = FakeQuant("unsigned")
         self.fc = QuantLinear(own.fc, ends)
         self.float_layers: tuple[str, ...] = ()
+        self.wide_layers: tuple[str, ...] = ()
         self.keep_in_float(float_layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -227,6 +228,11 @@ class QuantResNet(nn.Module):
         """The layers that stay float, and the adds that are float with them."""
         return frozenset([*self.float_layers, *self.wiring.float_adds(self.float_layers)])
 
+    @property
+    def computed_wide(self) -> frozenset[str]:
+        """The layers of `in_sixteen_bits`, and the adds that have 16 bits with them."""
+        return frozenset([*self.wide_layers, *self.wiring.float_adds(self.wide_layers)])
+
     def keep_in_float(self, layers: Iterable[str]) -> None:
         """Compute these layers, and no others, in float.
 
@@ -238,10 +244,23 @@ class QuantResNet(nn.Module):
             InputError: one of them is no layer of this network.
         """
         wiring = self.wiring
-        self.float_layers = wiring.in_order(layers)
+        self.float_layers, self.wide_layers = wiring.in_order(layers), ()
         off = wiring.off(self.float_layers)
         for name, quantizer in self.quantizers().items():
-            quantizer.idle = name in off
+            quantizer.idle, quantizer.wide = name in off, False
+
+    def in_sixteen_bits(self) -> None:
+        """Compute the layers that stay float in integers, between activations of 16 bits.
+
+        For a target without float layers among integer ones: the tensors that would be on no grid
+        are on one of 16 bits, and the layers' weights on theirs of 8.
+        """
+        layers = self.float_layers
+        off = self.wiring.off(layers)
+        self.keep_in_float(())
+        self.wide_layers = layers
+        for name, quantizer in self.quantizers().items():
+            quantizer.wide = name in off and quantizer.axis < 0
 
     def weight_ranges(self) -> dict[str, tuple[int, int]]:
         """Smallest and largest integer of each weight, by its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.device.targets.protocol import Kernel
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.device.targets.tensorrt.kernels import engine_kernels
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.errors import CheckError
 from edgeresnet.host.export import export_bundle
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.lint import check_canonical
 from edgeresnet.host.export.proof import expected_layers, prove_integer
+from edgeresnet.host.models.fake_quant import FakeQuant, Kind
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.settings.export import BatchRange, BuildOptions, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
@@ -30,6 +32,8 @@ from tests.mixed import SOME, calibrated, mixed_checkpoint
 ADDS = ("layer2.0.add", "layer3.0.add")
 INTEGERS = {"Conv": 15, "Add": 6, "Gemm": 0}
 COMPILER = target_of("tensorrt").available()
+HEXAGON = target_of("qnn").available()
+emulator = pytest.mark.skipif(not HEXAGON.usable, reason=f"no emulator: {HEXAGON.reason}")
 needs_compiler = pytest.mark.skipif(not COMPILER.usable, reason=f"no compiler: {COMPILER.reason}")
 
 
@@ -109,11 +113,87 @@ def test_named_layers_are_the_float_ones_in_an_engine(
     assert {where[layer] for layer in SOME} == {f"{kind} by {kind}"}
 
 
-def test_the_npu_is_refused_float_layers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="runs no float layers among integer ones, and conv1 and"):
-        export_bundle.export_bundle(
-            mixed_checkpoint(), target="qnn", precision="int8", out_dir=tmp_path / "b"
-        )
+def wide_nodes(path: Path) -> dict[str, tuple[bool, bool]]:
+    """Of each layer and add: whether all that it reads, and what it writes, has 16 bits."""
+    graph = onnx.load(path).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+
+    def wide(pair: onnx.NodeProto) -> bool:
+        return types[pair.input[2]] == onnx.TensorProto.UINT16
+
+    found = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "Add", "Gemm"):
+            behind = users[node.output[0]]
+            if behind[0].op_type == "Relu":
+                behind = users[behind[0].output[0]]
+            read = node.input[: 2 if node.op_type == "Add" else 1]
+            found[node.name] = (all(wide(makers[name]) for name in read), all(map(wide, behind)))
+    return found
+
+
+def wide_model(model: QuantResNet) -> QuantResNet:
+    own = copy.deepcopy(model)
+    own.in_sixteen_bits()
+    return own
+
+
+def test_named_layers_have_16_bit_activations_in_the_npus_graph(
+    model: QuantResNet, tmp_path: Path
+) -> None:
+    own = wide_model(model)
+    _, files = export_bundle.write_model(
+        own, InputSpec(32), "qnn", "int8", tmp_path, ExportOptions()
+    )
+    found = wide_nodes(files["model.onnx"])
+    # The classifier has them in any case.
+    assert {name for name, (read, _) in found.items() if read} == {*SOME, *ADDS, "fc"}
+    assert {name for name, (_, wrote) in found.items() if wrote} == {*SOME, *ADDS, "fc"}
+    images = np.random.default_rng(0).standard_normal((4, 3, 32, 32), dtype=np.float32)
+    with torch.inference_mode():
+        expected = own(torch.from_numpy(images)).numpy()
+    options = RunOptions(as_written=True)
+    with target_of("onnx").load(files["model.onnx"], "cpu", options) as session:
+        logits = run_padded(session, images)
+    assert np.abs(logits - expected).max() <= 0.1 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("kind", ["signed", "unsigned"])
+def test_sixteen_bits_are_257_times_as_fine_between_the_same_ends(kind: Kind) -> None:
+    quantizer = FakeQuant(kind).requires_grad_(False)
+    quantizer.scale.data.fill_(0.1)
+    x = torch.linspace(-20, 20, 999)
+    narrow = quantizer(x)
+    quantizer.wide = True
+    wide = quantizer(x)
+    # uint8 behind a ReLU has 255 steps where the canonical grid has 127.
+    finer = 257 if kind == "signed" else 65535 / 127
+    inside = narrow == narrow.clamp(narrow.min() + 0.1, narrow.max() - 0.1)
+    assert (wide - x)[inside].abs().max() <= 0.1 / finer * 0.51
+    assert wide.min() == pytest.approx(float(narrow.min()), abs=1e-4)
+    assert wide.max() == pytest.approx(float(narrow.max()), abs=1e-4)
+    if kind == "signed":
+        assert torch.allclose(quantizer(narrow), narrow, atol=1e-5)
+
+
+@emulator
+@pytest.mark.slow
+def test_named_layers_run_on_the_emulated_npu_with_16_bit_activations(tmp_path: Path) -> None:
+    bundle = export_bundle.export_bundle(
+        mixed_checkpoint(), target="qnn", precision="int8", out_dir=tmp_path / "b"
+    )
+    proof = bundle.manifest.proof
+    assert proof["logits_from"] == "qnn"
+    assert proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
+    said = {layer["name"]: layer["precision"] for layer in bundle.manifest.layers}
+    assert [name for name, precision in said.items() if precision == "w8a16"] == list(SOME)
+    found = wide_nodes(bundle.model_path)
+    assert {name for name, pair in found.items() if all(pair)} == {*SOME, *ADDS}
 
 
 @pytest.mark.usefixtures("written")

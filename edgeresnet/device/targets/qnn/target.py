@@ -13,6 +13,7 @@ from edgeresnet.device.targets.engine_record import (
     write_engine,
 )
 from edgeresnet.device.targets.onnxruntime_session import session_options
+from edgeresnet.device.targets.precision import WIDE
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
 from edgeresnet.device.targets.qnn.session import (
     CAPABILITIES,
@@ -50,7 +51,7 @@ class QnnTarget:
         is_built_for=lambda device: device != NPU,
         dynamic_batch=False,
         pixel_input=False,
-        mixes_floats=False,
+        float_layers_in=WIDE,
     )
 
     def knows_device(self, name: str) -> bool:

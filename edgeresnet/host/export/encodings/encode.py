@@ -17,7 +17,11 @@ from edgeresnet.device.targets.precision import WIDE, float_precision, is_quanti
 from edgeresnet.host.export.canonical_graph import coarsen_weights, weight_of
 from edgeresnet.host.export.encodings.grids import insert_pair, set_grid
 from edgeresnet.host.export.encodings.half import to_half
-from edgeresnet.host.export.encodings.hexagon import check_quantized_outputs, widen_classifier
+from edgeresnet.host.export.encodings.hexagon import (
+    check_quantized_outputs,
+    widen_classifier,
+    widen_layers,
+)
 from edgeresnet.host.export.graph import (
     DEQUANTIZE,
     QUANTIZE,
@@ -53,11 +57,14 @@ def encode_hexagon(model: ir.Model, precision: str) -> None:
     """Write unsigned activations as `encode_unsigned`, and quantize the logits: QNN.
 
     Hexagon has no classifier with float output, and 8-bit logits would tie. So the classifier has
-    16-bit inputs and outputs, whatever the rest has. Float graphs run in FP16 there as they are.
+    16-bit inputs and outputs, whatever the rest has, and so do layers that are to stay float. Float
+    graphs run in FP16 there as they are.
     """
     if not is_quantized(precision):
         return
     _unsigned_grids(model.graph, 16 if precision == WIDE else 8)
+    if precision != WIDE:
+        widen_layers(model)
     widen_classifier(model)
     _integer_biases(model)
     check_quantized_outputs(model)

@@ -2,16 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
 from edgeresnet.errors import CheckError
 from edgeresnet.host.export.canonical_graph import weight_of
 from edgeresnet.host.export.encodings.grids import MICROSOFT, append_pair, insert_pair, set_grid
-from edgeresnet.host.export.graph import QUANTIZE, array_of, input_of, nodes_of
+from edgeresnet.host.export.graph import DEQUANTIZE, QUANTIZE, array_of, input_of, nodes_of
 
 # What may stand between a layer and the QuantizeLinear of its output.
 ACTIVATIONS = ("Relu",)
+# These have the grid of their input, and a pair of their own behind them.
+POOLS = ("MaxPool",)
+# Of a node: it has 16-bit inputs and outputs.
+WIDE_MARK = "edgeresnet.wide"
+# 255 x 257 is 65535: every 8-bit value is a 16-bit value too.
+FINER = 257
+
+
+def mark_wide(model: ir.Model, names: Collection[str]) -> None:
+    """Say which layers and adds have 16-bit activations; `widen_layers` gives them these."""
+    for node in nodes_of(model.graph, "Conv", "Gemm", "Add"):
+        if node.name in names:
+            node.meta[WIDE_MARK] = True
+
+
+def widen_layers(model: ir.Model) -> None:
+    """Give the marked layers and adds 16-bit inputs and outputs, in place.
+
+    A tensor that nobody else writes or reads has a 16-bit grid. One that has an integer layer of
+    8 bits beside it keeps its own, and a pair of 16 bits stands between that and the marked layer;
+    Hexagon converts there.
+    """
+    graph = model.graph
+    marked = [node for node in nodes_of(graph, "Conv", "Gemm", "Add") if WIDE_MARK in node.meta]
+    if not marked:
+        return
+    model.opset_imports.setdefault(MICROSOFT, 1)
+    for quantize in list(nodes_of(graph, QUANTIZE)):
+        writer, readers = _writer_of(quantize), _readers_of(quantize)
+        if readers and all(WIDE_MARK in n.meta for n in [*readers, *([writer] if writer else [])]):
+            _widen(graph, quantize)
+    for node in marked:
+        for index in range(2 if node.op_type == "Add" else 1):
+            _widen_input(graph, node, index)
+        _widen_output(graph, node)
+
+
+def _writer_of(quantize: ir.Node) -> ir.Node | None:
+    """The layer whose output is quantized; None: it is the image, or the average of a tensor."""
+    node = input_of(quantize, 0).producer()
+    while node is not None and node.op_type in (*ACTIVATIONS, *POOLS, QUANTIZE, DEQUANTIZE):
+        node = input_of(node, 0).producer()
+    return node if node is not None and node.op_type in ("Conv", "Gemm", "Add") else None
+
+
+def _readers_of(quantize: ir.Node) -> list[ir.Node]:
+    """The layers that read what is quantized here, through pools and their pairs."""
+    found, waiting = [], [quantize]
+    while waiting:
+        for user, _ in waiting.pop().outputs[0].uses():
+            if user.op_type in ("Conv", "Gemm", "Add"):
+                found.append(user)
+            else:
+                waiting.append(user)
+    return found
+
+
+def _is_narrow(quantize: ir.Node) -> bool:
+    return array_of(input_of(quantize, 2)).dtype == np.uint8
+
+
+def _widen(graph: ir.Graph, quantize: ir.Node) -> None:
+    """Give a pair 16 bits, between the ends that it has."""
+    if _is_narrow(quantize):
+        scale = array_of(input_of(quantize, 1)).astype(np.float32) / np.float32(FINER)
+        zero = int(array_of(input_of(quantize, 2)))
+        set_grid(graph, quantize, scale, zero * FINER, 16)
+
+
+def _widen_input(graph: ir.Graph, node: ir.Node, index: int) -> None:
+    value = input_of(node, index)
+    dequantize = value.producer()
+    quantize = None if dequantize is None else input_of(dequantize, 0).producer()
+    if quantize is None or not _is_narrow(quantize):
+        return
+    wide = append_pair(graph, value, quantize, f"{node.name}.wide_input{index}")
+    node.replace_input_with(index, wide)
+    _widen(graph, _quantize_behind(wide))
+
+
+def _widen_output(graph: ir.Graph, node: ir.Node) -> None:
+    value = node.outputs[0]
+    users = [user for user, _ in value.uses()]
+    while len(users) == 1 and users[0].op_type in ACTIVATIONS:
+        value = users[0].outputs[0]
+        users = [user for user, _ in value.uses()]
+    for quantize in users:
+        if quantize.op_type == QUANTIZE and _is_narrow(quantize):
+            wide = append_pair(graph, value, quantize, f"{node.name}.wide_output")
+            quantize.replace_input_with(0, wide)
+            _widen(graph, _quantize_behind(wide))
+
+
+def _quantize_behind(pair: ir.Value) -> ir.Node:
+    """The QuantizeLinear of a pair, by what its DequantizeLinear gives."""
+    dequantize = pair.producer()
+    assert dequantize is not None
+    quantize = input_of(dequantize, 0).producer()
+    assert quantize is not None
+    return quantize
 
 
 def widen_classifier(model: ir.Model) -> None:
@@ -34,14 +136,13 @@ def widen_classifier(model: ir.Model) -> None:
         scale = array_of(input_of(quantize, 1)).astype(np.float32)
         zero = array_of(input_of(quantize, 2))
         if zero.dtype == np.uint8:
-            # 255 x 257 is 65535: every 8-bit value is a 16-bit value too.
-            scale = scale / np.float32(257)
-            set_grid(graph, quantize, scale, int(zero) * 257, 16)
+            scale = scale / np.float32(FINER)
+            set_grid(graph, quantize, scale, int(zero) * FINER, 16)
         flatten = input_of(quantize, 0).producer()
         if flatten is not None and flatten.op_type == "Flatten":
             # Flatten keeps its grid: the step from 8 to 16 bits comes before it.
             insert_pair(graph, input_of(flatten, 0), quantize, "avgpool_wide")
-        lowest, highest = (float(scale) * (edge - int(zero) * 257) for edge in (0, 65535))
+        lowest, highest = (float(scale) * (edge - int(zero) * FINER) for edge in (0, 65535))
         logits = gemm.outputs[0]
         pair = append_pair(graph, logits, quantize, "logits_quant")
         bound = _largest_logit(gemm, lowest, highest)

@@ -13,6 +13,7 @@ from edgeresnet.api.saving import EXPORTED, TEMPORARY, check_room_for
 from edgeresnet.device.bundle.signature import signer_of
 from edgeresnet.device.bundle.write_bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.machine.saturation import saturates_on
 from edgeresnet.device.targets.export_support import check_export
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
@@ -44,6 +45,7 @@ def export(
     raw: bool = False,
     network: NetworkTold = NOTHING_TOLD,
     sign: str | Path | None = None,
+    for_device: str | Path | None = None,
     context: TaskContext | None = None,
 ) -> Bundle:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph.
@@ -62,6 +64,8 @@ def export(
         raw: take a foreign checkpoint's weights themselves, not their moving average beside them.
         network: what is told of a foreign checkpoint's stem and strides.
         sign: private key (Ed25519) to sign the bundle with.
+        for_device: whose 8-bit products decide about 7-bit weights: a file that ``devices --json``
+            wrote there, or ``any``; None: this machine.
         context: data of calibration and proof (else what the checkpoint remembers); reporting.
 
     Raises:
@@ -72,6 +76,7 @@ def export(
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
     _check_places(Path(output), source)
+    saturating = _saturating(for_device, target, precision)
     signer = None if sign is None else signer_of(Path(sign))
     if context.data is not None:
         open_dataset(context.data, "val", limit=1, unlabelled=True)
@@ -86,13 +91,25 @@ def export(
     context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
         known = with_data(context, checkpoint, str(source))
-        checkpoint = _calibrated(checkpoint, target, calibration_images, known)
+        checkpoint = _calibrated(checkpoint, saturating, calibration_images, known)
     elif calibration_images is not None:
         raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
         checkpoint, target=target, precision=precision, out_dir=Path(output), options=options,
-        context=context, sign=signer,
+        context=context, sign=signer, saturating=saturating,
     )  # fmt: skip
+
+
+def _saturating(for_device: str | Path | None, target: str, precision: str) -> bool:
+    """Whether 8-bit products saturate where a bundle is to run."""
+    saturates = target_of(target).spec.saturates and is_quantized(precision)
+    if for_device is not None and not saturates:
+        raise InputError(
+            f"--for-device {for_device} would have no effect: {precision} on target {target} has "
+            "no 8-bit products that saturate",
+            "leave it out.",
+        )
+    return saturates and saturates_on(for_device)
 
 
 def _check_places(output: Path, source: str | Path) -> None:
@@ -111,16 +128,15 @@ def _without_calibration(images: int, source: str | Path, has: str, precision: s
 
 
 def _calibrated(
-    checkpoint: Checkpoint, target: str, images: int | None, context: TaskContext
+    checkpoint: Checkpoint, saturating: bool, images: int | None, context: TaskContext
 ) -> Checkpoint:
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
-    usual = QuantizeOptions()
     options = QuantizeOptions(
         method="ptq",
         calibration_images=images,
         # Where no 8-bit products saturate, weights may have all their bits.
-        weight_bits=usual.weight_bits if target_of(target).spec.saturates else 8,
+        weight_bits=7 if saturating else 8,
     )
     quantized, _ = quantize_checkpoint(checkpoint, options, context=context)
     return quantized

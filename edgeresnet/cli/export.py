@@ -72,6 +72,16 @@ def export(
             callback=expanded,
         ),
     ] = None,
+    for_device: Annotated[
+        Optional[str],
+        typer.Option(
+            "--for-device",
+            metavar="FILE|any",
+            help="Processor to make INT8 for, as devices --json FILE describes it there; any is "
+            "right on every one; left out: this machine's. Where 8-bit products saturate, weights "
+            "have 7 bits.",
+        ),
+    ] = None,
     data: MaybeData = None,
     calibration_images: Annotated[
         Optional[int],
@@ -97,6 +107,7 @@ def export(
         batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess, record_host=record_host
     )
     from edgeresnet.api.export import export as export_model
+    from edgeresnet.report.saturation import saturation_line
 
     check_export(target, precision, options.batch, embed_preprocess=embed_preprocess)
     source = checkpoint or str(newest_checkpoint(precision))
@@ -104,14 +115,15 @@ def export(
     bundle = export_model(
         source, out_dir, target=target, precision=precision, options=options,
         calibration_images=calibration_images, arch=arch, image_size=image_size, inputs=inputs,
-        raw=raw, network=network, sign=sign,
+        raw=raw, network=network, sign=sign, for_device=for_device,
         context=task_context(
             data=data, limit=limit, skip_broken=skip_broken, quiet=quiet,
             class_order=class_order, classes=classes,
         ),
     )  # fmt: skip
     proof = bundle.manifest.proof
-    show(_proven(proof), str(bundle.path), quiet=quiet, json=None)
+    told = saturation_line(bundle.manifest.saturation)
+    show(_proven(proof), *told, str(bundle.path), quiet=quiet, json=None)
     enforce({"budgets": [], "strict": strict, "doubts": proof.get("doubts", ())})
 
 

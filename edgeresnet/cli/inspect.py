@@ -62,6 +62,7 @@ def inspect(
     Of a bare .onnx, .xml or .engine: what its own runtime reads in it, without PyTorch.
     """
     from edgeresnet.api.inspect import inspect as inspect_model
+    from edgeresnet.report.saturation import saturation_line
     from edgeresnet.report.sensitivity import sensitivity_line, sensitivity_table
     from edgeresnet.report.tables import (
         engines_table,
@@ -89,6 +90,7 @@ def inspect(
     if measured := result.get("sensitivity"):
         extra += [sensitivity_table(measured), sensitivity_line(measured)]
     lines = [*model_lines(result), *origin_lines(result)]
+    lines += saturation_line(result.get("saturation"))
     tell(
         result,
         inspect_table(result),

@@ -14,6 +14,7 @@ from edgeresnet.device.bundle.golden import check_golden
 from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import fingerprint
+from edgeresnet.device.machine.saturation import check_products
 from edgeresnet.device.targets.answers import Answers, answers_of, two_classes
 from edgeresnet.device.targets.classifier import PIXELS, channels_last
 from edgeresnet.device.targets.first_run import first_run, load
@@ -146,6 +147,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     manifest = bundle.manifest
     target = target_of(manifest.target)
     device = device or target.spec.default_device
+    check_products(f"bundle {path}", safe=manifest.safe, device=device)
     start = time.perf_counter()
     own = replace(
         options,

@@ -50,4 +50,5 @@ def network_bytes(model: ModelSettings) -> int:
 
     with torch.device("meta"):
         network = build_resnet(model.arch or DEFAULT_ARCH, 10)
-    return 4 * sum(weight.numel() for weight in network.parameters())
+    elements: int = sum(weight.numel() for weight in network.parameters())
+    return 4 * elements

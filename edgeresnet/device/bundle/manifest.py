@@ -46,6 +46,10 @@ class Manifest:
         golden_detection: of ``mutants`` damaged networks, each of which changes an answer, how many
             the golden images tell from this one: by the bound that holds on every device
             (``caught``) and where ``golden_from`` is (``caught_there``); None where none was tried.
+        saturation: of integer kernels whose 8-bit products some processors cannot add: whether no
+            sum can saturate on any (``safe``), which layers have weights of 7 bits for that
+            (``narrowed``), and what these cost (``agreement``, ``top1_change``, on so many
+            ``images``); None of other kernels, and of bundles that were written before.
     """
 
     target: str
@@ -75,6 +79,7 @@ class Manifest:
     answers: Literal["logits", "probabilities"] = "logits"
     golden_from: str | None = None
     golden_detection: dict[str, int] | None = None
+    saturation: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -87,7 +92,7 @@ class Manifest:
         if self.channels_last is None:
             # Said only of what is unlike an export.
             del values["channels_last"], values["answers"]
-        for key in ("golden_from", "golden_detection"):
+        for key in ("golden_from", "golden_detection", "saturation"):
             if values[key] is None:
                 del values[key]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -96,7 +101,7 @@ class Manifest:
         """The JSON contract of ``inspect``."""
         keys = (
             "arch", "stem", "stride_in", "parameters", "macs", "target", "precision", "data",
-            "proof", "golden_detection",
+            "proof", "golden_detection", "saturation",
         )  # fmt: skip
         return {
             **{key: getattr(self, key) for key in keys},
@@ -109,6 +114,11 @@ class Manifest:
             "notes": self.provenance.get("notes", []),
             "layers": list(self.layers),
         }
+
+    @property
+    def safe(self) -> bool | None:
+        """Whether no sum of its products can saturate on any processor; None: nobody says."""
+        return None if self.saturation is None else bool(self.saturation["safe"])
 
     def shareable(self, *, record_host: bool) -> Manifest:
         """Without the places of the machine that makes it; or with them, its name and the user's.

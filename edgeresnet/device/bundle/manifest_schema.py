@@ -156,6 +156,16 @@ class DetectionRecord(TypedDict):
     caught_there: Count
 
 
+class SaturationRecord(TypedDict):
+    """Which weights have 7 bits, whether all that need them do, and what that costs."""
+
+    safe: bool
+    narrowed: list[Text]
+    images: NotRequired[Count]
+    agreement: NotRequired[Share]
+    top1_change: NotRequired[Annotated[float, Field(ge=-1, le=1)] | None]
+
+
 class ManifestRecord(TypedDict):
     """`edgeresnet.device.bundle.manifest.Manifest`, whose docstring says what each key means.
 
@@ -189,6 +199,7 @@ class ManifestRecord(TypedDict):
     answers: NotRequired[Literal["logits", "probabilities"]]
     golden_from: NotRequired[Text | None]
     golden_detection: NotRequired[DetectionRecord | None]
+    saturation: NotRequired[SaturationRecord | None]
 
 
 def largest_share(precision: str) -> float:

@@ -12,7 +12,6 @@ import logging
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def canonical_graph(
     graph = exported.graph
     _average_pool(graph)
     _name_layers(graph)
-    _fold_weights(graph, model.weight_ranges())
+    _fold_weights(graph, model)
     for tidy in (
         cleaning.RemoveUnusedNodesPass(),
         cleaning.ClearMetadataAndDocStringPass(),
@@ -191,14 +190,14 @@ def _rename(node: ir.Node, name: str) -> None:
         output.name = f"{name}.output"
 
 
-def _fold_weights(graph: ir.Graph, ranges: Mapping[str, tuple[int, int]]) -> None:
+def _fold_weights(graph: ir.Graph, model: QuantResNet) -> None:
     """Store weights as the int8 constants that QuantizeLinear would make of them."""
+    quantizers = model.quantizers()
     for quantize in nodes_of(graph, QUANTIZE):
         weight = input_of(quantize, 0)
         if weight.const_value is None:
             continue
-        assert weight.name is not None
-        low, high = ranges[weight.name]
+        low, high = quantizers[f"{_parameter_name(weight, '.weight')}.weight_quant"].range
         values, scale = array_of(weight), array_of(input_of(quantize, 1))
         steps = scale.reshape(-1, *[1] * (values.ndim - 1))
         integers = np.clip(np.rint(values / steps), low, high).astype(np.int8)

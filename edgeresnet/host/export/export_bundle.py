@@ -36,6 +36,7 @@ from edgeresnet.host.export.logit_proof import LogitProof
 from edgeresnet.host.export.precisions import check_precision
 from edgeresnet.host.export.proof import expected_layers, prove_integer
 from edgeresnet.host.export.proof_images import NOISE, golden_images, proof_images
+from edgeresnet.host.export.saturation import without_saturation
 from edgeresnet.host.export.writers import WRITERS
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
@@ -62,6 +63,7 @@ def export_bundle(
     options: ExportOptions | None = None,
     context: TaskContext = TaskContext(),
     sign: Signer | None = None,
+    saturating: bool | None = None,
 ) -> Bundle:
     """Export, prove and write one bundle.
 
@@ -74,9 +76,12 @@ def export_bundle(
         context: its data give the proof's images (training split) and the golden ones (validation
             split); None: what the checkpoint was calibrated or trained on, else noise.
         sign: makes the signature of a signed bundle.
+        saturating: 8-bit products saturate where the bundle is to run, if its target's kernels are
+            such: weights then have 7 bits wherever a sum could; None: if they do on this machine.
 
     Raises:
-        InputError: the precision does not fit checkpoint or target.
+        InputError: the precision does not fit checkpoint or target, or the bundle would be right
+            elsewhere only, and so cannot be proven here.
         MissingError: the runtime is not installed.
         CheckError: logits or kernels are not what they must be.
     """
@@ -88,7 +93,10 @@ def export_bundle(
     model = folded(checkpoint)
     if target_of(target).spec.float_layers_in == WIDE:
         model.in_sixteen_bits()
-    job = Job(checkpoint, model, target_of(target), precision, options, context, sign)
+    saturation = None
+    if target_of(target).spec.saturates and is_quantized(precision):
+        saturation = without_saturation(model, checkpoint, context, saturating)
+    job = Job(checkpoint, model, target_of(target), precision, options, context, sign, saturation)
     with temporary_folder() as folder:
         graph, files = write_model(
             job.model, checkpoint.input_spec, target, precision, Path(folder), options
@@ -101,7 +109,8 @@ class Job:
     """What is exported, and how.
 
     Attributes:
-        model: the checkpoint's network, folded, in eval mode.
+        model: the checkpoint's network, folded, in eval mode; its weights as they are exported.
+        saturation: for the manifest; None where no products can saturate.
     """
 
     checkpoint: Checkpoint
@@ -111,6 +120,7 @@ class Job:
     options: ExportOptions
     context: TaskContext
     sign: Signer | None = None
+    saturation: dict[str, Any] | None = None
 
 
 def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: Path) -> Bundle:
@@ -277,6 +287,7 @@ def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: f
         logit_bound=proof["logit_bound"],
         classes_known=checkpoint.classes_known,
         stride_in=checkpoint.stride_in,
+        saturation=job.saturation,
     )
 
 

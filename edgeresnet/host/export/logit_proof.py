@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 # An emulator takes seconds an image: as many as it answers in this time, but not fewer than that.
 EMULATOR_SECONDS = 60.0
 EMULATOR_IMAGES = 16
-QUANTIZED_FIX = (
-    "if it was quantized with --weight-bits 8 and this processor has no VNNI, give 7; else "
-    "calibrate on more images of the real data, or train with --method qat."
-)
+QUANTIZED_FIX = "calibrate on more images of the real data, or train with --method qat."
 FLOAT_FIX = (
     "a newer runtime may compute more exactly; export fp32, or report this with what `edgeresnet "
     "devices` prints."

@@ -262,14 +262,6 @@ class QuantResNet(nn.Module):
         for name, quantizer in self.quantizers().items():
             quantizer.wide = name in off and quantizer.axis < 0
 
-    def weight_ranges(self) -> dict[str, tuple[int, int]]:
-        """Smallest and largest integer of each weight, by its name."""
-        return {
-            f"{name}.weight": module.weight_quant.range
-            for name, module in self.named_modules()
-            if isinstance(module, QuantConv | QuantLinear)
-        }
-
     def freeze_bn(self) -> None:
         """From here on normalize with the running statistics, in training too."""
         for conv in self.convolutions():

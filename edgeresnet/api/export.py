@@ -75,11 +75,9 @@ def export(
     """
     options, context = options or ExportOptions(), context or TaskContext()
     check_export(target, precision, options.batch, embed_preprocess=options.embed_preprocess)
-    _check_places(Path(output), source)
+    _check_places(Path(output), source, context.data)
     saturating = _saturating(for_device, target, precision)
     signer = None if sign is None else signer_of(Path(sign))
-    if context.data is not None:
-        open_dataset(context.data, "val", limit=1, unlabelled=True)
     from edgeresnet.host.export.export_bundle import export_bundle
     from edgeresnet.host.training.splits import with_class_names
 
@@ -91,7 +89,7 @@ def export(
     context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
         known = with_data(context, checkpoint, str(source))
-        checkpoint = _calibrated(checkpoint, saturating, calibration_images, known)
+        checkpoint = _calibrated(checkpoint, calibration_images, known, saturating=saturating)
     elif calibration_images is not None:
         raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
@@ -112,11 +110,13 @@ def _saturating(for_device: str | Path | None, target: str, precision: str) -> b
     return saturates and saturates_on(for_device)
 
 
-def _check_places(output: Path, source: str | Path) -> None:
-    """Refuse, before the work, where no bundle can be, and where there is no room for it."""
+def _check_places(output: Path, source: str | Path, data: str | None) -> None:
+    """Refuse, before the work, where no bundle can be, no room for it, and no data where told."""
     check_replaceable(output)
     check_room_for(output, source, EXPORTED)
     check_room_for(Path(gettempdir()), source, TEMPORARY, "TMPDIR")
+    if data is not None:
+        open_dataset(data, "val", limit=1, unlabelled=True)
 
 
 def _without_calibration(images: int, source: str | Path, has: str, precision: str) -> InputError:
@@ -128,7 +128,7 @@ def _without_calibration(images: int, source: str | Path, has: str, precision: s
 
 
 def _calibrated(
-    checkpoint: Checkpoint, saturating: bool, images: int | None, context: TaskContext
+    checkpoint: Checkpoint, images: int | None, context: TaskContext, *, saturating: bool
 ) -> Checkpoint:
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 

@@ -159,8 +159,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
     session, model_bytes = load(target, bundle.model_path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
-        if options.batch is not None:
-            _check_batch(options.batch, session, f"bundle {path}")
+        _check_batch(options.batch, session, f"bundle {path}")
         first_ms = None
         if not session.emulated:
             _, first_ms = first_run(
@@ -194,9 +193,9 @@ def closed_on_error(session: Session) -> Iterator[None]:
         stack.pop_all()
 
 
-def _check_batch(batch: int, session: Session, what: str) -> None:
+def _check_batch(batch: int | None, session: Session, what: str) -> None:
     smallest, largest = session.batch_sizes
-    if not smallest <= batch <= largest:
+    if batch is not None and not smallest <= batch <= largest:
         raise InputError(
             f"{what} takes batches of {smallest} to {largest}, not {batch}",
             "export it with a range, such as --batch 1:8:32.",
@@ -223,8 +222,7 @@ def open_bare(
     session, model_bytes = load(target, path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
     with closed_on_error(session):
-        if options.batch is not None:
-            _check_batch(options.batch, session, str(path))
+        _check_batch(options.batch, session, str(path))
         spec = _bare_inputs(path, session, image_size, inputs)
         precision, pixels = files.precision(path), session.input_dtype == PIXELS
         answered, ms = first_run(path, session, own, pixels=pixels, model_bytes=model_bytes)

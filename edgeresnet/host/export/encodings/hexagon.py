@@ -17,7 +17,7 @@ ACTIVATIONS = ("Relu",)
 # These have the grid of their input, and a pair of their own behind them.
 POOLS = ("MaxPool",)
 # Of a node: it has 16-bit inputs and outputs.
-WIDE_MARK = "edgeresnet.wide"
+WIDE_MARK = "16-bit activations"
 # 255 x 257 is 65535: every 8-bit value is a 16-bit value too.
 FINER = 257
 

@@ -35,7 +35,8 @@ class Interval:
 
 def z_of(alpha: float) -> float:
     """Standard errors on each side of an interval that errs with probability ``alpha``."""
-    return NormalDist().inv_cdf(1 - alpha / 2)
+    # Not of 1 - alpha / 2, which rounds to 1 where a look among millions of images spends little.
+    return -NormalDist().inv_cdf(alpha / 2)
 
 
 def wilson(hits: float, n: float, z: float = Z95) -> tuple[float, float]:

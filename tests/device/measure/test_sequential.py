@@ -77,6 +77,12 @@ def test_looks_spend_all_of_the_error_and_most_of_it_last() -> None:
     assert [look.images for look in looks(10_000, whole=True)] == [10_000]
 
 
+def test_z_is_there_when_next_to_nothing_is_spent() -> None:
+    for alpha in (0.05, 1e-6, 1e-17, 1e-200):
+        assert z_of(alpha) == pytest.approx(norm.isf(alpha / 2), rel=1e-6)
+    assert looks(10**11)[0].z > 8
+
+
 def test_order_is_of_the_seed_alone() -> None:
     # As numpy documents PCG64: a change would draw other images on another machine.
     assert order(8, 0).tolist() == np.random.Generator(np.random.PCG64(0)).permutation(8).tolist()

@@ -58,3 +58,4 @@ def test_clear_cases_are_decided_on_a_fifth_of_the_images(
 def test_looking_early_costs_little_power(lost: float, gained: float, limit: float) -> None:
     found = simulate(lost, gained, limit)
     assert (found.at_once != 0).mean() - (found.decisions != 0).mean() <= 0.04
+    assert found.covered >= 0.95

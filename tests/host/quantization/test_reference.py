@@ -103,12 +103,13 @@ def test_the_key_of_the_stage_is_the_older_one_where_nothing_new_is_said(
 ) -> None:
     recipe, told = load_recipe("quickstart", given), []
     run: Any = SimpleNamespace(
-        recipe=recipe, path=tmp_path, stage=lambda name, settings, *more: told.append(settings)
+        recipe=recipe, path=tmp_path, stage=lambda *stage: told.append((stage[0], stage[1]))
     )
     quantize_stage(run, Variant("", Stage(tmp_path, "before"), recipe.quantize))
-    options = told[0]["quantize"]
+    assert told[0][0] == "03-quantize"
+    options = told[0][1]["quantize"]
     assert options.pop("budget", None) == budget
     assert not {"all_images", "max_drop", "max_class_drop", "max_disagreement"} & options.keys()
     more = load_recipe("quickstart", [*given, "quantize.all_images=true"]).quantize
     quantize_stage(run, Variant("", Stage(tmp_path, "before"), more))
-    assert told[1]["quantize"]["all_images"]
+    assert told[1][1]["quantize"]["all_images"]

@@ -63,8 +63,7 @@ def quantize(
 ) -> None:
     """Make a fake-quantized INT8 checkpoint of a float one; exit 1 over a budget.
 
-    The cheapest rung of a ladder (ptq, observer, equalize, adaround, qat, qat-distill) that keeps
-    it: --method auto --max-drop 0.005
+    The cheapest rung of the ladder that keeps a budget: --method auto --max-drop 0.005
 
     One rung alone, without training: --method adaround
 

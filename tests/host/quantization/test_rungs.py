@@ -171,6 +171,7 @@ def smooth(batches: list[Tensor]) -> Tensor:
     return torch.nn.functional.interpolate(few, size=8, mode="bilinear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_a_learned_rounding_is_proven_by_the_export_as_any_checkpoint(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

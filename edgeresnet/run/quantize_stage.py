@@ -15,7 +15,7 @@ from edgeresnet.run.folder import RESUME
 from edgeresnet.run.stage_record import REPORT, read_report
 from edgeresnet.run.stages import Run, Stage, Variant
 from edgeresnet.settings.measuring import OF_ACCURACY
-from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.quantization import SEEKING, QuantizeOptions
 
 
 def quantize_stage(run: Run, variant: Variant) -> Stage:
@@ -35,23 +35,23 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
         write_result(figures, path.with_name(REPORT))
 
     options = variant.quantize.to_dict()
-    # Only auto looks at the budget while it works; of the others a finished network stays as it is.
+    # Only these look at the budget meanwhile; of the others a finished network stays as it is.
     for limit in OF_ACCURACY:
         options.pop(limit, None)
-    if variant.quantize.method == "auto":
-        options["budget"] = _auto_budget(variant.quantize, strict=recipe.budgets.strict)
+    if variant.quantize.method in SEEKING:
+        options["budget"] = _sought(variant.quantize, strict=recipe.budgets.strict)
     settings = {"before": variant.source.key, "quantize": options}
     return Stage(path, run.stage(name, settings, path, work))
 
 
 def _lasting(options: QuantizeOptions) -> QuantizeOptions:
     """Evaluated on all images where the stage outlives its budget, which then may be another."""
-    limited = options.method != "auto" and options.limits(labelled=True)
+    limited = options.method not in SEEKING and options.limits(labelled=True)
     return replace(options, all_images=True) if limited else options
 
 
-def _auto_budget(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:
-    """What decides whether ``auto`` trains; as older versions had it where nothing else is said."""
+def _sought(options: QuantizeOptions, *, strict: bool) -> list[float | bool | None]:
+    """What is sought; as older versions had it where nothing else is said."""
     drop = options.limits(labelled=True).get("max_drop")
     other, worst = options.max_disagreement, options.max_class_drop
     if worst is not None:

@@ -20,12 +20,14 @@ from edgeresnet.settings.measuring import (
 from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given_over
 
 # The ladder, the cheapest first: each is a file in host/quantization/rungs.
-RungName = Literal["ptq", "observer", "equalize", "adaround", "qat", "qat-distill"]
+RungName = Literal["ptq", "observer", "equalize", "adaround", "mixed", "qat", "qat-distill"]
 TRAINING: tuple[RungName, ...] = ("qat", "qat-distill")
 Method = Literal[RungName, "auto"]
+# What these come to depends on the budget, so without one they have their own.
+SEEKING: tuple[Method, ...] = ("auto", "mixed")
 ObserverName = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 USUAL_CALIBRATION_IMAGES = 512
-# Top-1 that method auto may lose where nobody says how much.
+# Top-1 that they may lose where nobody says how much.
 AUTO_MAX_DROP = 0.005
 # Share of answers that may change with method auto where there are no labels.
 AUTO_MAX_DISAGREEMENT = 0.02
@@ -39,9 +41,10 @@ class QuantizeOptions:
         default="auto",
         description="How to quantize: ptq calibrates; observer tries every observer and keeps the "
         "one that answers most like the float network; equalize evens out channels inside the "
-        "blocks and corrects biases; adaround learns which way to round each weight; qat trains "
-        "with fake quantization, qat-distill on the float network's answers alone. auto climbs "
-        "these, and stops at the first that keeps the budget.",
+        "blocks and corrects biases; adaround learns which way to round each weight; mixed "
+        "keeps the fewest layers in float that the budget needs; qat trains with fake "
+        "quantization, qat-distill on the float network's answers alone. auto climbs these, and "
+        "stops at the first that keeps the budget.",
     )
     observer: ObserverName = Field(
         default="mse",
@@ -62,7 +65,7 @@ class QuantizeOptions:
         ge=0,
         le=1,
         description="Budget: top-1 that may be lost, absolute, from 0 to 1; left out: none, and "
-        f"{AUTO_MAX_DROP} with method auto. Needs labels.",
+        f"{AUTO_MAX_DROP} with method auto or mixed. Needs labels.",
     )
     max_class_drop: MaxClassDrop = None
     max_disagreement: MaxDisagreement = None
@@ -132,14 +135,14 @@ class QuantizeOptions:
         return self.method == "auto" or self.method in TRAINING
 
     def limits(self, *, labelled: bool) -> dict[str, float]:
-        """The budgets that bind, by name: what was given, else what ``auto`` has by itself.
+        """The budgets that bind, by name: what was given, else what `SEEKING` have by themselves.
 
         Args:
             labelled: whether the data says what is right; if not, only agreement can be measured.
         """
         told = {name: getattr(self, name) for name in OF_ACCURACY}
         given = {name: limit for name, limit in told.items() if limit is not None}
-        if given or self.method != "auto":
+        if given or self.method not in SEEKING:
             return given
         if labelled:
             return {"max_drop": AUTO_MAX_DROP}

@@ -34,7 +34,7 @@ from edgeresnet.host.quantization.rungs.rung import Work
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import Learner
 from edgeresnet.progress import TaskContext
-from edgeresnet.run.quantize_stage import _auto_budget
+from edgeresnet.run.quantize_stage import _sought
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -365,7 +365,7 @@ def test_quantize_refuses_when_the_training_is_to_learn_from_labels(
 def test_the_key_of_auto_has_a_new_budget_only_where_it_is_given(
     told: dict[str, float], key: list[float | bool | None]
 ) -> None:
-    assert _auto_budget(QuantizeOptions(**told), strict=False) == key  # type: ignore[arg-type]
+    assert _sought(QuantizeOptions(**told), strict=False) == key  # type: ignore[arg-type]
 
 
 def test_quantize_says_so_when_the_float_network_gives_one_class_to_nearly_all(

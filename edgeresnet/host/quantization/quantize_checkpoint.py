@@ -82,6 +82,7 @@ def quantize_checkpoint(
         state_dict=state_dict,
         precision="int8",
         quantization=figures,
+        float_layers=model.float_layers,
     )
     return quantized, cast(QuantizeResults, figures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeresnet.host.quantization.rungs.adaround import adaround
 from edgeresnet.host.quantization.rungs.equalize import equalize
+from edgeresnet.host.quantization.rungs.mixed import mixed
 from edgeresnet.host.quantization.rungs.observer import observer
 from edgeresnet.host.quantization.rungs.ptq import ptq
 from edgeresnet.host.quantization.rungs.qat import qat
@@ -16,6 +17,7 @@ RUNGS: dict[RungName, Rung] = {
     "observer": observer,
     "equalize": equalize,
     "adaround": adaround,
+    "mixed": mixed,
     "qat": qat,
     "qat-distill": qat_distill,
 }

@@ -1,0 +1,60 @@
+"""The rung that keeps layers in float: which ones is chosen on images that judge nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.device.bundle.bundle import load_bundle
+from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
+from edgeresnet.settings.quantization import QuantizeOptions
+from tests.conftest import CPU_TARGETS, make_checkpoint
+from tests.mixed import NARROW, plant_outlier
+
+LIMIT = 240
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the rung makes of a network with an outlier between layer2.0's convolutions."""
+    hard = plant_outlier(make_checkpoint(size=8, widths=NARROW), 256.0)
+    said: list[str] = []
+    options = QuantizeOptions(
+        method="mixed", observer="minmax", max_disagreement=0.1, calibration_images=64
+    )
+    context = TaskContext(data="digits", limit=LIMIT, on_step=said.append, progress=False)
+    plain = QuantizeOptions(method="ptq", observer="minmax", calibration_images=64)
+    assert quantize_checkpoint(hard, plain, context=context)[1]["agreement"] < 0.85
+    made, figures = quantize_checkpoint(hard, options, context=context)
+    (row,) = figures["rungs"]
+    assert row["float_layers"] == ["layer2.0.conv1", "layer2.0.conv2"]
+    assert row["networks_tried"] > 1
+    assert (figures["method"], figures["verdict"]) == ("mixed", "pass")
+    assert figures["agreement"] > 0.9
+    assert any("layer2.0.conv1, layer2.0.conv2 in float" in line for line in said)
+    path = tmp_path_factory.mktemp("mixed") / "c.pt"
+    save_checkpoint(made, path)
+    return path
+
+
+@pytest.mark.parametrize("target", CPU_TARGETS)
+def test_the_layers_in_float_travel_to_the_bundle(mixed: Path, target: str, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(mixed)
+    assert checkpoint.float_layers == ("layer2.0.conv1", "layer2.0.conv2")
+    bundle = export_bundle(checkpoint, target=target, precision="int8", out_dir=tmp_path / "b")
+    layers = {
+        layer["name"]: layer["precision"] for layer in load_bundle(bundle.path).manifest.layers
+    }
+    assert {name for name, precision in layers.items() if precision != "int8"} == {
+        "layer2.0.conv1", "layer2.0.conv2"
+    }  # fmt: skip
+
+
+def test_without_a_budget_it_has_that_of_auto() -> None:
+    assert QuantizeOptions(method="mixed").limits(labelled=True) == {"max_drop": 0.005}
+    assert QuantizeOptions(method="mixed").limits(labelled=False) == {"max_disagreement": 0.02}
+    assert QuantizeOptions(method="ptq").limits(labelled=True) == {}

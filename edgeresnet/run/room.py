@@ -50,5 +50,5 @@ def network_bytes(model: ModelSettings) -> int:
 
     with torch.device("meta"):
         network = build_resnet(model.arch or DEFAULT_ARCH, 10)
-    elements: int = sum(weight.numel() for weight in network.parameters())
-    return 4 * elements
+    count: int = sum(weight.numel() for weight in network.parameters())
+    return 4 * count

@@ -33,8 +33,8 @@ Sensitivity = Annotated[
     bool,
     typer.Option(
         "--sensitivity",
-        help="Of a checkpoint, float or INT8: what quantizing each layer costs, on 256 of the "
-        "validation images or --limit.",
+        help="Measure what quantizing each layer of a checkpoint (float or INT8) costs, on 256 of "
+        "the validation images, or --limit.",
     ),
 ]
 

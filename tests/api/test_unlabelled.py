@@ -325,7 +325,7 @@ def test_quantize_trains_on_the_float_networks_answers_when_there_are_no_labels(
     assert shown == pytest.approx(figures["agreement"], abs=0.1)
 
 
-@pytest.mark.parametrize(("limit", "methods"), [(None, 5), (1.0, 1)])
+@pytest.mark.parametrize(("limit", "methods"), [(None, 6), (1.0, 1)])
 def test_auto_binds_agreement_when_there_are_no_labels(
     photos: Path, floats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     limit: float | None, methods: int,

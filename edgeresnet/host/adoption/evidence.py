@@ -109,13 +109,34 @@ class Evidence:
         gained = self._log_probabilities(candidate, n) - self._log_probabilities(other, n)
         return bool(gained.mean() > Z_TOGETHER * gained.std() / np.sqrt(n))
 
-    def _log_probabilities(self, candidate: Candidate, n: int) -> NDArray[np.float64]:
+    def likeliest(self, left: list[Candidate], n: int, known: Candidate) -> list[Candidate]:
+        """Those under which the first labels are not clearly less likely than under the best.
+
+        Args:
+            left: of the same weights, so that their outputs are of the same classes.
+            n: images.
+            known: one that has answered all images; says which class is which output.
+
+        Returns:
+            The best first.
+        """
+        outputs = self.outputs(known, self.order)
+        values = {c: self._log_probabilities(c, n, outputs) for c in left}
+        ranked = sorted(left, key=lambda c: float(values[c].mean()), reverse=True)
+        lost = {c: values[c] - values[ranked[0]] for c in left}
+        return [c for c in ranked if lost[c].mean() >= -Z_TOGETHER * lost[c].std() / np.sqrt(n)]
+
+    def _log_probabilities(
+        self, candidate: Candidate, n: int, outputs: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """(n,) of each label, at the temperature at which the labels are likeliest."""
         logits, labels = self.trials.logits(candidate, n), self.trials.labels[:n]
-        outputs = self.outputs(candidate, self.order)[labels]
+        if outputs is None:
+            outputs = self.outputs(candidate, self.order)
+        own = outputs[labels]
         scaled = (log_softmax(logits.astype(np.float64) / t, axis=1) for t in TEMPERATURES)
         rows = np.arange(n)
-        return max((s[rows, outputs] for s in scaled), key=lambda values: values.mean())
+        return max((s[rows, own] for s in scaled), key=lambda values: values.mean())
 
     def likelihood(self, candidate: Candidate, n: int) -> float:
         """Mean log-probability of the labels under the likeliest order and temperature."""

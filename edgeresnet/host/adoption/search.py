@@ -16,6 +16,8 @@ from edgeresnet.host.adoption.space import FIELDS, Candidate, Space
 from edgeresnet.progress import OnStep
 
 FEW_LEFT = 3
+# Of shapes that are as likely: all images take their time.
+MOST_LEFT = 8
 MOST_ROUNDS = 6
 
 
@@ -58,13 +60,23 @@ class Search:
         does, and a stem that reduces less as one that reduces more at twice the size. Such two
         networks answer so alike that top-1 does not tell them apart, and how sure they are does.
         """
-        evidence, total = self._evidence, len(self._evidence.trials)
-        shape = max(self._shapes(candidate), key=lambda c: evidence.likelihood(c, total))
+        evidence = self._evidence
+        shape = self._shapes(candidate)[0]
         return shape if evidence.likelier(shape, candidate) else candidate
 
     def _shapes(self, candidate: Candidate) -> list[Candidate]:
-        shapes = self._space.shapes(candidate)
-        return self._by_halving(shapes, self._evidence.first_images())
+        """Those that may be the likeliest, the best first.
+
+        Not by halving: many are as likely, of which luck on few images would choose.
+        """
+        total, n = len(self._evidence.trials), self._evidence.looks()[0]
+        left = self._space.shapes(candidate)
+        while True:
+            left = self._evidence.likeliest(left, n, candidate)
+            if n == total:
+                return left
+            n = min(2 * n, total)
+            left = left[:MOST_LEFT] if 2 * n >= total else left
 
     def rivals(self, taken: Candidate) -> list[Candidate]:
         """The likeliest that differ from what was taken in more than one of stem, size and crop."""

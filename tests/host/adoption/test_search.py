@@ -86,6 +86,33 @@ def test_networks_that_answer_alike_are_told_as_not_distinguished() -> None:
     ]
 
 
+def test_every_shape_that_images_do_not_speak_against_is_told() -> None:
+    fields = ("stem", "size", "crop")
+    alike = [FALSE]
+    for shape in SPACE.shapes(FALSE):
+        several = all(sum(getattr(shape, f) != getattr(c, f) for f in fields) > 1 for c in alike)
+        alike += [shape] if several and len(alike) < 6 else []
+    assert len(alike) == 6
+
+    class OwnLuck(ScriptedTrials):
+        """Each of them is as good as any, of every hundred images, and wrong elsewhere."""
+
+        def logits(self, candidate: Candidate, n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+            place = alike.index(candidate) if candidate in alike else 0
+            even = np.tile(np.linspace(0, 1, 100, endpoint=False), (IMAGES // 100, 1))
+            self._luck = np.random.default_rng(place).permuted(even, axis=1).ravel()
+            return super().logits(candidate, n)
+
+    def top1(candidate: Candidate) -> float:
+        return 0.9 if candidate in alike else 0.5
+
+    evidence = Evidence(
+        cast(Trials, OwnLuck(top1)), {"by name": np.arange(CLASSES)}, from_images=False
+    )
+    rivals = Search(evidence, SPACE, lambda line: None).rivals(FALSE)
+    assert set(rivals) == set(alike[1:])
+
+
 def test_shapes_are_every_combination_at_which_things_are_about_as_large() -> None:
     shapes = SPACE.shapes(FALSE)
     assert shapes[0] == FALSE

@@ -25,21 +25,24 @@ def quantize_line(result: Mapping[str, Any], output: object) -> str:
 
 
 def rungs_table(result: Mapping[str, Any]) -> Table:
-    """One row for each rung of the ladder that was tried, with 95 % intervals."""
+    """One row for each rung of the ladder that was tried, with the interval of what counts."""
     labelled = result["top1_float"] is not None
-    top1 = ["top-1", "drop"] if labelled else []
-    title = f"Rungs · {result['images']} images"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title="Rungs (* is the result)", title_justify="left", title_style="bold", box=None,
+        pad_edge=False,
+    )  # fmt: skip
     table.add_column("rung")
-    for name in [*top1, "agreement", "s"]:
+    for name in ["images", *(["top-1", "drop"] if labelled else []), "agreement", "s"]:
         table.add_column(name, justify="right")
     for row in result["rungs"]:
-        low, high = row["agreement_interval"]
-        figures = [f"{row['agreement']:.4f} ({low:.4f} to {high:.4f})", f"{row['seconds']:.1f}"]
+        agreement = f"{row['agreement']:.4f}"
         if labelled:
             least, most = row["drop_interval"]
             drop = f"{row['drop']:.4f} ({least:.4f} to {most:.4f})"
-            figures = [f"{row['top1_int8']:.4f}", drop, *figures]
+            figures = [f"{row['top1_int8']:.4f}", drop, agreement]
+        else:
+            low, high = row["agreement_interval"]
+            figures = [f"{agreement} ({low:.4f} to {high:.4f})"]
         name = f"{row['method']} *" if row["method"] == result["method"] else row["method"]
-        table.add_row(name, *figures)
+        table.add_row(name, str(row["images"]), *figures, f"{row['seconds']:.1f}")
     return table

@@ -178,9 +178,21 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def images_progress(
-    title: str, total: int, *, enabled: bool = True, console: Console | None = None
+    title: str,
+    total: int,
+    *,
+    enabled: bool = True,
+    console: Console | None = None,
+    what: str = "images",
 ) -> Iterator[Callable[[int], None]]:
     """Reports how many of ``total`` images are done: a bar, or a line every 30 s; on stderr.
+
+    Args:
+        title: what is being done with them.
+        total: how many there are.
+        enabled: False says nothing at all.
+        console: to write on.
+        what: is counted, where it is not images.
 
     Yields:
         A function to call with the number of images just done.
@@ -210,7 +222,7 @@ def images_progress(
         nonlocal done, last
         done += images
         if time.monotonic() - last >= LOG_EVERY_S:
-            console.print(f"{title}  {done}/{total} images", markup=False, highlight=False)
+            console.print(f"{title}  {done}/{total} {what}", markup=False, highlight=False)
             last = time.monotonic()
 
     yield advance

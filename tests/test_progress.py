@@ -44,3 +44,15 @@ def test_train_progress_counts_the_whole_rest_when_estimating(
 )
 def test_duration_uses_the_fitting_unit_when_time_grows(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_log_counts_images_or_what_else_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    shown = io.StringIO()
+    with progress.images_progress("reading", 9, console=Console(file=shown)) as done:
+        done(4)
+    with progress.images_progress("rounding", 2, console=Console(file=shown), what="blocks") as done:
+        done(1)
+        done(1)
+    told = ["reading  4/9 images", "rounding  1/2 blocks", "rounding  2/2 blocks"]
+    assert shown.getvalue().splitlines() == told

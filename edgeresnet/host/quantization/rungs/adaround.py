@@ -7,9 +7,10 @@ from functools import partial
 from torch import Tensor
 
 from edgeresnet.host.quantization.bias_correction import correct_biases
-from edgeresnet.host.quantization.block_walk import Unit, walk
+from edgeresnet.host.quantization.block_walk import Unit, units_of, walk
 from edgeresnet.host.quantization.rounding import Rounded, round_weights
 from edgeresnet.host.quantization.rungs.rung import Basis, Reached, Work, finished
+from edgeresnet.progress import images_progress
 
 
 def adaround(work: Work, basis: Basis) -> Reached:
@@ -23,9 +24,12 @@ def adaround(work: Work, basis: Basis) -> Reached:
         if basis.corrected:
             correct_biases(unit, plain, inputs, plain_inputs)
         rounded.append(learn(unit, plain, inputs, plain_inputs))
+        done(1)
 
     learn = partial(round_weights, seed=work.options.seed)
-    images = walk(model, work.fresh(basis.network), work.batches_of(chosen), visit)
+    blocks, shown = len(units_of(model)), work.context.progress
+    with images_progress("learning to round", blocks, enabled=shown, what="blocks") as done:
+        images = walk(model, work.fresh(basis.network), work.batches_of(chosen), visit)
     return finished(
         model,
         basis,

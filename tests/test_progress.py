@@ -51,7 +51,9 @@ def test_a_log_counts_images_or_what_else_is_counted(monkeypatch: pytest.MonkeyP
     shown = io.StringIO()
     with progress.images_progress("reading", 9, console=Console(file=shown)) as done:
         done(4)
-    with progress.images_progress("rounding", 2, console=Console(file=shown), what="blocks") as done:
+    with progress.images_progress(
+        "rounding", 2, console=Console(file=shown), what="blocks"
+    ) as done:
         done(1)
         done(1)
     told = ["reading  4/9 images", "rounding  1/2 blocks", "rounding  2/2 blocks"]

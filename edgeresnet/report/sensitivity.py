@@ -8,7 +8,8 @@ from typing import Any
 from rich.bar import Bar
 from rich.table import Table
 
-WIDTH = 10
+# With the longest names this fills 80 columns.
+WIDTH = 6
 
 
 def sensitivity_table(result: Mapping[str, Any]) -> Table:
@@ -22,7 +23,7 @@ def sensitivity_table(result: Mapping[str, Any]) -> Table:
         box=None,
         pad_edge=False,
     )
-    table.add_column("layer", overflow="fold")
+    table.add_column("layer", no_wrap=True)
     for name in ("SQNR dB", "KL only"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", width=WIDTH)
@@ -34,10 +35,10 @@ def sensitivity_table(result: Mapping[str, Any]) -> Table:
         table.add_row(
             row["name"],
             "–" if sqnr is None else f"{sqnr:.1f}",
-            f"{row['kl_only']:.2g}",
+            f"{row['kl_only']:.1e}",
             Bar(largest, 0, row["kl_only"], width=WIDTH),
             _cost(row, "only"),
-            f"{row['kl_rest']:.2g}",
+            f"{row['kl_rest']:.1e}",
             _cost(row, "rest"),
         )
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.host.models.fake_quant import FakeQuant
@@ -21,6 +23,7 @@ from edgeresnet.host.quantization.sensitivity import (
     only_quantized,
 )
 from edgeresnet.progress import TaskContext
+from edgeresnet.report.sensitivity import sensitivity_table
 from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import Command, make_checkpoint
@@ -208,3 +211,17 @@ def test_study_counts_the_images_that_it_answers(checkpoint: Checkpoint) -> None
     study = Study(model, images, on_images=done.append)
     assert len(study.layers(study.float_logits())) == 21
     assert done == [5] * (2 * 21 + 1)
+
+
+def test_the_table_fills_80_columns_and_cuts_nothing() -> None:
+    row = {
+        "name": "layer2.0.downsample.0", "sqnr_db": 132.1, "kl_only": 3.2e-4, "kl_rest": 1.2e-13,
+        "top1_change_only": -0.0417, "agreement_only": 1.0, "top1_change_rest": 0.0417,
+        "agreement_rest": 1.0,
+    }  # fmt: skip
+    shown = io.StringIO()
+    table = sensitivity_table({"top1_float": 0.9, "layers": [row, row]})
+    Console(file=shown, width=80).print(table)
+    lines = shown.getvalue().splitlines()
+    assert len(lines) == 4
+    assert "…" not in shown.getvalue()

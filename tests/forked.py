@@ -20,17 +20,16 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
-from typing_extensions import Self
+from edgeresnet.closing import Closing
 
 REPOSITORY = Path(__file__).parent.parent
 RUNTIMES = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "sklearn.datasets")
 COLUMNS = "80"
 
 
-class ForkedCommands:
+class ForkedCommands(Closing):
     """Runs command lines; a context manager."""
 
     def __init__(self) -> None:
@@ -70,17 +69,6 @@ class ForkedCommands:
     def close(self) -> None:
         """End the process that is copied."""
         self._server.communicate(timeout=60)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def serve() -> None:

@@ -82,20 +82,22 @@ class QuantConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H', W')."""
         bn = self.bn
-        if bn is not None and self.training and not self.frozen:
+        if bn is None:
+            weight = self.weight_quant(self.weight)
+            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        factor = _factor(bn)
+        if self.training and not self.frozen:
             # On the weights: the output, which is what is to be unscaled, is mostly larger.
-            unscaled = self.weight_quant.of_product(self.weight, _factor(bn), unscaled=True)
+            unscaled = self.weight_quant.of_product(self.weight, factor, unscaled=True)
             normalized: Tensor = bn(F.conv2d(x, unscaled, None, self.stride, self.padding))
             return normalized
-        if bn is None or not self.training:
+        if self.training:
+            weight = self.weight_quant.of_product(self.weight, factor)
+        else:
             # In the order in which `fold` does it, so that the logits stay the same.
             weight = self.weight_quant(self.folded_weight())
-        else:
-            weight = self.weight_quant.of_product(self.weight, _factor(bn))
-        if bn is None:
-            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
         assert bn.running_mean is not None
-        bias = bn.bias - bn.running_mean * _factor(bn)
+        bias = bn.bias - bn.running_mean * factor
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
@@ -197,10 +199,18 @@ class QuantResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to logits (N, classes) float32."""
-        x = self.conv1_quant.after_relu(self.conv1(self.input_quant(x)))
-        x = self.maxpool(x)
+        x = self.stem(x)
         for name in LEVELS:
             x = getattr(self, name)(x)
+        return self.head(x)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to what the first level takes, (N, stem, H', W')."""
+        x = self.conv1_quant.after_relu(self.conv1(self.input_quant(x)))
+        return cast(Tensor, self.maxpool(x))
+
+    def head(self, x: Tensor) -> Tensor:
+        """What the last level gives, (N, stream, H', W'), to logits (N, classes)."""
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return cast(Tensor, self.fc(self.pool_quant(x)))
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from edgeresnet.host.models.quant_resnet import QuantBlock, QuantConv, QuantLinear, QuantResNet
 from edgeresnet.host.models.resnet import LEVELS
@@ -39,22 +37,13 @@ class Unit:
 
 def units_of(model: QuantResNet) -> list[Unit]:
     """Stem, residual blocks and classifier, one after the other; together the whole network."""
-
-    def stem(x: Tensor) -> Tensor:
-        x = F.relu(model.conv1(model.input_quant(x)))
-        return cast(Tensor, model.maxpool(model.conv1_quant(x)))
-
-    def head(x: Tensor) -> Tensor:
-        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        return cast(Tensor, model.fc(model.pool_quant(x)))
-
     blocks = [
         Unit(f"{level}.{i}", block, [m for m in block.modules() if isinstance(m, QuantConv)])
         for level in LEVELS
         for i, block in enumerate(getattr(model, level))
         if isinstance(block, QuantBlock)
     ]
-    return [Unit("stem", stem, [model.conv1]), *blocks, Unit("fc", head, [model.fc])]
+    return [Unit("stem", model.stem, [model.conv1]), *blocks, Unit("fc", model.head, [model.fc])]
 
 
 # Of the unit, the float one beside it, and the inputs of both, batch by batch.

@@ -28,6 +28,7 @@ from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import Command, make_checkpoint
 from tests.mixed import NARROW, calibrated, plant_outlier
+from tests.numpy_network import convolved
 from tests.test_results import check
 
 # Its extremes make the grids: an outlier is not clipped away.
@@ -46,21 +47,6 @@ def on_grid(x: NDArray[np.float64], quantizer: FakeQuant) -> NDArray[np.float64]
         scale = scale.reshape(-1, *[1] * (x.ndim - 1))
     rounded: NDArray[np.float64] = np.clip(np.rint(x / scale), low, high) * scale
     return rounded
-
-
-def convolved(
-    x: NDArray[np.float64], weight: NDArray[np.float64], stride: int, padding: int
-) -> NDArray[np.float64]:
-    """By the definition: a product for each tap of the kernel."""
-    side = weight.shape[2]
-    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    out = (padded.shape[2] - side) // stride + 1
-    total = np.zeros((len(x), len(weight), out, out))
-    for i in range(side):
-        for j in range(side):
-            tap = padded[:, :, i : i + out * stride : stride, j : j + out * stride : stride]
-            total += np.einsum("nchw,oc->nohw", tap, weight[:, :, i, j])
-    return total
 
 
 @pytest.mark.parametrize(
@@ -87,8 +73,8 @@ def test_ratio_is_that_of_a_plain_computation(layer: str, read: str, handed: str
     def output(x: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
         if layer == "fc":
             return x @ weight.T + bias
-        stride, padding = module.stride[0], module.padding[0]  # type: ignore[index]
-        return convolved(x, weight, stride, padding) + bias.reshape(-1, 1, 1)
+        stride = module.stride[0]  # type: ignore[index]
+        return convolved(x, weight, stride) + bias.reshape(-1, 1, 1)
 
     quantizers = model.quantizers()
     wanted = output(seen[0], weight)

@@ -55,6 +55,20 @@ def test_network_learns_the_same_when_its_last_stages_are_small() -> None:
         torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shape of each weight whose gradient is a matrix product."""
+    shapes: list[tuple[int, ...]] = []
+    original = weight_gradients._weight_gradient
+
+    def counted(images: Tensor, weight: Tensor, *rest: object) -> Tensor:
+        shapes.append(tuple(weight.shape))
+        return original(images, weight, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(weight_gradients, "_weight_gradient", counted)
+    return shapes
+
+
 @pytest.mark.parametrize(
     ("settings", "size", "frozen", "expected"),
     [
@@ -68,20 +82,12 @@ def test_network_learns_the_same_when_its_last_stages_are_small() -> None:
     ids=["small map", "large map", "frozen", "named padding", "groups", "dilation"],
 )
 def test_matrix_product_is_taken_only_when_it_applies(
-    monkeypatch: pytest.MonkeyPatch,
+    taken: list[tuple[int, ...]],
     settings: dict[str, int | str],
     size: int,
     frozen: bool,
     expected: int,
 ) -> None:
-    taken: list[tuple[int, ...]] = []
-    original = weight_gradients._weight_gradient
-
-    def counted(images: Tensor, weight: Tensor, *rest: object) -> Tensor:
-        taken.append(tuple(weight.shape))
-        return original(images, weight, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(weight_gradients, "_weight_gradient", counted)
     groups = int(settings.get("groups", 1))
     weight = torch.randn(4, 4 // groups, 3, 3, requires_grad=not frozen)
     images = torch.randn(2, 4, size, size, requires_grad=True)
@@ -96,17 +102,9 @@ def test_matrix_product_is_taken_only_when_it_applies(
     ("channels", "stride", "expected"), [(4, 2, 1), (7, 2, 1), (8, 2, 0), (4, 1, 0)]
 )
 def test_matrix_product_is_taken_where_onednn_writes_past_its_memory(
-    monkeypatch: pytest.MonkeyPatch, channels: int, stride: int, expected: int
+    taken: list[tuple[int, ...]], channels: int, stride: int, expected: int
 ) -> None:
     """Running its own gradient there would end this process."""
-    taken: list[tuple[int, ...]] = []
-    original = weight_gradients._weight_gradient
-
-    def counted(images: Tensor, weight: Tensor, *rest: object) -> Tensor:
-        taken.append(tuple(weight.shape))
-        return original(images, weight, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(weight_gradients, "_weight_gradient", counted)
     conv = nn.Conv2d(channels, 8, 1, stride, bias=False)
     images = torch.randn(8, channels, 8, 8)
     plain = gradients(conv, images, ours=False)

@@ -15,6 +15,7 @@ from edgeresnet.device.targets.padding import run_padded
 from edgeresnet.host.adoption.space import Candidate, Space
 from edgeresnet.host.adoption.spaces import bare_space, checkpoint_space
 from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.folded import folded
 from edgeresnet.host.models.pixels import Normalizer
 from edgeresnet.settings.inputs import InputChanges, InputSpec
 from edgeresnet.settings.network import NetworkTold
@@ -98,7 +99,7 @@ class CheckpointAdoptee:
 
     def network(self, candidate: Candidate) -> Network:
         """PyTorch's, in float32."""
-        model = self.chosen(candidate).build().to(memory_format=torch.channels_last)
+        model = folded(self.chosen(candidate).build())
 
         def answers(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
             normalize = Normalizer(spec, torch.device("cpu"))

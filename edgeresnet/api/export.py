@@ -89,7 +89,7 @@ def export(
     context = replace(context, class_order=None, classes_path=None)
     if is_quantized(precision) and checkpoint.precision == "fp32":
         known = with_data(context, checkpoint, str(source))
-        checkpoint = _calibrated(checkpoint, calibration_images, known, saturating=saturating)
+        checkpoint = _calibrated(checkpoint, calibration_images, known)
     elif calibration_images is not None:
         raise _without_calibration(calibration_images, source, checkpoint.precision, precision)
     return export_bundle(
@@ -127,16 +127,9 @@ def _without_calibration(images: int, source: str | Path, has: str, precision: s
     )
 
 
-def _calibrated(
-    checkpoint: Checkpoint, images: int | None, context: TaskContext, *, saturating: bool
-) -> Checkpoint:
+def _calibrated(checkpoint: Checkpoint, images: int | None, context: TaskContext) -> Checkpoint:
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
-    options = QuantizeOptions(
-        method="ptq",
-        calibration_images=images,
-        # Where no 8-bit products saturate, weights may have all their bits.
-        weight_bits=7 if saturating else 8,
-    )
+    options = QuantizeOptions(method="ptq", calibration_images=images)
     quantized, _ = quantize_checkpoint(checkpoint, options, context=context)
     return quantized

@@ -35,7 +35,7 @@ from edgeresnet.settings.training import QAT_DEFAULTS
 EXAMPLE = "edgeresnet quantize photos.pt --data photos -o photos-int8.pt"
 OPTIONS = Fields(
     "method", "max_drop", "max_class_drop", "max_disagreement", "all_images", "observer",
-    "calibration_images", "weight_bits",
+    "calibration_images", "weight_bits", "start",
     "train.epochs", "train.batch_size", "train.lr", "train.augment", "seed",
     phases={"train": "quantization-aware training"},
 )  # fmt: skip
@@ -103,6 +103,7 @@ def quantize(
 
 def _check_training(options: QuantizeOptions) -> None:
     """Refuse options of a training where none is made."""
+    options.check_start()
     usual = asdict(QAT_DEFAULTS)
     # The seed is that of calibration too.
     changed = [k for k, v in asdict(options.train).items() if k != "seed" and v != usual[k]]

@@ -51,6 +51,7 @@ class QuantizeResults(TypedDict):
     method: str
     observer: str
     weight_bits: int
+    start: str
     top1_float: float | None
     top1_int8: float | None
     drop: float | None

@@ -96,6 +96,8 @@ def faults_of(recipe: Recipe) -> Faults:
         check_all_images(recipe.compare.all_images, recipe.budgets.of_accuracy())
     with faults.of("quantize.all_images"):
         recipe.quantize.check_all_images()
+    with faults.of("quantize.start"):
+        recipe.quantize.check_start()
     if recipe.prune is not None:
         with faults.of("prune"):
             check_prune(recipe.prune)

@@ -23,6 +23,8 @@ from edgeresnet.settings.training import QAT_DEFAULTS, Seed, TrainOptions, given
 RungName = Literal["ptq", "observer", "equalize", "adaround", "mixed", "qat", "qat-distill"]
 TRAINING: tuple[RungName, ...] = ("qat", "qat-distill")
 Method = Literal[RungName, "auto"]
+# What a training may begin with: rungs whose findings are of the float network.
+StartName = Literal["ptq", "observer", "equalize"]
 # What these come to depends on the budget, so without one they have their own.
 SEEKING: tuple[Method, ...] = ("auto", "mixed")
 ObserverName = Literal["minmax", "ema", "percentile", "entropy", "mse"]
@@ -77,17 +79,24 @@ class QuantizeOptions:
         description="Share of the epochs of quantization-aware training with live batch "
         "normalization; 0 folds it from the start, which needs a learning rate ten times smaller.",
     )
+    start: StartName = Field(
+        default="ptq",
+        description="Rung that method qat or qat-distill begins with: the observer that it finds, "
+        "the channels that it evens out. auto begins with the rung that came nearest to the float "
+        "network.",
+    )
     train: Annotated[TrainOptions, given_over(QAT_DEFAULTS)] = Field(
         default=QAT_DEFAULTS, description="Settings of quantization-aware training."
     )
     weight_bits: int = Field(
-        default=7,
+        default=8,
         ge=4,
         le=8,
-        description="Bits of the weights: up to 7 are right on every processor; 8 is finer, where "
-        "8-bit products do not saturate (VNNI, AMX, Arm, GPUs, NPUs); 4 to 6 are for what a file "
-        "takes once it is compressed, and lose more: train (--method qat). The first convolution "
-        "and the classifier keep 7.",
+        description="Bits of the weights. 8 are finest: where 8-bit products saturate (x86 without "
+        "VNNI) export takes 7 in the layers that need it, and says what that costs; 7 trains for "
+        "such a processor from the start; 4 to 6 are for what a file takes once it is compressed, "
+        "and lose more: train (--method qat). The first convolution and the classifier have at "
+        "least 7.",
     )
     seed: Seed = 0
 
@@ -119,12 +128,25 @@ class QuantizeOptions:
         """
         check_all_images(self.all_images, self.limits(labelled=True))
 
+    def check_start(self) -> None:
+        """Refuse a rung to begin with where no training is asked for by its name.
+
+        Raises:
+            InputError: nothing would begin there.
+        """
+        if self.start != "ptq" and self.method not in TRAINING:
+            raise InputError(
+                f"--start {self.start} would have no effect: method {self.method} finds out by "
+                "itself where to begin, or trains nothing",
+                f"leave it out, or give --method {' or '.join(TRAINING)}.",
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the keys of stages; what is left out as older versions said it."""
         values = asdict(self)
         values["calibration_images"] = self.calibration_images or USUAL_CALIBRATION_IMAGES
         # What came later is there only where it is given.
-        for name, unsaid in (("all_images", False), ("max_class_drop", None)):
+        for name, unsaid in (("all_images", False), ("max_class_drop", None), ("start", "ptq")):
             if values[name] == unsaid:
                 del values[name]
         return values

@@ -170,7 +170,7 @@ class QuantResNet(nn.Module):
         float_model: ResNet,
         *,
         live_bn: bool = False,
-        weight_bits: int = 7,
+        weight_bits: int = 8,
         float_layers: Iterable[str] = (),
     ) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import Any
 from edgeresnet.device.measure.budgets import fails, quantization_budgets
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.rungs.registry import RUNGS, rungs_of
-from edgeresnet.host.quantization.rungs.rung import Work
+from edgeresnet.host.quantization.rungs.rung import Basis, Work
 
 Row = dict[str, Any]
 COSTS = {
@@ -35,7 +35,7 @@ def climb(work: Work, *, strict: bool) -> tuple[QuantResNet, list[Row]]:
     """
     limits = work.options.limits(labelled=work.reference.labelled)
     say, names = work.context.on_step, rungs_of(work.options)
-    basis, nearest = work.start, math.inf
+    basis, nearest = _first_basis(work), math.inf
     models, rows = [], []
     if limits.get("max_drop") == 0:
         say("max_drop 0 goes by its point value: no number of images proves that nothing is lost")
@@ -55,6 +55,12 @@ def climb(work: Work, *, strict: bool) -> tuple[QuantResNet, list[Row]]:
             basis, nearest = reached.basis, distance
     best = best_rung(rows, limits, strict=strict)
     return models[next(i for i, row in enumerate(rows) if row is best)], rows
+
+
+def _first_basis(work: Work) -> Basis:
+    """What the first rung begins with: what another finds, where it is told so."""
+    start = work.options.start
+    return work.start if start == "ptq" else RUNGS[start](work, work.start).basis
 
 
 def row_line(row: Mapping[str, Any]) -> str:

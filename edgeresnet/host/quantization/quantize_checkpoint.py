@@ -63,6 +63,7 @@ def quantize_checkpoint(
             "give the float checkpoint that it was made of.",
         )
     options.check_all_images()
+    options.check_start()
     named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):
@@ -137,6 +138,7 @@ def _figures(
     checked = quantization_budgets(best, limits)
     return {
         "weight_bits": options.weight_bits,
+        "start": options.start,
         "top1_float": work.reference.top1,
         "threads": torch.get_num_threads(),
         **best,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.host.models.resnet import ARCHS, Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
@@ -20,7 +21,7 @@ from edgeresnet.host.quantization.rungs.registry import RUNGS
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import TRAINING, QuantizeOptions
-from edgeresnet.settings.training import TrainOptions
+from edgeresnet.settings.training import QAT_DEFAULTS, TrainOptions
 from tests.host.training.test_train_checkpoint import NARROW, run
 
 BLOCK, CHANNEL = "layer2.0", 3
@@ -84,6 +85,34 @@ def test_auto_mends_without_training_what_calibration_ruins(tmp_path: Path) -> N
     checkpoint = trained(tmp_path / "w.pt", "resnet18", NARROW, epochs=20, limit=240)
     # Of so few images one is nearly a point.
     check_ladder(checkpoint, limit=240, most=0.03)
+
+
+def test_a_training_begins_where_another_rung_leads(tmp_path: Path) -> None:
+    checkpoint = trained(tmp_path / "w.pt", "resnet18", NARROW, epochs=20, limit=240)
+    hard, _ = ruined(checkpoint, limit=240)
+    short = replace(QAT_DEFAULTS, epochs=1, lr=1e-4, batch_size=64, augment="none", workers=0)
+    began = {
+        start: quantized(hard, 240, method="qat", start=start, calibration_images=64, train=short)
+        for start in ("ptq", "equalize")
+    }
+    assert [began[start]["start"] for start in began] == ["ptq", "equalize"]
+    assert began["ptq"]["top1_calibrated"] <= began["ptq"]["top1_float"] - LOSS
+    assert began["equalize"]["top1_calibrated"] >= began["equalize"]["top1_float"] - 0.03
+    assert began["equalize"]["method"] == "qat"
+    assert len(began["equalize"]["rungs"]) == 1
+
+
+@pytest.mark.parametrize("method", ["auto", "ptq", "adaround"])
+def test_a_start_is_of_a_training_that_is_asked_for(method: Any) -> None:
+    with pytest.raises(InputError, match="start observer would have no effect"):
+        QuantizeOptions(method=method, start="observer").check_start()
+    QuantizeOptions(method=method).check_start()
+    QuantizeOptions(method="qat-distill", start="observer").check_start()
+
+
+def test_a_start_that_is_not_told_is_in_no_key() -> None:
+    assert "start" not in QuantizeOptions(method="qat").to_dict()
+    assert QuantizeOptions(method="qat", start="equalize").to_dict()["start"] == "equalize"
 
 
 @pytest.mark.slow

@@ -101,7 +101,9 @@ def compare(
 
 def _judged(result: Mapping[str, Any], doubts: list[str]) -> dict[str, Any]:
     """A result with what there is to say against it, and its verdict."""
-    verdict = verdict_of(result["budgets"], strict=result["strict"], doubts=doubts)
+    verdict = verdict_of(
+        result["budgets"], strict=result["strict"], doubts=doubts, rows=result["rows"]
+    )
     return {**result, "doubts": doubts, **verdict}
 
 

@@ -10,6 +10,7 @@ from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.measure.accuracy import Predictions, accuracy, predict
+from edgeresnet.device.measure.confusion import in_classes
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results.measured import EvaluateResults
@@ -61,6 +62,7 @@ def evaluate(
         "precision": opened.precision,
         "answers": opened.answers,
         **figures.to_dict(),
+        **in_classes(predictions, dataset.classes, opened.answers),
         "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
         "data": dataset.name,
         "skipped": list(dataset.skipped),

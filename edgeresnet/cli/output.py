@@ -30,6 +30,7 @@ def show_comparison(
     record_host: bool,
 ) -> None:
     """Table, note and budgets; JSON where it is wanted."""
+    from edgeresnet.report.decisions import change_lines
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
     note = [result["note"]] if result["note"] else []
@@ -37,6 +38,7 @@ def show_comparison(
     tell(
         result,
         compare_table(result),
+        *change_lines(result["rows"]),
         *cold_lines(result["rows"]),
         *pairs,
         *note,

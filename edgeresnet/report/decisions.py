@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from edgeresnet.results.measured import Budget, decided_text, figure_text
+
+# A line for more would hide the others; the JSON has all.
+MOST_CLASSES = 5
 
 
 def decision_lines(budget: Budget) -> list[str]:
@@ -20,3 +26,37 @@ def _decision(budget: Budget) -> str:
     if budget["decision"] == "undecided":
         return "undecided, met" if budget["met"] else "undecided, MISSED"
     return "kept" if budget["met"] else "MISSED"
+
+
+def change_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each candidate lost or gained, and the classes that changed by more than luck."""
+    lines = []
+    for row in rows:
+        if row.get("change_text") is None:
+            continue
+        lines.append(f"{row['name']}: {row['change_text']}")
+        lines += [
+            f"  class {one['class']}: {one['lost']} lost, {one['gained']} gained of "
+            f"{one['images']:,} images (p {one['p']:.2g})"
+            for one in row["changed_classes"][:MOST_CLASSES]
+        ]
+    return lines
+
+
+def mistake_lines(result: Mapping[str, Any]) -> list[str]:
+    """Averages of the classes, and what is most often taken for what."""
+    if "confusion" not in result:
+        return []
+    averages = (
+        f"balanced accuracy {result['balanced_accuracy']:.4f}, macro F1 {result['macro_f1']:.4f}, "
+        f"expected calibration error {result['calibration_error']:.4f}"
+    )
+    wrong = [
+        (count, name, taken)
+        for name, row in result["confusion"].items()
+        for taken, count in row.items()
+        if taken != name
+    ]
+    wrong.sort(key=lambda one: -one[0])
+    told = [f"{name} as {taken} {count}" for count, name, taken in wrong[:MOST_CLASSES]]
+    return [averages, *([f"most often mistaken: {', '.join(told)}"] if told else [])]

@@ -108,6 +108,10 @@ class EvaluateResults(TypedDict):
     top1: float
     top5: float
     top1_interval: list[float]
+    balanced_accuracy: float
+    macro_f1: float
+    calibration_error: float
+    confusion: dict[str, dict[str, int]]
     per_class: dict[str, float | None]
     data: str
     skipped: list[str]
@@ -122,7 +126,9 @@ class EvaluateResults(TypedDict):
 class CompareRow(TypedDict):
     """One model of ``compare``. On an emulator times are None, or there is none of them.
 
-    On images without labels, top-1 and top-5 are None.
+    On images without labels all of top-1 is None, and so is, of the baseline, what changed against
+    it. ``divergence`` is of probabilities from the baseline's, in nats; ``mcnemar_p`` and the ``p``
+    of ``changed_classes`` are of the exact test, these corrected for the number of classes (Holm).
     """
 
     name: str
@@ -135,8 +141,16 @@ class CompareRow(TypedDict):
     top5: float | None
     top1_interval: list[float] | None
     top1_difference: IntervalResults | None
+    calibration_error: float | None
+    lost: int | None
+    gained: int | None
+    mcnemar_p: float | None
+    smallest_drop: float | None
+    change_text: str | None
+    changed_classes: list[dict[str, Any]] | None
     agreement: float
     agreement_interval: list[float]
+    divergence: float | None
     runs: int | None
     batch: NotRequired[int]
     p50_ms: float | None

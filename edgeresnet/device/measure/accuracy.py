@@ -56,6 +56,14 @@ class Predictions:
         result: NDArray[np.bool_] = larger <= k
         return result
 
+    def answers(self) -> NDArray[np.int64]:
+        """(n,) the class that was answered; a tie with the label counts as the other class."""
+        assert self.labelled
+        logits, wrong = self.logits.copy(), ~self.correct()
+        logits[wrong, self.labels[wrong]] = -np.inf
+        result: NDArray[np.int64] = logits.argmax(1)
+        return result
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -223,14 +231,20 @@ def paired_difference(
 def same_answers(a: Predictions, b: Predictions) -> NDArray[np.bool_]:
     """(n,) whether the top-1 class is the same, in whatever order either has its outputs."""
     answers, others = a.logits.argmax(1), b.logits.argmax(1)
-    if a.classes and b.classes and a.classes != b.classes:
-        # What the other does not know is no class of its: it agrees with nothing.
-        places = np.full(len(b.classes), -1)
-        for own, other in match_names(b.classes, a.classes).items():
-            places[own] = other
-        others = places[others]
-    same: NDArray[np.bool_] = answers == others
+    places = places_in(a, b)
+    same: NDArray[np.bool_] = answers == (others if places is None else places[others])
     return same
+
+
+def places_in(a: Predictions, b: Predictions) -> NDArray[np.int64] | None:
+    """(classes of b,) which output of ``a`` each output of ``b`` is; None: the same."""
+    if not a.classes or not b.classes or a.classes == b.classes:
+        return None
+    # What the other does not know is no class of its: it agrees with nothing.
+    places = np.full(len(b.classes), -1)
+    for own, other in match_names(b.classes, a.classes).items():
+        places[own] = other
+    return places
 
 
 def agreement(a: Predictions, b: Predictions, *, z: float = Z95) -> Interval:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.device.measure.changes import worst_change
 from edgeresnet.device.measure.decisions import AT_LEAST, decide, judge
 from edgeresnet.device.measure.sequential import Drop, Evidence, Share, WorstDrop, looks
 from edgeresnet.device.measure.statistics import Interval
@@ -145,14 +146,19 @@ def fails(budget: Budget, *, strict: bool) -> bool:
 
 
 def verdict_of(
-    checked: Sequence[Budget], *, strict: bool, doubts: Sequence[str] = ()
+    checked: Sequence[Budget],
+    *,
+    strict: bool,
+    doubts: Sequence[str] = (),
+    rows: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """``verdict`` (pass or fail), ``verdict_text`` (one sentence) and ``strict``, for a result.
+    """``verdict`` (pass or fail), ``verdict_text`` (a sentence or two) and ``strict``, of a result.
 
     Args:
         checked: budgets, decided.
         strict: a budget in doubt is missed, and any of ``doubts`` is a failure.
         doubts: of `edgeresnet.device.measure.doubts`, and the like.
+        rows: of a comparison: what the candidate that lost most has lost is told too.
     """
     failed = [b for b in checked if fails(b, strict=strict)]
     doubtful = [b for b in checked if b["decision"] == "undecided"]
@@ -169,6 +175,8 @@ def verdict_of(
     if strict and doubts:
         told = f"In doubt, which --strict counts as a failure: {'; '.join(doubts)}."
         text = f"{text} {told}" if failed else told
+    if change := worst_change(rows):
+        text = f"{text} {change}"
     verdict = "fail" if failed or (strict and doubts) else "pass"
     return {"verdict": verdict, "verdict_text": text, "strict": strict}
 
@@ -254,6 +262,7 @@ def with_budgets(
     unless one of the added budgets fails.
     """
     checked = [*result["budgets"], *added]
-    anew = verdict_of(checked, strict=strict, doubts=result.get("doubts", ()))
+    doubts, rows = result.get("doubts", ()), result.get("rows", ())
+    anew = verdict_of(checked, strict=strict, doubts=doubts, rows=rows)
     judged = anew if anew["verdict"] == "fail" or result["verdict"] in ("pass", "fail") else {}
     return {**result, "budgets": checked, **judged}

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import environment, integer_speed_note
-from edgeresnet.device.measure.accuracy import (
-    Predictions,
-    accuracy,
-    agreement,
-    paired_difference,
-)
+from edgeresnet.device.measure.accuracy import Predictions, agreement
+from edgeresnet.device.measure.answers_row import answers_row
 from edgeresnet.device.measure.budgets import check_time_budgets, verdict_of
 from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
@@ -111,7 +107,7 @@ def _figures(rows: list[dict[str, Any]], found: Answered, budgets: Budgets) -> d
         "rows": rows,
         "agreements": [[agreement(a, b).value for b in predictions] for a in predictions],
         "budgets": checked,
-        **verdict_of(checked, strict=budgets.strict),
+        **verdict_of(checked, strict=budgets.strict, rows=rows),
     }
 
 
@@ -211,7 +207,7 @@ def _rows(
     return [
         {
             "name": names[index],
-            **_accuracy(model, predictions[index], predictions[0], z),
+            **answers_row(model, predictions[index], predictions[0], models[0], z),
             **_timing(timed[index], timed[references[index]], seed),
             "emulated": model.emulated,
             "preprocess_ms": predictions[index].preprocess_ms,
@@ -219,29 +215,6 @@ def _rows(
         }
         for index, model in enumerate(models)
     ]
-
-
-def _accuracy(model: Opened, own: Predictions, baseline: Predictions, z: float) -> dict[str, Any]:
-    """A row's figures of what the model answers, paired intervals ``z`` standard errors wide."""
-    same = agreement(baseline, own, z=z)
-    return {
-        "target": model.target,
-        "device": model.device,
-        "precision": model.precision,
-        "answers": model.answers,
-        **_top1(own, baseline, z),
-        "agreement": same.value,
-        "agreement_interval": [same.low, same.high],
-    }
-
-
-def _top1(own: Predictions, baseline: Predictions, z: float) -> dict[str, Any]:
-    """How often a model is right; None each where nobody says what is."""
-    if not own.labelled:
-        unknown = dict.fromkeys(("top1", "top5", "top1_interval", "top1_difference"))
-        return {"n": len(own.labels), **unknown}
-    difference = paired_difference(baseline.correct(), own.correct(), z=z)
-    return {**accuracy(own).to_dict(), "top1_difference": difference.to_dict()}
 
 
 def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str, Any]:

@@ -39,6 +39,11 @@ def z_of(alpha: float) -> float:
     return -NormalDist().inv_cdf(alpha / 2)
 
 
+def alpha_of(z: float) -> float:
+    """The inverse of `z_of`."""
+    return 2 * NormalDist().cdf(-z)
+
+
 def wilson(hits: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Score interval of a proportion (Wilson, 1927); of 95 % unless ``z`` is another."""
     share, z2 = hits / n, z**2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from edgeresnet.errors import InputError
 from edgeresnet.settings.base import MOST_IMAGES, settings
@@ -33,6 +33,13 @@ USUAL_CALIBRATION_IMAGES = 512
 AUTO_MAX_DROP = 0.005
 # Share of answers that may change with method auto where there are no labels.
 AUTO_MAX_DISAGREEMENT = 0.02
+
+LayerName = Annotated[str, Field(min_length=1, max_length=60)]
+
+
+def _split(names: Any) -> Any:
+    """Of a command line: names with commas between them."""
+    return tuple(names.split(",")) if isinstance(names, str) else names
 
 
 @settings
@@ -98,6 +105,12 @@ class QuantizeOptions:
         "and lose more: train (--method qat). The first convolution and the classifier have at "
         "least 7.",
     )
+    float_layers: Annotated[tuple[LayerName, ...], BeforeValidator(_split)] | None = Field(
+        default=None,
+        description="Layers that stay float whatever the method, as conv1,fc: convolutions by the "
+        "names that inspect shows, and fc. Each costs time; method mixed finds out which are "
+        "needed.",
+    )
     seed: Seed = 0
 
     def without_labels(self, data: str) -> QuantizeOptions:
@@ -146,7 +159,10 @@ class QuantizeOptions:
         values = asdict(self)
         values["calibration_images"] = self.calibration_images or USUAL_CALIBRATION_IMAGES
         # What came later is there only where it is given.
-        for name, unsaid in (("all_images", False), ("max_class_drop", None), ("start", "ptq")):
+        for name, unsaid in (
+            ("all_images", False), ("max_class_drop", None), ("start", "ptq"),
+            ("float_layers", None),
+        ):  # fmt: skip
             if values[name] == unsaid:
                 del values[name]
         return values

@@ -43,6 +43,8 @@ def climb(work: Work, *, strict: bool) -> tuple[QuantResNet, list[Row]]:
         began = time.monotonic()
         reached = RUNGS[name](work, basis)
         row = {"method": name, "observer": basis.observer, **reached.details}
+        if layers := reached.model.float_layers:
+            row["float_layers"] = list(layers)
         row |= work.reference.figures(reached.model)
         row["seconds"] = round(time.monotonic() - began, 3)
         models.append(reached.model)

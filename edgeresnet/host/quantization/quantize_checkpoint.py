@@ -16,6 +16,7 @@ from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import quantization_budgets, verdict_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
 from edgeresnet.host.quantization.climbing import Row, best_rung, climb
@@ -53,8 +54,8 @@ def quantize_checkpoint(
         The int8 checkpoint, normalization folded, and its figures.
 
     Raises:
-        InputError: the checkpoint is quantized already, data and checkpoint do not fit, or the
-            options need labels and the data has none.
+        InputError: the checkpoint is quantized already, data and checkpoint do not fit, the options
+            need labels and the data has none, or a layer that is to stay float is none of its.
         CheckError: training diverged, or the result is not finite.
     """
     if checkpoint.precision != "fp32":
@@ -64,6 +65,9 @@ def quantize_checkpoint(
         )
     options.check_all_images()
     options.check_start()
+    if options.float_layers:
+        # Names that are none are refused before an image is looked at.
+        QuantResNet(cast(Any, checkpoint.outline()), float_layers=options.float_layers)
     named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):

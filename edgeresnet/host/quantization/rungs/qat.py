@@ -86,7 +86,8 @@ def _resume_key(work: Work, basis: Basis) -> str:
     settings = [
         basis.observer, work.images.count, options.freeze_bn, options.weight_bits, options.seed,
     ]  # fmt: skip
-    key = f"qat {settings} {weights_digest(work.checkpoint.state_dict)}"
+    floats = f" in float {options.float_layers}" if options.float_layers else ""
+    key = f"qat {settings}{floats} {weights_digest(work.checkpoint.state_dict)}"
     if basis.network is work.reference.model:
         return key
     return f"{key} from {weights_digest(basis.network.state_dict())}"

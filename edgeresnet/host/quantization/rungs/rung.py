@@ -80,7 +80,13 @@ class Work:
 
     def fresh(self, network: ResNet, *, live: bool = False) -> QuantResNet:
         """A float network made ready for quantization, on the training's device."""
-        model = QuantResNet(network, live_bn=live, weight_bits=self.options.weight_bits)
+        options = self.options
+        model = QuantResNet(
+            network,
+            live_bn=live,
+            weight_bits=options.weight_bits,
+            float_layers=options.float_layers or (),
+        )
         return model.to(training_device())
 
     def calibrated(

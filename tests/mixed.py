@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -30,7 +31,9 @@ def calibrated(
 ) -> tuple[Checkpoint, QuantResNet]:
     """Float and quantized, on noise."""
     source = replace(make_checkpoint(stem=stem, size=size, widths=widths), data=None)
-    model = QuantResNet(source.build(), float_layers=float_layers)  # type: ignore[arg-type]
+    network: Any = source.build()
+    # Right on every processor, so that no export narrows them.
+    model = QuantResNet(network, weight_bits=7, float_layers=float_layers)
     calibrate(model, [torch.randn(8, 3, size, size)], "ema")
     model.fold()
     return source, model.eval()

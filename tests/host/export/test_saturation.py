@@ -32,26 +32,27 @@ from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
 from tests.conftest import Command, make_checkpoint
+from tests.examples import python_in
 from tests.mixed import NARROW
 
 HERE = processor.saturates_here()
 
 
-def eight_bits(float_layers: tuple[str, ...] = ()) -> Checkpoint:
-    """Quantized with all bits, of digits."""
+def quantized(bits: int = 8, float_layers: tuple[str, ...] = ()) -> Checkpoint:
+    """Weights of so many bits, of digits."""
     source = make_checkpoint(size=8, widths=NARROW)
-    model = QuantResNet(source.build(), weight_bits=8, float_layers=float_layers)  # type: ignore[arg-type]
+    model = QuantResNet(source.build(), weight_bits=bits, float_layers=float_layers)  # type: ignore[arg-type]
     calibrate(model, [torch.randn(16, 3, 8, 8)], "ema")
     model.fold()
     return replace(
-        source, precision="int8", quantization={"weight_bits": 8, "data": "digits"},
+        source, precision="int8", quantization={"weight_bits": bits, "data": "digits"},
         state_dict=model.state_dict(), float_layers=float_layers,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def wide() -> Checkpoint:
-    return eight_bits()
+    return quantized()
 
 
 def saturates(integers: np.ndarray, activations: np.ndarray) -> bool:
@@ -129,14 +130,15 @@ def test_narrowed_weights_keep_their_ends_and_other_layers_all_their_bits(
 
 
 def test_layers_that_stay_float_have_no_sums() -> None:
-    model = folded(eight_bits(("layer2.0.conv1",)))
+    model = folded(quantized(float_layers=("layer2.0.conv1",)))
     assert "layer2.0.conv1" not in saturating_layers(model)
 
 
-def test_weights_of_seven_bits_are_safe_as_they_are(int8_checkpoint: Checkpoint) -> None:
-    model = folded(int8_checkpoint)
+def test_weights_of_seven_bits_are_safe_as_they_are() -> None:
+    narrow_one = quantized(bits=7)
+    model = folded(narrow_one)
     assert saturating_layers(model) == ()
-    found = saturation.without_saturation(model, int8_checkpoint, TaskContext(), True)
+    found = saturation.without_saturation(model, narrow_one, TaskContext(), True)
     assert found == {"safe": True, "narrowed": []}
     assert saturation_line(found) == []
 
@@ -187,6 +189,10 @@ def test_bundle_for_any_processor_says_what_it_cost_and_opens(
     ):
         pass
     assert saturation_line(told["saturation"])[0].startswith("8-bit weights: not for processors")
+    # So does the script that lies in it, which knows this processor by itself.
+    ran = python_in(bundle.path, tmp_path, "example.py", "--check")
+    assert ran.returncode == (1 if HERE else 0)
+    assert ("8-bit products saturate on this processor" in ran.stderr) is HERE
 
 
 def test_export_for_other_processors_is_refused_where_it_could_not_be_proven(
@@ -239,7 +245,7 @@ def test_wide_weights_saturate_here_and_narrowed_ones_do_not(tmp_path: Path) -> 
     images = np.full((2, 3, 8, 8), 3.0, np.float32)
     away = []
     for number in range(2):
-        model = folded(eight_bits())
+        model = folded(quantized())
         with torch.no_grad():
             for layer in model.convolutions():
                 layer.weight.abs_()

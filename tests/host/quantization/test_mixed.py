@@ -28,7 +28,7 @@ def planted() -> tuple[QuantResNet, Reference, EvaluationSet]:
     dataset = open_dataset("digits", "val", limit=IMAGES)
     images = EvaluationSet(dataset, checkpoint.input_spec)
     reference = reference_of(checkpoint, dataset)
-    model = QuantResNet(reference.model)
+    model = QuantResNet(reference.model, weight_bits=7)
     normalize = Normalizer(checkpoint.input_spec, torch.device("cpu"))
     calibrate(model, map(normalize, images.read(IMAGES)), "ema")
     model.fold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,7 +54,6 @@ def evaluate(
         doubts = say_shared([opened], dataset, context)
         predictions = _predict(opened, binding, context)
         doubts += say_doubts(predictions, binding, context.on_step)
-        figures = accuracy(predictions)
         placement = opened.placement(allow_fallback=options.allow_fallback)
     result: dict[str, Any] = {
         "schema": 1,
@@ -61,9 +61,7 @@ def evaluate(
         "device": opened.device,
         "precision": opened.precision,
         "answers": opened.answers,
-        **figures.to_dict(),
-        **in_classes(predictions, dataset.classes, opened.answers),
-        "per_class": dict(zip(dataset.classes, figures.per_class, strict=True)),
+        **_figures(predictions, dataset.classes, opened),
         "data": dataset.name,
         "skipped": list(dataset.skipped),
         "conversions": say_conversions([dataset], context.on_step),
@@ -74,6 +72,16 @@ def evaluate(
         "placement": placement,
     }
     return cast(EvaluateResults, result)
+
+
+def _figures(predictions: Predictions, classes: Sequence[str], opened: Opened) -> dict[str, Any]:
+    """How often the model is right: over all, in each class, and what it takes for what."""
+    figures = accuracy(predictions)
+    return {
+        **figures.to_dict(),
+        **in_classes(predictions, classes, opened.answers),
+        "per_class": dict(zip(classes, figures.per_class, strict=True)),
+    }
 
 
 def _predict(opened: Opened, binding: Binding, context: TaskContext) -> Predictions:

@@ -46,6 +46,8 @@ COMMANDS = {
     "inspect": "Layers, widths, multiply-accumulates, parameters and precision of each.",
     "devices": "What this machine can run on, and how to get what is missing.",
     "recipes": "List the recipes that come along, or copy one out to change it.",
+    "report": "Write the page of a run: verdict, before and after, charts, ladder, stages, full "
+    "record.",
     "run": "Run a whole recipe: train, quantize, export, compare. Goes on where it was "
     "interrupted.",
 }

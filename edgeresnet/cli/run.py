@@ -60,7 +60,8 @@ def run(
     overrides = [*(settings or []), *([f"compare.device={device}"] if device else [])]
     overrides += ["budgets.strict=true"] if strict else []
     loaded = load_recipe(recipe, overrides, check=fault_lines)
-    from edgeresnet.run.runner import RESULTS, run_recipe
+    from edgeresnet.run.report_page import RESULTS
+    from edgeresnet.run.runner import run_recipe
 
     run_dir = output or RUNS_DIR / loaded.name
     result = run_recipe(

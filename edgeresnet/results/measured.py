@@ -6,10 +6,12 @@ Times are in milliseconds, shares and top-1 in [0, 1]. A key may be absent where
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Decision = Literal["kept", "missed", "undecided"]
 
 
@@ -123,12 +125,18 @@ class EvaluateResults(TypedDict):
     placement: list[dict[str, Any]]
 
 
+ClassChange = TypedDict(
+    "ClassChange", {"class": str, "images": int, "lost": int, "gained": int, "p": float}
+)
+
+
 class CompareRow(TypedDict):
     """One model of ``compare``. On an emulator times are None, or there is none of them.
 
     On images without labels all of top-1 is None, and so is, of the baseline, what changed against
     it. ``divergence`` is of probabilities from the baseline's, in nats; ``mcnemar_p`` and the ``p``
     of ``changed_classes`` are of the exact test, these corrected for the number of classes (Holm).
+    Results of older versions have none of these.
     """
 
     name: str
@@ -139,25 +147,25 @@ class CompareRow(TypedDict):
     n: int
     top1: float | None
     top5: float | None
-    top1_interval: list[float] | None
+    top1_interval: Pair | None
     top1_difference: IntervalResults | None
-    calibration_error: float | None
-    lost: int | None
-    gained: int | None
-    mcnemar_p: float | None
-    smallest_drop: float | None
-    change_text: str | None
-    changed_classes: list[dict[str, Any]] | None
+    calibration_error: NotRequired[float | None]
+    lost: NotRequired[int | None]
+    gained: NotRequired[int | None]
+    mcnemar_p: NotRequired[float | None]
+    smallest_drop: NotRequired[float | None]
+    change_text: NotRequired[str | None]
+    changed_classes: NotRequired[list[ClassChange] | None]
     agreement: float
-    agreement_interval: list[float]
-    divergence: float | None
+    agreement_interval: Pair
+    divergence: NotRequired[float | None]
     runs: int | None
     batch: NotRequired[int]
     p50_ms: float | None
     p90_ms: NotRequired[float]
     p95_ms: NotRequired[float]
     p99_ms: float | None
-    p99_interval_ms: NotRequired[list[float] | None]
+    p99_interval_ms: NotRequired[Pair | None]
     mean_ms: NotRequired[float]
     std_ms: NotRequired[float]
     throughput_ips: NotRequired[float]
@@ -170,6 +178,20 @@ class CompareRow(TypedDict):
     speedup_against: str
     emulated: bool
     preprocess_ms: float
+
+
+class RungResults(TypedDict):
+    """One rung of a quantization; each tells more of itself. Top-1 is None without labels."""
+
+    method: str
+    top1_int8: NotRequired[float | None]
+    drop: NotRequired[float | None]
+    drop_interval: NotRequired[Pair | None]
+    agreement: NotRequired[float | None]
+    images: NotRequired[int]
+    seconds: NotRequired[float]
+    float_layers: NotRequired[list[str]]
+    doubts: NotRequired[list[str]]
 
 
 class CompareResults(TypedDict):
@@ -196,7 +218,7 @@ class CompareResults(TypedDict):
     note: str | None
     environment: dict[str, Any]
     recipe: NotRequired[str]
-    rungs: NotRequired[list[dict[str, Any]]]
+    rungs: NotRequired[list[RungResults]]
     unmeasured: NotRequired[list[str]]
     device_commands: NotRequired[list[str]]
 

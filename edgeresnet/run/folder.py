@@ -17,7 +17,7 @@ RESUME, WORK = "resume.pt", "work"
 # Of a folder's name; what stands before and behind it in temporary ones is no part of it.
 MOST_NAME_BYTES = 200
 # What a run writes in its folder, and its stages in theirs.
-WRITTEN = ("*.json", ".stages/*", "0?-*", "0?-*/*")
+WRITTEN = ("*.json", "*.html", ".stages/*", "0?-*", "0?-*/*")
 
 
 def why_no_folder_name(name: str) -> str | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgeresnet.api.quantize import quantize
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
-from edgeresnet.results.measured import Budget
+from edgeresnet.results.measured import Budget, RungResults
 from edgeresnet.run.folder import RESUME
 from edgeresnet.run.stage_record import REPORT, read_report
 from edgeresnet.run.stages import Run, Stage, Variant
@@ -76,7 +75,7 @@ def quantize_budgets(run: Run, variant: Variant) -> list[Budget]:
         ) from error
 
 
-def quantize_rungs(run: Run, variant: Variant) -> list[dict[str, Any]]:
+def quantize_rungs(run: Run, variant: Variant) -> list[RungResults]:
     """A row for each rung that 03-quantize has tried."""
     path = _quantized_path(run, variant).with_name(REPORT)
     return read_report(path, _report_fix(path)).get("rungs", [])

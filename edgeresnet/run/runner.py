@@ -21,13 +21,14 @@ from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
-from edgeresnet.results.measured import Budget, CompareResults
+from edgeresnet.results.measured import Budget, CompareResults, RungResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.quantize_stage import quantize_budgets, quantize_rungs, quantize_stage
 from edgeresnet.run.recipe import Recipe, load_recipe
+from edgeresnet.run.report_page import RESULTS, packages_lacking, write_page
 from edgeresnet.run.room import check_room_of_run
 from edgeresnet.run.stages import (
     Run,
@@ -40,7 +41,6 @@ from edgeresnet.run.stages import (
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.measuring import RunOptions
 
-RESULTS = "results.json"
 NOTHING_MEASURED = "No bundle runs on this machine, so no budget was checked."
 
 
@@ -101,7 +101,7 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
         discard_finished(path)
     bundles: dict[str, Path] = {}
     quantized_budgets: list[Budget] = []
-    rungs: list[dict[str, Any]] = []
+    rungs: list[RungResults] = []
     for variant in _variants(run, data_key):
         bundles |= _export(run, variant)
         if _quantized(recipe):
@@ -117,7 +117,15 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
             with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
             result = cast(CompareResults, with_them)
         write_result(result, path / RESULTS, record_host=run.record_host)
+    _write_page(run)
     return result
+
+
+def _write_page(run: Run) -> None:
+    if lacking := packages_lacking():
+        run.on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
+    else:
+        run.on_step(f"report: {write_page(run.path)}")
 
 
 def _variants(run: Run, data_key: list[str]) -> list[Variant]:

@@ -16,6 +16,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.folders import restore_folder
 from edgeresnet.files.hashes import sha256_file
 from edgeresnet.progress import OnStep
+from edgeresnet.results.measured import RungResults
 from edgeresnet.settings.base import MOST_IMAGES
 from edgeresnet.untrusted import read_record
 
@@ -55,7 +56,7 @@ class QuantizeReport(TypedDict):
     class_changes: NotRequired[
         dict[str, Annotated[list[Count], Field(min_length=3, max_length=3)]] | None
     ]
-    rungs: NotRequired[list[dict[str, Any]]]
+    rungs: NotRequired[list[RungResults]]
 
 
 def read_stage_record(path: Path) -> Record | None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     changed = slim(tmp_path, "quantize.observer=ema")
     assert ran(changed, run_dir) == ["03-quantize", "04-export-onnx-int8", "05-compare"]
     results = json.loads((run_dir / "results.json").read_text())
+    assert results["verdict_text"] in unescape((run_dir / "report.html").read_text("utf-8"))
     assert [row["precision"] for row in results["rows"]] == ["fp32", "int8"]
     assert results["schema"] == 1
     assert results["rows"][1]["speedup_against"] == results["rows"][0]["name"]

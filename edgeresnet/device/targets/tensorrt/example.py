@@ -249,16 +249,6 @@ def damaged_files() -> list[str]:
     return damaged
 
 
-def saturates(device: str) -> bool:
-    """Whether 8-bit weights of this bundle would give wrong sums on this processor."""
-    safe = (MANIFEST.get("saturation") or {}).get("safe", True)
-    if safe or device != "cpu" or machine().lower() not in ("x86_64", "amd64", "x86"):
-        return False
-    known = Path("/proc/cpuinfo")  # Where there is none, nobody says that it does not.
-    flags = known.read_text(encoding="utf-8", errors="replace") if known.is_file() else ""
-    return not {"avx_vnni", "avx512_vnni", "amx_int8"}.intersection(flags.split())
-
-
 def check(run: Run) -> bool:
     """Whether the golden images give the golden logits, within the bound of the manifest."""
     with np.load(BUNDLE / "golden.npz") as golden:
@@ -290,13 +280,6 @@ def main() -> int:
     arguments = parser.parse_args()
     if damaged := damaged_files():
         print(f"damaged: {', '.join(damaged)}; copy the bundle again", file=sys.stderr)
-        return 1
-    if saturates(arguments.device):
-        print(
-            "8-bit products saturate on this processor, which has no VNNI, and this bundle is for "
-            "others: export it with --for-device any",
-            file=sys.stderr,
-        )
         return 1
     run = open_model(arguments.device)
     if code := max((show(run, path) for path in arguments.images), default=0):

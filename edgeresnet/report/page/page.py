@@ -1,0 +1,195 @@
+"""A run's results as one page that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeresnet.report.page.charts import accuracy_chart, ladder_chart, latency_chart
+from edgeresnet.results.measured import decided_text, figure_text
+from edgeresnet.untrusted import visible
+
+DASH = "–"
+TEMPLATE = Path(__file__).with_name("page.html")
+WORDS = {"pass": "✓ Passed", "fail": "✗ Failed"}
+# Of the machine, in this order; the record has all.
+MACHINE = ("cpu", "cores", "cpu_quota", "memory_mib", "system", "machine", "load_average", "board")
+
+
+def page(results: Mapping[str, Any], stages: Sequence[Mapping[str, Any]] = ()) -> str:
+    """HTML of a run or a comparison.
+
+    Args:
+        results: the JSON contract of ``compare`` or ``run``; whoever made them, what is in them is
+            text here, and never a part of the page.
+        stages: records of a run's stages: ``stage``, ``seconds`` and ``settings``.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    charts = [{**chart, "svg": Markup(chart["svg"])} for chart in _charts(results)]  # noqa: S704 (matplotlib's own, which escapes)
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return made.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=_seen(results.get("recipe") or f"comparison on {results['data']}"),
+        facts=list(facts(results)),
+        verdict={
+            "kind": results["verdict"],
+            "word": WORDS.get(results["verdict"], "Not measured here"),
+        },
+        results={"verdict_text": _seen(results["verdict_text"])},
+        lines=[_seen(line) for line in _lines(results)],
+        budgets=[budget_view(one) for one in results["budgets"]],
+        rows=[row_view(row, results["baseline"]) for row in results["rows"]],
+        charts=charts,
+        rungs=[rung_view(rung) for rung in results.get("rungs", ())],
+        classes=list(_classes(results["rows"])),
+        commands=[_seen(line) for line in results.get("device_commands", ())],
+        stages=[_stage_view(stage) for stage in stages],
+        machine=list(_machine(results["environment"])),
+        record=_seen(json.dumps(results, indent=1, ensure_ascii=False)),
+    )
+
+
+def facts(results: Mapping[str, Any]) -> Iterator[str]:
+    """On what it was measured, in a few words each."""
+    yield f"data {_seen(results['data'])}"
+    available = results.get("images_available") or results["n"]
+    yield f"{results['n']:,} of {available:,} images"
+    if results["rounds"]:
+        yield f"batch {results['batch']}"
+        yield f"{results['rounds']} rounds by turns"
+
+
+def budget_view(budget: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table of budgets."""
+    worst = f", class {budget['worst_class']}" if "worst_class" in budget else ""
+    return {
+        "name": _seen(budget["name"]),
+        "limit": f"{budget['limit']:g}",
+        "value": figure_text(budget),  # type: ignore[arg-type] # as a mapping it was read
+        "of": _seen(f"{budget['candidate']}{worst}"),
+        "decision": budget["decision"],
+        "how": decided_text(budget),  # type: ignore[arg-type]
+    }
+
+
+def row_view(row: Mapping[str, Any], baseline: str | None) -> dict[str, str]:
+    """A row of the table of models."""
+    change, faster = row["top1_difference"], row["speedup"]
+    itself = row["name"] == baseline
+    emulated = " (emulated)" if row.get("emulated") else ""
+    return {
+        "name": _seen(f"{row['name']}{emulated}"),
+        "told": _seen(row.get("change_text") or ""),
+        "top1": _figure(row["top1"], 4),
+        "top1_interval": _span(row["top1_interval"], 4),
+        "difference": DASH if itself or change is None else f"{change['value']:+.4f}",
+        "difference_interval": ""
+        if itself or change is None
+        else _span([change["low"], change["high"]], 4),
+        "agreement": _figure(row["agreement"], 4),
+        "p50": _figure(row["p50_ms"], 2),
+        "p99": _figure(row["p99_ms"], 2),
+        "speedup": DASH if faster is None else f"{faster['value']:.2f}x",
+        "speedup_interval": "" if faster is None else _span([faster["low"], faster["high"]], 2),
+    }
+
+
+def rung_view(rung: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table of rungs."""
+    layers = rung.get("float_layers") or ()
+    told = [f"in float: {', '.join(layers)}"] if layers else []
+    told += list(rung.get("doubts", ()))
+    seconds = rung.get("seconds")
+    return {
+        "method": _seen(str(rung["method"])),
+        "told": _seen("; ".join(told)),
+        "top1": _figure(rung.get("top1_int8"), 4),
+        "drop": _figure(rung.get("drop"), 4),
+        "drop_interval": _span(rung.get("drop_interval"), 4),
+        "agreement": _figure(rung.get("agreement"), 4),
+        "images": f"{rung['images']:,}" if rung.get("images") else DASH,
+        "seconds": _figure(seconds, 1),
+    }
+
+
+def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    rows, rungs = results["rows"], results.get("rungs", ())
+    if svg := accuracy_chart(rows):
+        numbers = [
+            [_seen(r["name"]), _figure(r["top1"], 4), _span(r["top1_interval"], 4),
+             _figure(r["p50_ms"], 3)]
+            for r in rows
+        ]  # fmt: skip
+        columns = ["model", "top-1", "95 % interval", "p50 ms"]
+        yield {"title": "Accuracy against latency", "svg": svg, "columns": columns, "rows": numbers}
+    if svg := latency_chart(rows):
+        keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cold_p50_ms", "first_ms")
+        numbers = [[_seen(r["name"]), *(_figure(r.get(k), 3) for k in keys)] for r in rows]
+        columns = ["model", "p50", "p90", "p95", "p99", "p50 cold", "first"]
+        yield {"title": "Latency in ms", "svg": svg, "columns": columns, "rows": numbers}
+    if svg := ladder_chart(rungs):
+        numbers = [
+            [_seen(r["method"]), _figure(r["drop"], 4), _span(r["drop_interval"], 4)]
+            for r in rungs
+            if r.get("drop") is not None
+        ]
+        columns = ["rung", "lost", "95 % interval"]
+        yield {"title": "What each rung lost", "svg": svg, "columns": columns, "rows": numbers}
+
+
+def _lines(results: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to say against it."""
+    yield from results.get("doubts", ())
+    if results.get("note"):
+        yield results["note"]
+    if results.get("unmeasured"):
+        yield f"not measured here: {', '.join(results['unmeasured'])}"
+
+
+def _classes(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    for row in rows:
+        for one in row.get("changed_classes") or ():
+            yield {
+                "model": _seen(row["name"]),
+                "class": _seen(one["class"]),
+                **{key: f"{one[key]:,}" for key in ("images", "lost", "gained")},
+                "p": f"{one['p']:.2g}",
+            }
+
+
+def _stage_view(stage: Mapping[str, Any]) -> dict[str, str]:
+    settings = json.dumps(stage.get("settings"), indent=1, ensure_ascii=False)
+    return {
+        "name": _seen(stage["stage"]),
+        "seconds": _figure(stage["seconds"], 1),
+        "settings": _seen(settings),
+    }
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in MACHINE:
+        if environment.get(key) not in (None, "", [], {}):
+            yield key.replace("_", " "), _seen(str(environment[key]))
+    versions = environment.get("versions")
+    if isinstance(versions, Mapping):
+        for name, version in versions.items():
+            yield _seen(str(name)), _seen(str(version))
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def _span(interval: Sequence[float] | None, digits: int) -> str:
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _seen(text: str) -> str:
+    """Signs that are no text are shown as what they are."""
+    return visible(str(text))

@@ -1,0 +1,162 @@
+"""The page of a run: what it tells, that it needs nothing else, and that strangers only write."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from edgeresnet.report.page.charts import accuracy_chart, ladder_chart, latency_chart
+from edgeresnet.report.page.markdown import markdown
+from edgeresnet.report.page.page import page
+from tests.report.results import results, row, rung
+
+STAGES = [{"stage": "01-train", "key": "k", "seconds": 57.26, "settings": {"epochs": 12}}]
+HOSTILE = "</td><script>alert(1)</script>$x^2$ _y \x1b[31m"
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+class Seen(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_tells_what_the_results_tell() -> None:
+    seen = Seen(page(results(), STAGES))
+    for told in (
+        "quickstart", "✓ Passed", "Every budget is met.", "one class for all", "max_drop", "0.005",
+        "? undecided", "about 14,000 images would decide it", "onnx-int8", "no drop shown",
+        "2.00x", "-0.0120 to 0.0060", "shirt", "equalize", "0.1500", "01-train", "57.3",
+        "A processor", "edgeresnet compare PATH/a PATH/b", "not measured here: qnn-int8",
+    ):  # fmt: skip
+        assert told in seen.text, told
+    assert seen.tags.count("svg") == 3
+    # Every chart has its numbers.
+    assert seen.text.count("The numbers") == 3
+
+
+def test_the_page_needs_nothing_else() -> None:
+    html = page(results(), STAGES)
+    seen = Seen(html)
+    assert not {"script", "link", "iframe", "img", "object"}.intersection(seen.tags)
+    # Inside the page: marks of the charts.
+    assert all(link.startswith("#") for link in seen.links)
+    assert not re.search(r"url\((?!#)", html)
+    assert len(html.encode()) < 3_000_000
+
+
+def test_identifiers_of_two_charts_differ() -> None:
+    found = re.findall(r'\bid="([^"]+)"', page(results(), STAGES))
+    drawn = [name for name in found if re.match(r"[mpC][0-9a-f]{8,}", name)]
+    assert drawn
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_what_strangers_wrote_is_text() -> None:
+    told = results(
+        rows=[row(HOSTILE, 2.0), row("onnx-int8", 1.0, change_text=HOSTILE)],
+        verdict_text=HOSTILE, data=HOSTILE, recipe=HOSTILE, doubts=[HOSTILE],
+        rungs=[rung(HOSTILE, 0.1), rung("ptq", 0.2)],
+        environment={"cpu": HOSTILE, "versions": [HOSTILE]},
+    )  # fmt: skip
+    html = page(told, [{**STAGES[0], "settings": {HOSTILE: HOSTILE}}])
+    seen = Seen(html)
+    assert "script" not in seen.tags
+    assert seen.text.count("<script>alert(1)</script>") > 8
+    assert "\x1b" not in html
+    text = markdown(told)
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("value", [1e300, -1.0, 0.0, 1e-300])
+def test_numbers_that_cannot_be_are_not_drawn(value: float) -> None:
+    told = results(
+        rows=[row("a", value), row("b", 1.0, top1=value), row("c", 1.0, p99_ms=None)],
+        rungs=[rung("ptq", value), rung("qat", value)],
+    )
+    assert "01-train" in page(told, STAGES)
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert accuracy_chart([row("a", 1.0)]) is None
+    assert latency_chart([]) is None
+    assert ladder_chart([rung("ptq", 0.1)]) is None
+    bare = results(rows=[], budgets=[], rungs=[], verdict="not measured", baseline=None, rounds=0)
+    assert "Not measured here" in Seen(page(bare)).text
+
+
+def test_charts_are_whole_and_named() -> None:
+    for svg in (
+        accuracy_chart([row("_a & <b>", 1.0), row("$c$", 2.0)]),
+        latency_chart([row("_a & <b>", 1.0)]),
+        ladder_chart([rung("ptq", 0.1), rung("qat", 0.0)]),
+    ):
+        assert svg is not None
+        assert 'role="img"' in svg
+        root = ElementTree.fromstring(svg)  # noqa: S314 (drawn here)
+        words = " ".join(text.strip() for text in root.itertext())
+        assert "ms" in words or "lost" in words
+        if "ladder" not in svg and "rung" not in svg:
+            assert "_a & <b>" in words
+
+
+def test_markdown_has_the_tables() -> None:
+    text = markdown(results())
+    assert "### quickstart: ✓ Passed" in text
+    assert "| onnx-int8 | 0.9700 | -0.0030 | -0.0120 to 0.0060 | 1.00 | 2.00 | 2.00x |" in text
+    assert "| max\\_drop | 0.005 |" in text
+    assert "? undecided" in text
+    assert "| equalize | 0.9670 | 0.0030 |" in text
+
+
+def test_results_of_older_versions_have_a_page() -> None:
+    older: Any = results()
+    for one in older["rows"]:
+        for key in ("change_text", "changed_classes"):
+            one.pop(key, None)
+    for key in ("doubts", "rungs", "images_available", "unmeasured", "device_commands"):
+        del older[key]
+    assert "onnx-int8" in Seen(page(older)).text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["1280,900", "390,800"])
+def test_a_browser_opens_it_without_a_complaint(size: str, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    path = tmp_path / "report.html"
+    path.write_text(page(results(), STAGES), encoding="utf-8")
+    picture = tmp_path / "page.png"
+    ran = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}",
+            f"--screenshot={picture}", path.as_uri(),
+        ],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert "CONSOLE" not in ran.stderr
+    assert "Refused to" not in ran.stderr
+    assert picture.stat().st_size > 10_000

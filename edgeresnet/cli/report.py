@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeresnet.cli.options import Quiet
+from edgeresnet.cli.options import Limit, Quiet
 from edgeresnet.cli.output import expanded, speaker
 from edgeresnet.errors import InputError
 
@@ -36,6 +36,16 @@ def report(
         bool,
         typer.Option("--markdown", help="Print Markdown for a pull request instead of a page."),
     ] = False,
+    data: Annotated[
+        Optional[str],
+        typer.Option(
+            "--data",
+            metavar="SPEC",
+            help="Images that were measured on, to show those whose answer changed; run shows them "
+            "by itself.",
+        ),
+    ] = None,
+    limit: Limit = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the page of a run: verdict, before and after, charts, ladder, stages, full record.
@@ -43,8 +53,14 @@ def report(
     One HTML file that needs nothing else: it opens without a network, in the dark, on a phone and
     on paper. For a pull request: --markdown
     """
-    if markdown and output is not None:
-        raise InputError("--markdown is printed, so -o has no effect", "redirect what is printed.")
+    idle = {"-o": output, "--data": data}
+    if markdown and (told := [name for name, value in idle.items() if value is not None]):
+        raise InputError(
+            f"--markdown is printed and has no images, so {' and '.join(told)} has no effect",
+            "leave it out, and redirect what is printed.",
+        )
+    if limit is not None and data is None:
+        raise InputError("--limit has no effect without --data", "give the data too.")
     from edgeresnet.run.report_page import read_results, write_page
 
     if markdown:
@@ -52,4 +68,9 @@ def report(
 
         print(in_markdown(read_results(source)), end="")
         return
-    speaker(quiet)(f"report: {write_page(source, output)}")
+    dataset = None
+    if data is not None:
+        from edgeresnet.device.data.open import open_dataset
+
+        dataset = open_dataset(data, "val", limit=limit, unlabelled=True)
+    speaker(quiet)(f"report: {write_page(source, output, dataset=dataset)}")

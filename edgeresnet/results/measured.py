@@ -194,16 +194,27 @@ class RungResults(TypedDict):
     doubts: NotRequired[list[str]]
 
 
+class ChangedImage(TypedDict):
+    """An image that a candidate answers otherwise than the baseline; classes by name."""
+
+    image: str
+    index: int
+    label: str | None
+    answers: dict[str, str]
+
+
 class CompareResults(TypedDict):
     """``compare``; a run's ``results.json`` has the last four keys too.
 
     ``n`` images were answered of those ``images_available``: as many as decided the budgets.
+    ``changed_images`` has at most 48.
     """
 
     schema: int
     baseline: str | None
     rows: list[CompareRow]
     agreements: NotRequired[list[list[float]]]
+    changed_images: NotRequired[list[ChangedImage]]
     budgets: list[Budget]
     verdict: str
     verdict_text: str

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from io import BytesIO
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from PIL import ImageOps
 
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.writing import write_text, writing
-from edgeresnet.results.measured import CompareResults
+from edgeresnet.results.measured import ChangedImage, CompareResults
 from edgeresnet.run.folder import RECORDS
 from edgeresnet.run.stage_record import Record, whole_record
-from edgeresnet.untrusted import read_record
+from edgeresnet.untrusted import read_record, short
 
+if TYPE_CHECKING:
+    from edgeresnet.device.data.dataset import Dataset
+
+# Sides of the images that are shown, at most.
+PICTURE_PX = 128
 RESULTS, PAGE = "results.json", "report.html"
 FIX = "give a run's folder, or a file that compare --json or run --json wrote."
 
@@ -32,18 +40,19 @@ def read_results(source: Path) -> CompareResults:
     return read_record(path, CompareResults, "file of results", FIX)
 
 
-def write_page(source: Path, output: Path | None = None) -> Path:
+def write_page(source: Path, output: Path | None = None, *, dataset: Dataset | None = None) -> Path:
     """Write the page of a run, or of a comparison's results.
 
     Args:
         source: a run's folder, or a file of results.
         output: None: ``report.html`` in the run, or beside the file.
+        dataset: the images that were measured on, to show those whose answer changed.
 
     Returns:
         Where it is.
 
     Raises:
-        InputError: there are no results, or the page cannot be written.
+        InputError: there are no results, they are of other images, or the page cannot be written.
         MissingError: what draws it is not installed.
     """
     results = read_results(source)
@@ -57,7 +66,8 @@ def write_page(source: Path, output: Path | None = None) -> Path:
         )
     from edgeresnet.report.page.page import page
 
-    text = page(results, _stages(source))
+    pictures = {} if dataset is None else _pictures(dataset, results.get("changed_images", []))
+    text = page(results, _stages(source), pictures)
     with writing(path):
         write_text(text, path)
     return path
@@ -66,6 +76,30 @@ def write_page(source: Path, output: Path | None = None) -> Path:
 def packages_lacking() -> list[str]:
     """Packages that the page is made with and that are not installed."""
     return [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+
+
+def _pictures(dataset: Dataset, changed: Sequence[ChangedImage]) -> dict[int, bytes]:
+    """PNG files of these images, small, by their index."""
+    made: dict[int, bytes] = {}
+    for one in changed:
+        index = one["index"]
+        if not 0 <= index < len(dataset) or not _is_called(dataset.file_name(index), one["image"]):
+            raise InputError(
+                f"image {index} of data {dataset.name} is not {short(one['image'])}, which the "
+                "results are of",
+                "give the --data and --limit that were measured on.",
+            )
+        picture = ImageOps.exif_transpose(dataset.image(index)).convert("RGB")
+        picture.thumbnail((PICTURE_PX, PICTURE_PX))
+        content = BytesIO()
+        picture.save(content, "PNG")
+        made[index] = content.getvalue()
+    return made
+
+
+def _is_called(name: str, told: str) -> bool:
+    """Results tell of a file that lies elsewhere its name alone."""
+    return name == told or PurePath(name).name == told
 
 
 def _stages(source: Path) -> Sequence[Mapping[str, Any]]:

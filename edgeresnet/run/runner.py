@@ -12,6 +12,7 @@ from edgeresnet.api.compare import compare
 from edgeresnet.api.data import measured_data
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import is_labelled
+from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import with_budgets
@@ -124,8 +125,13 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
 def _write_page(run: Run) -> None:
     if lacking := packages_lacking():
         run.on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
-    else:
-        run.on_step(f"report: {write_page(run.path)}")
+        return
+    recipe = run.recipe
+    images = open_dataset(
+        recipe.data, "val", limit=recipe.compare.limit, skip_broken=recipe.skip_broken,
+        unlabelled=True,
+    )  # fmt: skip
+    run.on_step(f"report: {write_page(run.path, dataset=images)}")
 
 
 def _variants(run: Run, data_key: list[str]) -> list[Variant]:

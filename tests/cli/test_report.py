@@ -59,7 +59,27 @@ def test_markdown_is_printed_and_nothing_written(run_dir: Path) -> None:
     assert not (run_dir / "report.html").exists()
     refused = report(run_dir, "--markdown", "-o", "x.md").exception
     assert isinstance(refused, InputError)
-    assert "-o has no effect" in refused.cause
+    assert "so -o has no effect" in refused.cause
+
+
+def changed(index: int, image: str) -> dict[str, object]:
+    answers = {"onnx-fp32": "3", "onnx-int8": "8"}
+    return {"image": image, "index": index, "label": "3", "answers": answers}
+
+
+def test_images_whose_answer_changed_are_shown(run_dir: Path) -> None:
+    told = results(changed_images=[changed(7, "digits/val/7"), changed(2, "digits/val/2")])
+    (run_dir / "results.json").write_text(json.dumps(told))
+    assert report(run_dir).exit_code == 0
+    html = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert "digits/val/7" in html
+    assert "data:image/png" not in html
+    assert report(run_dir, "--data", "digits").exit_code == 0
+    html = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == 2
+    for other in (["--data", "digits", "--limit", "5"], ["--data", "fashion-mnist"]):
+        refused = report(run_dir, *other).exception
+        assert isinstance(refused, InputError)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
     "source": name_of,
     "engine": _inside,
     "skipped": _inside,
+    "image": _inside,
     "device_commands": _command,
     "notes": _text,
     "reason": _text,

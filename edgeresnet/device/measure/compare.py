@@ -13,6 +13,7 @@ from edgeresnet.device.machine.environment import environment, integer_speed_not
 from edgeresnet.device.measure.accuracy import Predictions, agreement
 from edgeresnet.device.measure.answers_row import answers_row
 from edgeresnet.device.measure.budgets import check_time_budgets, verdict_of
+from edgeresnet.device.measure.changed_images import changed_images
 from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
@@ -89,7 +90,7 @@ def compare(
     timed = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, names, found, timed, references or [0] * len(models), seed)
     return {
-        **_figures(rows, found, budgets),
+        **_figures(rows, found, dataset, budgets),
         "data": dataset.name,
         "n": found.look.images,
         "images_available": found.of,
@@ -97,15 +98,19 @@ def compare(
     }
 
 
-def _figures(rows: list[dict[str, Any]], found: Answered, budgets: Budgets) -> dict[str, Any]:
+def _figures(
+    rows: list[dict[str, Any]], found: Answered, dataset: Dataset, budgets: Budgets
+) -> dict[str, Any]:
     """What was measured, and what the budgets say of it."""
     checked = [*found.budgets, *check_time_budgets(rows, budgets)]
     predictions = found.predictions
+    by_name = dict(zip((row["name"] for row in rows), predictions, strict=True))
     return {
         "schema": SCHEMA,
         "baseline": rows[0]["name"],
         "rows": rows,
         "agreements": [[agreement(a, b).value for b in predictions] for a in predictions],
+        "changed_images": changed_images(by_name, dataset, found.indices),
         "budgets": checked,
         **verdict_of(checked, strict=budgets.strict, rows=rows),
     }

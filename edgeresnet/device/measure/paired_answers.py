@@ -36,12 +36,14 @@ class Answered:
 
     Attributes:
         predictions: of each model, on the same images in the same order.
+        indices: (n,) which images these are.
         look: the last that was taken; intervals of paired figures are made for it.
         of: images that there are.
         budgets: of accuracy, decided.
     """
 
     predictions: list[Predictions]
+    indices: NDArray[np.int64]
     look: Look
     of: int
     budgets: list[Budget]
@@ -75,7 +77,7 @@ def answered(
     indices = order(n, seed) if len(plan) > 1 else np.arange(n)
     work = _Answering(models, names, bound, limits, plan, indices, on_images)
     look, budgets = walk(plan, work.see, work.judged)
-    return Answered(work.predictions, look, n, budgets)
+    return Answered(work.predictions, indices[: look.images], look, n, budgets)
 
 
 class _Answering:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ WORDS = {"pass": "✓ Passed", "fail": "✗ Failed"}
 MACHINE = ("cpu", "cores", "cpu_quota", "memory_mib", "system", "machine", "load_average", "board")
 
 
-def page(results: Mapping[str, Any], stages: Sequence[Mapping[str, Any]] = ()) -> str:
+def page(
+    results: Mapping[str, Any],
+    stages: Sequence[Mapping[str, Any]] = (),
+    pictures: Mapping[int, bytes] | None = None,
+) -> str:
     """HTML of a run or a comparison.
 
     Args:
         results: the JSON contract of ``compare`` or ``run``; whoever made them, what is in them is
             text here, and never a part of the page.
         stages: records of a run's stages: ``stage``, ``seconds`` and ``settings``.
+        pictures: PNG files of images whose answer changed, by their index in the data.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -45,6 +51,7 @@ def page(results: Mapping[str, Any], stages: Sequence[Mapping[str, Any]] = ()) -
         charts=charts,
         rungs=[rung_view(rung) for rung in results.get("rungs", ())],
         classes=list(_classes(results["rows"])),
+        changed=[_image_view(one, pictures or {}) for one in results.get("changed_images", ())],
         commands=[_seen(line) for line in results.get("device_commands", ())],
         stages=[_stage_view(stage) for stage in stages],
         machine=list(_machine(results["environment"])),
@@ -158,6 +165,18 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
                 **{key: f"{one[key]:,}" for key in ("images", "lost", "gained")},
                 "p": f"{one['p']:.2g}",
             }
+
+
+def _image_view(one: Mapping[str, Any], pictures: Mapping[int, bytes]) -> dict[str, Any]:
+    picture = pictures.get(one["index"])
+    return {
+        "image": _seen(one["image"]),
+        "label": _seen(one["label"] or ""),
+        "answers": [(_seen(name), _seen(answer)) for name, answer in one["answers"].items()],
+        "picture": None
+        if picture is None
+        else f"data:image/png;base64,{b64encode(picture).decode()}",
+    }
 
 
 def _stage_view(stage: Mapping[str, Any]) -> dict[str, str]:

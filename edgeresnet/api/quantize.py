@@ -6,13 +6,14 @@ from pathlib import Path
 
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
-from edgeresnet.api.saving import TRAINED, check_output, check_room_for, resumable, save_result
+from edgeresnet.api.saving import check_output, check_room_to_train, resumable, save_result
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results.made import QuantizeResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
+from edgeresnet.settings.training import ModelSettings
 
 
 @one_writer("output")
@@ -55,10 +56,10 @@ def quantize(
     """
     path = Path(output)
     check_output(path)
-    check_room_for(path, source, TRAINED)
+    context = resumable(context or TaskContext(), path, "resume")
+    check_room_to_train(path, ModelSettings(weights=str(source)), context.resume_path)
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
-    context = context or TaskContext()
     checkpoint = load_checkpoint(
         source,
         arch=arch,
@@ -69,7 +70,6 @@ def quantize(
         on_step=on_foreign(context),
     )
     context = with_data(context, checkpoint, str(source))
-    context = resumable(context, path, "resume")
     quantized, figures = quantize_checkpoint(
         checkpoint, options or QuantizeOptions(), strict=strict, context=context
     )

@@ -12,6 +12,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.outputs import check_output_file, check_room
 from edgeresnet.files.places import shortened
 from edgeresnet.progress import second_resume_path
+from edgeresnet.settings.training import DEFAULT_ARCH, ModelSettings
 
 # Of a checkpoint's size: of what trains, the result, and twice a file to go on from with weights,
 # the best ones and the optimizer's; of an export, the model; in the temporary folder its graph too.
@@ -55,6 +56,54 @@ def check_room_for(output: Path, source: str | Path, times: int, option: str = "
         what = f"what is made of {shortened(path)}"
         fix = f"make room there, or give another {option}."
         check_room(output, times * path.stat().st_size, what, fix)
+
+
+def check_room_to_train(output: Path, model: ModelSettings, resume_path: Path | None) -> None:
+    """Refuse a disk that has no room for a training, before it.
+
+    Args:
+        output: checkpoint file to write.
+        model: the network, and the checkpoint that it begins with.
+        resume_path: what an interrupted task goes on from, a file or a folder; what stands there
+            is written already.
+
+    Raises:
+        MissingError: less is free there.
+    """
+    what = f"a training of {model.arch or DEFAULT_ARCH}"
+    if model.weights is not None:
+        what = f"what is made of {shortened(model.weights)}"
+    check_room(
+        output,
+        TRAINED * network_bytes(model) - _begun_bytes(resume_path),
+        what,
+        "make room there, or give another -o.",
+    )
+
+
+def _begun_bytes(resume_path: Path | None) -> int:
+    """What is written already of what a task goes on from."""
+    if resume_path is None:
+        return 0
+    inside = resume_path.rglob("*") if resume_path.is_dir() else ()
+    files = (resume_path, second_resume_path(resume_path), *inside)
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def network_bytes(model: ModelSettings) -> int:
+    """The size of a network's weights in float32; 0 where only a download tells it."""
+    if model.weights is not None and Path(model.weights).is_file():
+        return Path(model.weights).stat().st_size
+    if model.arch is None and model.weights is not None:
+        return 0
+    import torch
+
+    from edgeresnet.host.models.resnet import build_resnet
+
+    with torch.device("meta"):
+        network = build_resnet(model.arch or DEFAULT_ARCH, 10)
+    count: int = sum(weight.numel() for weight in network.parameters())
+    return 4 * count
 
 
 def resumable(context: TaskContext, output: Path, suffix: str) -> TaskContext:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeresnet.api.data import on_foreign
 from edgeresnet.api.opening import load_checkpoint
-from edgeresnet.api.saving import TRAINED, check_output, check_room_for, resumable, save_result
+from edgeresnet.api.saving import check_output, check_room_to_train, resumable, save_result
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import OnStep, TaskContext, silent
 from edgeresnet.results.made import TrainResults
@@ -45,10 +45,10 @@ def train(
     """
     path = Path(output)
     check_output(path)
-    check_room_for(path, model.weights or "", TRAINED)
+    context = resumable(context, path, "resume")
+    check_room_to_train(path, model, context.resume_path)
     from edgeresnet.host.training.train_checkpoint import train_checkpoint
 
-    context = resumable(context, path, "resume")
     checkpoint, result = train_checkpoint(
         model, options or TrainOptions(), image_size=image_size, inputs=inputs, context=context
     )

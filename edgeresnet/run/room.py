@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeresnet.api.saving import TRAINED
+from edgeresnet.api.saving import TRAINED, network_bytes
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.files.outputs import check_room
-from edgeresnet.settings.training import DEFAULT_ARCH
 
 if TYPE_CHECKING:
     from edgeresnet.run.recipe import Recipe
-    from edgeresnet.settings.training import ModelSettings
 
 
 def check_room_of_run(recipe: Recipe, run_dir: Path) -> None:
@@ -36,19 +34,3 @@ def check_room_of_run(recipe: Recipe, run_dir: Path) -> None:
         "what the run makes",
         "make room there, or give another -o.",
     )
-
-
-def network_bytes(model: ModelSettings) -> int:
-    """The size of a network's weights in float32; 0 where only a download tells it."""
-    if model.weights is not None and Path(model.weights).is_file():
-        return Path(model.weights).stat().st_size
-    if model.arch is None and model.weights is not None:
-        return 0
-    import torch
-
-    from edgeresnet.host.models.resnet import build_resnet
-
-    with torch.device("meta"):
-        network = build_resnet(model.arch or DEFAULT_ARCH, 10)
-    count: int = sum(weight.numel() for weight in network.parameters())
-    return 4 * count

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from edgeresnet.api.adopt import adopt
+from edgeresnet.api.saving import check_room_to_train, network_bytes
+from edgeresnet.api.train import train
 from edgeresnet.errors import MissingError
 from edgeresnet.progress import TaskContext
 from edgeresnet.run import runner
-from edgeresnet.run.room import network_bytes
 from edgeresnet.settings.training import ModelSettings
 from tests.host.training.test_train_checkpoint import narrow_weights
 from tests.run.test_runner import tiny
@@ -58,6 +59,38 @@ def test_adopt_is_refused_when_there_is_no_room(
     with pytest.raises(MissingError, match=rf"{name} takes about .*, and .* are free"):
         adopt(source, tmp_path / "out", context=TaskContext(data="digits"))
     assert not (tmp_path / "out").exists()
+
+
+def test_train_without_weights_is_refused_when_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def began(*arguments: object, **options: object) -> None:
+        raise AssertionError("the training began")
+
+    monkeypatch.setattr("edgeresnet.host.training.train_checkpoint.train_checkpoint", began)
+    free(monkeypatch, 300_000_000)
+    output, model = tmp_path / "out.pt", ModelSettings(arch="resnet18")
+    with pytest.raises(MissingError, match=r"a training of resnet18 takes about 313 MB, and 300 M"):
+        train(output, model, context=TaskContext(data="digits"))
+    assert not [*tmp_path.iterdir()]
+    free(monkeypatch, 320_000_000)
+    with pytest.raises(AssertionError, match="the training began"):
+        train(output, model, context=TaskContext(data="digits"))
+
+
+@pytest.mark.parametrize("name", ["resume", "resume-2", "work/inner/x"])
+def test_an_interrupted_task_needs_less_room_by_what_it_goes_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    free(monkeypatch, 4000)
+    (tmp_path / "w.pt").write_bytes(bytes(1000))
+    resume_path = tmp_path / name.split("/")[0].removesuffix("-2")
+    model = ModelSettings(weights=str(tmp_path / "w.pt"))
+    with pytest.raises(MissingError, match=r"what is made of .*w.pt takes about 0.007 MB"):
+        check_room_to_train(tmp_path / "out.pt", model, resume_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(3000))
+    check_room_to_train(tmp_path / "out.pt", model, resume_path)
 
 
 def test_size_of_a_network_is_of_its_file_or_its_architecture(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Limits of time and memory on native code that a stranger's model keeps busy.
+"""Limits of time and memory on native code that a stranger's model keeps busy, and its crashes.
 
 Measured with ONNX Runtime 1.32 and OpenVINO 2026.4: reading, compiling and running all give the
 interpreter's lock back, the longest stop of another thread was 0.15 s in 72 s of compiling. So a
@@ -29,6 +29,13 @@ BASE_BYTES, STACK_BYTES = 1024 * MIB, 16 * MIB
 # A runtime packs and converts weights. Activations of the widest ResNets are 6 times their input,
 # of which a few live at a time.
 WEIGHTS_TIMES, INPUT_TIMES = 16, 64
+# For the thread that tells that the time is over, and removes what is half done.
+STUCK_S = 30.0
+CRASHES = tuple(
+    getattr(signal, name)
+    for name in ("SIGFPE", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")
+    if hasattr(signal, name)
+)
 
 
 @contextmanager
@@ -38,7 +45,7 @@ def watched(
     """A block in which a model is loaded, or run for the first time.
 
     In a program that imports edgeresnet nothing is ended: that it took too long is told when the
-    native code is done, and memory has no limit.
+    native code is done, memory has no limit, and a crash is one.
 
     Args:
         path: of the model, for the message.
@@ -63,7 +70,8 @@ def watched(
             timer.start()
             if model_bytes is not None:
                 stack.enter_context(_bounded_memory(_allowed(model_bytes, input_bytes)))
-            stack.enter_context(_no_faults_of_division(path))
+            stack.enter_context(_ended_by_the_system(limit_s + STUCK_S))
+            stack.enter_context(_crashes_told(path))
         try:
             yield
         except MemoryError as error:
@@ -107,24 +115,55 @@ def _bounded_memory(more_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _no_faults_of_division(path: Path) -> Iterator[None]:
-    """Makes a message of a kernel's division that has no result, which ends a process on x86.
+def _ended_by_the_system(after_s: float) -> Iterator[None]:
+    """Where a runtime holds what every thread of Python needs, no other one can end this process.
+
+    Then the system does, without a message. A timer that is set already stays.
+    """
+    free = hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    if not free or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, after_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _crashes_told(path: Path) -> Iterator[None]:
+    """Makes a message of what ends a process in native code: a fault of a model or a runtime.
 
     Python's own handlers of signals run only when native code is done, which this never is.
     """
     if sys.platform != "linux":
         yield
         return
-    error = InputError(
-        f"{shortened(path)} divides whole numbers in a way that has no result",
-        "see that it is the model that you mean, or export it again.",
-    )
-    # Ends the process: where it came from there is nothing to go back to.
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: end_now(error))
+    # Ends the process: where it came from there is nothing to go back to. Where not even this can
+    # run, as with a spoiled memory, the system ends it.
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: end_now(_crash(path, number)))
     set_handler: Any = ctypes.CDLL(None).signal
     set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    before = set_handler(signal.SIGFPE, ctypes.cast(handler, ctypes.c_void_p))
+    ours = ctypes.cast(handler, ctypes.c_void_p)
+    before = {number: set_handler(number, ours) for number in CRASHES}
     try:
         yield
     finally:
-        set_handler(signal.SIGFPE, before)
+        for number, earlier in before.items():
+            set_handler(number, earlier)
+
+
+def _crash(path: Path, number: int) -> InputError:
+    name = signal.Signals(number).name
+    if name == "SIGFPE":
+        # On x86.
+        return InputError(
+            f"{shortened(path)} divides whole numbers in a way that has no result",
+            "see that it is the model that you mean, or export it again.",
+        )
+    return InputError(
+        f"{shortened(path)} makes its runtime crash ({name})",
+        "see that it is the model that you mean; if it is, install another version of the runtime "
+        "(edgeresnet devices shows yours), and report it to its makers.",
+    )

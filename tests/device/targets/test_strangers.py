@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +23,7 @@ from edgeresnet.device.targets.onnx.graph_file import graph_of
 from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError, Reader
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import CommandLine
+from tests.conftest import REPOSITORY, CommandLine
 from tests.hostile.models import field
 from tests.hostile.onnx_attacks import BOMBS, STRUCTURES
 from tests.hostile.openvino_attacks import EDITS
@@ -271,6 +273,61 @@ def test_command_says_so_when_a_kernel_divides_without_result(
     path.write_bytes(STRUCTURES["quotient that overflows"]())
     found = edgeresnet("inspect", path)
     assert (found.returncode, "has no result" in found.stderr) == (2, True), found.stderr
+
+
+IN_A_THREAD = "thread = threading.Thread(target=crash); thread.start(); thread.join()"
+CRASHING = """
+import ctypes, os, signal, sys, threading
+from pathlib import Path
+from edgeresnet import closing
+from edgeresnet.device.machine import watch
+watch.STUCK_S = 0.2
+libc = ctypes.CDLL(None)
+def crash(): {crash}
+def end(error): print(error, flush=True); os._exit(2)
+closing.end_with(end)
+folder = closing.temporary_folder()
+print(folder.name)
+with watch.watched(Path("m.onnx"), {limit_s}):
+    {how}
+"""
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("name", "crash", "how"),
+    [
+        ("SIGSEGV", "libc.strlen(1)", "crash()"),
+        ("SIGABRT", "libc.abort()", IN_A_THREAD),
+        ("SIGILL", "getattr(libc, 'raise')(signal.SIGILL)", "crash()"),
+        ("SIGBUS", "getattr(libc, 'raise')(signal.SIGBUS)", IN_A_THREAD),
+    ],
+)
+def test_crash_of_a_runtime_is_one_message_and_leaves_nothing(
+    tmp_path: Path, name: str, crash: str, how: str
+) -> None:
+    script = CRASHING.format(crash=crash, how=how, limit_s=60)
+    found = run_python(script, tmp_path)
+    folder, _, told = found.stdout.partition("\n")
+    assert found.returncode == 2, found
+    assert told.startswith(f"m.onnx makes its runtime crash ({name})")
+    assert not Path(folder).exists()
+
+
+@LINUX
+def test_system_ends_what_no_thread_can_end(tmp_path: Path) -> None:
+    # A call of Python's own interface keeps its lock.
+    keeps = "ctypes.PyDLL(None).pause()"
+    script = CRASHING.format(crash=keeps, how="crash()", limit_s=0.1)
+    assert run_python(script, tmp_path).returncode == -signal.SIGALRM
+
+
+def run_python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, which may crash."""
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(folder)}, check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -69,6 +69,7 @@ def fetch(
 def _unpack(stream: IO[bytes], places: Mapping[str, Path]) -> None:
     """Regular files of these names; their content alone is taken."""
     left, heads = MOST_BYTES, MOST_HEADS
+    wanted = dict(places)
 
     class Bounded(tarfile.TarInfo):
         """Refused by its head: one that tells more of the next is read whole into memory."""
@@ -87,11 +88,13 @@ def _unpack(stream: IO[bytes], places: Mapping[str, Path]) -> None:
         for member in archive:
             left -= max(member.size, 0)
             plain = member.isreg() and not member.issparse()
-            if member.name not in places or not plain or left < 0:
+            # Each once: of a second one nobody knows which of them is meant.
+            place = wanted.pop(member.name, None)
+            if place is None or not plain or left < 0:
                 raise tarfile.TarError("it sends what was not asked for")
             content = archive.extractfile(member)
             assert content is not None
-            with places[member.name].open("wb") as file:
+            with place.open("wb") as file:
                 shutil.copyfileobj(content, file)
 
 

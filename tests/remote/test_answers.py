@@ -124,6 +124,15 @@ def test_fetch_refuses_other_names_hashes_and_links(
     assert [p.name for p in tmp_path.iterdir()] == ["engines"]
 
 
+def test_fetch_refuses_a_file_that_comes_twice(tmp_path: Path) -> None:
+    good = {"e": b"engine", "e.json": b"{}"}
+    # The first head and its block of content, before all of it.
+    far = FarEnd(good, archive(good)[:1024] + archive(good))
+    with pytest.raises(MissingError, match="did not send"):
+        fetch(far, "/r/engines", tmp_path / "engines", list(good), "python3")
+    assert list((tmp_path / "engines").iterdir()) == []
+
+
 def test_fetch_reads_no_archive_of_heads(tmp_path: Path) -> None:
     head = tarfile.TarInfo("h")
     head.type, head.size = tarfile.XHDTYPE, 3 << 30

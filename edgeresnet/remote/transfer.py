@@ -21,7 +21,7 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.folder import FolderDataset
-from edgeresnet.device.data.listing import IMAGE_SUFFIXES
+from edgeresnet.device.data.listing import IMAGE_SUFFIXES, is_folder_name, is_image_path, suffix_of
 from edgeresnet.device.data.open import SOURCES, open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.model_files import is_model_file, reader_of
@@ -33,6 +33,7 @@ from edgeresnet.files.places import from_home, shortened
 from edgeresnet.remote import probe
 from edgeresnet.remote.answers import MOST_LINES, Hash, listen, read_answer
 from edgeresnet.remote.ssh import Connection
+from edgeresnet.untrusted import short
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ def data_parcel(
         return Parcel("data/standard", standard_files(spec, "val"), exact=False), None
     dataset = open_dataset(spec, "val", limit=limit, unlabelled=unlabelled)
     assert isinstance(dataset, FolderDataset)
+    if odd := [name for name in dataset.classes if not is_folder_name(name)]:
+        raise InputError(
+            f"data {spec} has a class that cannot be the name of a folder: {short(odd[0])}",
+            "call it otherwise, or copy model and data there and measure there.",
+        )
     root = from_home(spec)
     name = root.resolve().name
     # Laid out by class whatever it is here; class folders of a training part, without images, say
@@ -168,14 +174,23 @@ def _below_val(dataset: FolderDataset, index: int) -> str:
         return f"{dataset.classes[dataset.labels[index]]}/{inside}"
     if "/" not in inside:
         return inside
-    return f"{sha256_bytes(inside.encode(errors='surrogateescape'))[:16]}{Path(inside).suffix}"
+    return f"{_digest(inside)}{suffix_of(inside)}"
 
 
 def _inside(dataset: FolderDataset, index: int) -> str:
-    """Path in the folder of its class; of a file of labels what lies elsewhere by number."""
+    """Path in the folder of its class, where the device takes it for an image.
+
+    A file of labels may name what lies elsewhere, and images of any name.
+    """
     name = dataset.file_name(index)
-    outside = name.startswith("/") or ".." in name.split("/")
-    return f"{index}{dataset.paths[index].suffix}" if outside else name
+    if is_image_path(name):
+        return name
+    suffix = suffix_of(name) if suffix_of(name) in IMAGE_SUFFIXES else ".png"
+    return f"{_digest(name)}{suffix}"
+
+
+def _digest(name: str) -> str:
+    return sha256_bytes(name.encode(errors="surrogateescape"))[:16]
 
 
 def send(

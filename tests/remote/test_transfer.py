@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from PIL import Image
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.open import open_dataset
@@ -14,7 +15,7 @@ from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.hashes import sha256_bytes
-from edgeresnet.remote.transfer import data_parcel, model_parcel
+from edgeresnet.remote.transfer import Parcel, data_parcel, model_parcel
 from tests.class_folders import write_classes
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino
 
@@ -63,14 +64,50 @@ def test_images_travel_with_all_classes_when_a_limit_leaves_some_without(tmp_pat
     here = open_dataset(str(photos), "val", limit=2)
     parcel, name = data_parcel(str(photos), 2)
     assert len(parcel.files) == 2
-    for folder in parcel.folders:
-        (tmp_path / "there" / folder).mkdir(parents=True)
-    for place, source in parcel.files.items():
-        (tmp_path / "there" / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, tmp_path / "there" / place)
-    there = open_dataset(str(tmp_path / "there" / str(name)), "val", limit=2)
+    there = open_dataset(str(data_unpacked(parcel, tmp_path / "there") / str(name)), "val", limit=2)
     assert there.classes == here.classes == ("a", "b", "c")
     assert sorted(there.labels) == sorted(here.labels)
+
+
+@pytest.mark.parametrize(
+    "label", ["../../../../evil", "a/b", "..", ".hidden", "__MACOSX", "b.png", "é" * 200]
+)
+def test_data_is_refused_when_a_class_can_be_no_folder_there(tmp_path: Path, label: str) -> None:
+    labels = listed(tmp_path / "here", {"a.png": "a", "b.png": label})
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
+        data_parcel(str(labels), None)
+    assert data_parcel(str(listed(tmp_path / "more", {"a.png": "a", "b.png": "b ä"})), None)
+
+
+def test_images_of_a_list_all_arrive_whatever_they_are_called(tmp_path: Path) -> None:
+    names = ("1.png", "../other/x.png", ".a.png", "none", "__MACOSX/c.png", "sub/d.png", "e.data")
+    labels = listed(tmp_path / "here", {n: "ab"[i // 4] for i, n in enumerate(names)})
+    parcel, name = data_parcel(str(labels), None)
+    there = open_dataset(str(data_unpacked(parcel, tmp_path / "there") / str(name)), "val")
+    assert sorted(there.labels) == [0, 0, 0, 0, 1, 1, 1]
+    assert sorted(there.image(i).tobytes() for i in range(7)) == sorted(
+        open_dataset(str(labels), "val").image(i).tobytes() for i in range(7)
+    )
+
+
+def listed(folder: Path, labels: dict[str, str]) -> Path:
+    """A file of labels of these images."""
+    for number, name in enumerate(labels):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name, "png")
+    rows = [f"{name},{label},val\n" for name, label in labels.items()]
+    (folder / "labels.csv").write_text("path,label,split\n" + "".join(rows))
+    return folder / "labels.csv"
+
+
+def data_unpacked(parcel: Parcel, folder: Path) -> Path:
+    """Where the images lie on the device."""
+    for sub in parcel.folders:
+        (folder / sub).mkdir(parents=True)
+    for place, source in parcel.files.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / place)
+    return folder
 
 
 def test_external_files_stay_in_the_models_folder(tmp_path: Path) -> None:

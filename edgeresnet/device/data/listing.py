@@ -21,6 +21,8 @@ JUNK = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "thumbs.db",
     "desktop.ini", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 })  # fmt: skip
+# In bytes, on every file system of today.
+LONGEST_FOLDER = 255
 # Device and number of a folder on it.
 Place = tuple[int, int]
 
@@ -54,19 +56,39 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether a folder of this name is looked into, and stands for a class."""
+    named = name not in ("", ".", "..") and not {"/", "\0"} & {*name}
+    return (
+        named
+        and len(name.encode(errors="surrogatepass")) <= LONGEST_FOLDER
+        and not _is_left_out(name)
+    )
+
+
+def is_image_path(path: str) -> bool:
+    """Whether what has this path below a folder is found there, and taken for an image."""
+    *folders, name = path.split("/")
+    found = all(map(is_folder_name, folders)) and not is_junk(name)
+    return found and suffix_of(name) in IMAGE_SUFFIXES
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a folder is junk, or has an image's name, as a store of thumbnails has them."""
+    return is_junk(name) or suffix_of(name) in IMAGE_SUFFIXES
+
+
 def sub_folders(folder: Path) -> dict[str, Path]:
     """Folders directly in ``folder``, links to such included, by name and in its order.
 
-    Left out are junk, links that lead back to a folder around them, and what has an image's name:
-    a store of thumbnails keeps such folders.
+    Left out are junk, what has an image's name, and links that lead back to a folder around them.
     """
     around = places_around(folder)
     with os.scandir(folder) as entries:
         names = [
             entry.name
             for entry in entries
-            if not is_junk(entry.name)
-            and suffix_of(entry.name) not in IMAGE_SUFFIXES
+            if not _is_left_out(entry.name)
             and _is_dir(entry)
             and not (entry.is_symlink() and _place(entry.path) in around)
         ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeresnet.api.compare import compare
     from edgeresnet.api.evaluate import evaluate
     from edgeresnet.api.export import export
+    from edgeresnet.api.fastest import fastest
     from edgeresnet.api.opening import load_checkpoint, open_model
     from edgeresnet.api.profile import profile
     from edgeresnet.api.prune import prune
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from edgeresnet.settings.adoption import AdoptOptions
     from edgeresnet.settings.export import BatchRange, ExportOptions
     from edgeresnet.settings.inputs import InputChanges
-    from edgeresnet.settings.measuring import Budgets, RunOptions
+    from edgeresnet.settings.measuring import Budgets, FastestOptions, RunOptions
     from edgeresnet.settings.network import NetworkTold
     from edgeresnet.settings.pruning import PruneOptions
     from edgeresnet.settings.quantization import QuantizeOptions
@@ -41,6 +42,7 @@ __all__ = [
     "CheckError",
     "EdgeResNetError",
     "ExportOptions",
+    "FastestOptions",
     "InputChanges",
     "InputError",
     "MissingError",
@@ -55,6 +57,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "fastest",
     "load_checkpoint",
     "open_model",
     "profile",
@@ -68,6 +71,7 @@ _MODULES = {
     "edgeresnet.api.compare": ("compare",),
     "edgeresnet.api.evaluate": ("evaluate",),
     "edgeresnet.api.export": ("export",),
+    "edgeresnet.api.fastest": ("fastest",),
     "edgeresnet.api.opening": ("load_checkpoint", "open_model"),
     "edgeresnet.api.profile": ("profile",),
     "edgeresnet.api.prune": ("prune",),
@@ -79,7 +83,7 @@ _MODULES = {
     "edgeresnet.settings.adoption": ("AdoptOptions",),
     "edgeresnet.settings.export": ("BatchRange", "ExportOptions"),
     "edgeresnet.settings.inputs": ("InputChanges",),
-    "edgeresnet.settings.measuring": ("Budgets", "RunOptions"),
+    "edgeresnet.settings.measuring": ("Budgets", "FastestOptions", "RunOptions"),
     "edgeresnet.settings.network": ("NetworkTold",),
     "edgeresnet.settings.pruning": ("PruneOptions",),
     "edgeresnet.settings.quantization": ("QuantizeOptions",),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
+from edgeresnet.results.fastest import FastestResults
 from edgeresnet.results.measured import Budget
 
 
@@ -45,7 +46,8 @@ class QuantizeResults(TypedDict):
 
     On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
     class that images show their number, and how many of them were ``lost`` and ``gained``. All is
-    of ``images``, as many of the last of the ``looks`` as decided the budgets.
+    of ``images``, as many of the last of the ``looks`` as decided the budgets. ``fastest`` is there
+    where it was asked for; None: the comparison failed.
     """
 
     method: str
@@ -79,6 +81,7 @@ class QuantizeResults(TypedDict):
     doubts: list[str]
     seed: int
     quantized_with: dict[str, Any]
+    fastest: NotRequired[FastestResults | None]
 
 
 class AdoptResults(TypedDict):

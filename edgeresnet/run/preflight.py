@@ -19,6 +19,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.export_support import check_inputs, check_prover, known_precisions
 from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.device.targets.presence import why_not_here
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.places import from_home
@@ -32,7 +33,6 @@ from edgeresnet.settings.training import TrainOptions
 
 if TYPE_CHECKING:
     from edgeresnet.device.data.dataset import Dataset
-    from edgeresnet.device.targets.protocol import Target
     from edgeresnet.run.recipe import Recipe
 
 # What training, quantizing and exporting import, by the names of the modules.
@@ -276,20 +276,3 @@ def devices_elsewhere(recipe: Recipe) -> dict[str, str]:
         if why is not None:
             elsewhere[name] = why
     return elsewhere
-
-
-def why_not_here(target: Target, device: str, *, timed: bool) -> str | None:
-    """Why a device that exists somewhere cannot be measured on this machine; None if it can.
-
-    Args:
-        target: that knows the device.
-        device: its name.
-        timed: whether times count: an emulator has none.
-    """
-    here = {one.name: one for one in target.devices()}
-    if device in here:
-        if timed and here[device].emulated:
-            return "it is emulated here, and the time of an emulator is no latency"
-        return None
-    lacking = {missing.name: missing.reason for missing in target.missing()}
-    return lacking.get(device) or target.available().reason or "this machine has none"

@@ -83,6 +83,15 @@ AllImages = Annotated[
 
 
 @settings
+class FastestOptions:
+    """Where INT8 is compared with the float precisions that a device has."""
+
+    target: str = Field(description="Target on which INT8 and float are timed.")
+    device: DeviceName = None
+    threads: Threads = None
+
+
+@settings
 class CompareSettings:
     """How a run measures its bundles."""
 

@@ -120,6 +120,7 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
     "skipped": _inside,
     "image": _inside,
     "device_commands": _command,
+    "export_command": _command,
     "notes": _text,
     "reason": _text,
     "warnings": _text,

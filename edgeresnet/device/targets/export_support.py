@@ -48,6 +48,14 @@ def precision_of_options(target: str, given: Sequence[str]) -> str:
     return given[0] if given else spec.default_precision
 
 
+def options_of_precision(target: str, precision: str) -> tuple[str, ...]:
+    """The inverse of `precision_of_options`: the fewest options that mean a target's precision."""
+    if precision == target_of(target).spec.default_precision:
+        return ()
+    pairs = {name: options for options, name in PAIRS.items()}
+    return pairs.get(precision, (precision,))
+
+
 def _having(precision: str) -> str:
     return " or ".join(n for n, target in TARGETS.items() if precision in target.spec.precisions)
 

@@ -33,6 +33,7 @@ from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
     from edgeresnet.device.targets.protocol import Session
+    from edgeresnet.settings.inputs import InputSpec
 
 # Sessions of one model differ by a few percent from where their memory happens to lie.
 SESSIONS, ROUNDS = 3, 40
@@ -57,14 +58,37 @@ def int8_model_path(checkpoint: Checkpoint, target: str, device: str, folder: Pa
     images = [torch.randn(2, 3, size, size, generator=generator) for _ in range(2)]
     calibrate(model, images, "ema")
     model.fold()
+    return ready_model(model, checkpoint.input_spec, Place(target, device), "int8", folder)
+
+
+def ready_model(
+    model: QuantResNet,
+    spec: InputSpec,
+    place: Place,
+    precision: str,
+    folder: Path,
+    *,
+    sparse: bool = False,
+) -> Path:
+    """Write a folded network as the target's model, unproven and ready to load.
+
+    Args:
+        model: calibrated for a quantized precision.
+        spec: image size, and what pixels are normalized with.
+        place: what loads it.
+        precision: one of the target's.
+        folder: to write into.
+        sparse: its weights are 2:4 sparse.
+    """
+    target, device = target_of(place.target), place.device
     options = ExportOptions()
-    _, files = write_model(model, checkpoint.input_spec, target, "int8", folder, options, device)
+    _, files = write_model(model, spec, place.target, precision, folder, options, device)
     path = next(iter(files.values()))
-    if target_of(target).spec.needs_engine:
+    if target.spec.needs_engine:
         # It looks for them where a bundle has them, beside its model.
         engine_dir = folder / ENGINES
         engine_dir.mkdir(exist_ok=True)
-        target_of(target).save_engine(path, device, engine_dir, BuildOptions())
+        target.save_engine(path, device, engine_dir, BuildOptions(sparse=sparse))
     return path
 
 

@@ -47,6 +47,7 @@ def compare(
     references: Sequence[int] | None = None,
     skip_missing: bool = False,
     all_images: bool = False,
+    contests: Mapping[str, Sequence[int]] | None = None,
     context: TaskContext | None = None,
 ) -> CompareResults:
     """Measure accuracy (paired) and latency (by turns) of a baseline and candidates.
@@ -69,6 +70,8 @@ def compare(
             baseline's.
         skip_missing: leave out candidates that cannot run here.
         all_images: answer all images, though fewer decide the budgets of accuracy.
+        contests: by a name, such as of a target, the indices of one network's models there, INT8
+            and float; ``fastest`` of the result then says of each which it is.
         context: data (else what the models remember) and how the work reports. On images without
             labels there is agreement with the baseline in place of top-1.
 
@@ -92,7 +95,7 @@ def compare(
         result = compare_models(
             opened, measured.dataset, budgets, rounds=rounds, batch=options.batch, seed=seed,
             references=references, bound=[binding.dataset for binding in measured.bindings],
-            all_images=all_images, on_images=stack.enter_context(bar),
+            all_images=all_images, contests=contests, on_images=stack.enter_context(bar),
             on_predictions=lambda own: doubts.extend(_say_doubts(opened, measured, own, context)),
         )  # fmt: skip
         conversions = say_conversions([measured.dataset], context.on_step)

@@ -31,6 +31,7 @@ def show_comparison(
 ) -> None:
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.decisions import change_lines
+    from edgeresnet.report.fastest import fastest_line
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
     note = [result["note"]] if result["note"] else []
@@ -39,6 +40,7 @@ def show_comparison(
         result,
         compare_table(result),
         *change_lines(result["rows"]),
+        *(f"* {fastest_line(one)}" for one in result.get("fastest", {}).values()),
         *cold_lines(result["rows"]),
         *pairs,
         *note,

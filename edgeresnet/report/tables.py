@@ -126,7 +126,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
             margin = (difference["high"] - difference["low"]) / 2
             change = f"{difference['value']:+.4f}±{margin:.4f}"
         table.add_row(
-            f"{row['name']}",
+            f"{row['name']}{' *' * bool(row.get('fastest'))}",
             _figure(row["top1"], 4),
             change,
             f"{row['agreement']:.4f}",

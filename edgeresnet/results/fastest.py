@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
-from edgeresnet.results.measured import IntervalResults
+from edgeresnet.results.intervals import IntervalResults
 
 SpeedDecision = Literal["faster", "slower", "undecided"]
 
@@ -37,18 +37,19 @@ class Judgement(TypedDict):
     precisions: list[FastestRow]
 
 
-class FastestResults(Judgement):
-    """``quantize --fastest``; ``export_command`` makes the bundle of what is ``advised``.
-
-    Of a run's ``results.json``, which has one for each target, only target and device stand beside
-    the judgement.
-    """
+class FastestOfTarget(Judgement):
+    """For one target of a run with ``compare.fastest``."""
 
     target: str
     device: str
-    threads: NotRequired[int | None]
-    batch: NotRequired[int]
-    rounds: NotRequired[int]
-    export_command: NotRequired[str]
-    note: NotRequired[str | None]
-    environment: NotRequired[dict[str, Any]]
+
+
+class FastestResults(FastestOfTarget):
+    """``quantize --fastest``; ``export_command`` makes the bundle of what is ``advised``."""
+
+    threads: int | None
+    batch: int
+    rounds: int
+    export_command: str
+    note: str | None
+    environment: dict[str, Any]

@@ -11,16 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
+from edgeresnet.results.fastest import FastestOfTarget
+from edgeresnet.results.intervals import IntervalResults
+
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Decision = Literal["kept", "missed", "undecided"]
-
-
-class IntervalResults(TypedDict):
-    """A figure with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Budget(TypedDict):
@@ -176,6 +171,7 @@ class CompareRow(TypedDict):
     first_ms: float | None
     speedup: IntervalResults | None
     speedup_against: str
+    fastest: NotRequired[bool]
     emulated: bool
     preprocess_ms: float
 
@@ -208,6 +204,7 @@ class CompareResults(TypedDict):
 
     ``n`` images were answered of those ``images_available``: as many as decided the budgets.
     ``changed_images`` has at most 48.
+    ``fastest`` has for each target what a recipe's ``compare.fastest`` asks for.
     """
 
     schema: int
@@ -230,6 +227,7 @@ class CompareResults(TypedDict):
     environment: dict[str, Any]
     recipe: NotRequired[str]
     rungs: NotRequired[list[RungResults]]
+    fastest: NotRequired[dict[str, FastestOfTarget]]
     unmeasured: NotRequired[list[str]]
     device_commands: NotRequired[list[str]]
 

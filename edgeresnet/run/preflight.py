@@ -24,6 +24,7 @@ from edgeresnet.device.targets.registry import TARGETS, check_device_name, targe
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.places import from_home
 from edgeresnet.run.device_commands import has_threads
+from edgeresnet.run.fastest import check_fastest_of
 from edgeresnet.run.folder import check_folder
 from edgeresnet.run.recipe_faults import Faults
 from edgeresnet.settings.export import BatchRange
@@ -94,6 +95,8 @@ def faults_of(recipe: Recipe) -> Faults:
             raise InputError("none of these targets' devices has CPU threads", "leave it out.")
     with faults.of("compare.all_images"):
         check_all_images(recipe.compare.all_images, recipe.budgets.of_accuracy())
+    with faults.of("compare.fastest"):
+        check_fastest_of(recipe)
     with faults.of("quantize.all_images"):
         recipe.quantize.check_all_images()
     with faults.of("quantize.start"):
@@ -269,6 +272,7 @@ def devices_elsewhere(recipe: Recipe) -> dict[str, str]:
     """Targets of the recipe whose device is not in this machine, and why it cannot measure."""
     budgets = recipe.budgets
     timed = budgets.max_p99_ms is not None or budgets.min_speedup is not None
+    timed |= recipe.compare.fastest
     elsewhere: dict[str, str] = {}
     for name in recipe.export.targets:
         target = target_of(name)

@@ -24,6 +24,7 @@ from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.measured import Budget, CompareResults, RungResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
+from edgeresnet.run.fastest import added_precisions, contests
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
@@ -162,7 +163,9 @@ def _export(run: Run, variant: Variant) -> dict[str, Path]:
         sources = dict.fromkeys(quantized, quantize_stage(run, variant))
     bundles = {}
     for target in recipe.export.targets:
-        for precision in _precisions_of(run, target):
+        # What was before pruning is there to be compared with, not to be delivered.
+        more = [] if variant.name else added_precisions(recipe, target)
+        for precision in [*_precisions_of(run, target), *more]:
             name = f"{target}-{variant.name}{precision}"
             source = sources.get(precision, variant.source)
             bundles[name] = export_stage(run, name, target, precision, source)
@@ -182,7 +185,7 @@ def _precisions_of(run: Run, target: str) -> list[str]:
 def _comparing(run: Run) -> AbstractContextManager[None]:
     """Leaves in the run why its comparison failed, as every stage does."""
     recipe = run.recipe
-    settings = {"compare": asdict(recipe.compare), "budgets": asdict(recipe.budgets)}
+    settings = {"compare": recipe.compare.to_dict(), "budgets": asdict(recipe.budgets)}
     record_path = run.path / RECORDS / "05-compare.json"
     making = Making("05-compare", 1, settings)
     for line in making.redone_lines(record_path, run.path / RESULTS):
@@ -212,6 +215,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
             seed=recipe.seed,
             references=_references([*bundles]),
             all_images=settings.all_images,
+            contests=contests(recipe, [*bundles]),
             context=context,
         )
     else:

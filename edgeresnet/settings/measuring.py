@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -102,6 +102,18 @@ class CompareSettings:
     )
     limit: Limit = None
     all_images: AllImages = False
+    fastest: bool = Field(
+        default=False,
+        description="Say of each target whether INT8 is faster there than the float precisions "
+        "that its device has, which are exported and compared too, and mark the fastest.",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what came later is there only where it is given."""
+        values = asdict(self)
+        if not self.fastest:
+            del values["fastest"]
+        return values
 
 
 @settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +14,14 @@ from edgeresnet.device.measure.accuracy import Predictions, agreement
 from edgeresnet.device.measure.answers_row import answers_row
 from edgeresnet.device.measure.budgets import check_time_budgets, verdict_of
 from edgeresnet.device.measure.changed_images import changed_images
+from edgeresnet.device.measure.fastest import judge
 from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
 from edgeresnet.device.measure.paired_answers import Answered, answered
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.errors import InputError
+from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.settings.measuring import Budgets, check_without_labels
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def compare(
     references: Sequence[int] | None = None,
     bound: Sequence[Dataset] | None = None,
     all_images: bool = False,
+    contests: Mapping[str, Sequence[int]] | None = None,
     on_images: Callable[[int], object] | None = None,
     on_block: Callable[[], object] | None = None,
     on_predictions: Callable[[Sequence[Predictions]], object] | None = None,
@@ -61,6 +64,8 @@ def compare(
         references: for each model what its speed-up is against, by index; None: the baseline.
         bound: for each model the data with labels in the order of its outputs; None: as it is.
         all_images: answer all images, whatever the budgets say on the way.
+        contests: by a name, such as of a target, the indices of one network's models there, INT8
+            and float; the fastest of each is told and marked.
         on_images: called with the number of images that one model has done.
         on_block: called after each block of timed runs.
         on_predictions: called with what each model answered, before anything is timed.
@@ -81,16 +86,15 @@ def compare(
         names,
         bound or [dataset] * len(models),
         budgets.of_accuracy(),
-        seed=seed,
-        all_images=all_images,
-        on_images=on_images,
-    )
+        seed=seed, all_images=all_images, on_images=on_images,
+    )  # fmt: skip
     if on_predictions is not None:
         on_predictions(found.predictions)
     timed = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, names, found, timed, references or [0] * len(models), seed)
     return {
         **_figures(rows, found, dataset, budgets),
+        **_judged(models, timed, rows, contests or {}, seed),
         "data": dataset.name,
         "n": found.look.images,
         "images_available": found.of,
@@ -198,6 +202,30 @@ def _time(
             own = one if isinstance(one, FreshModel) else models[int(place)]
             timed[int(place)] = _Timed(latencies[place], own.load_ms, own.first_ms)
         return timed
+
+
+def _judged(
+    models: Sequence[Opened],
+    timed: Sequence[_Timed | None],
+    rows: Sequence[dict[str, Any]],
+    contests: Mapping[str, Sequence[int]],
+    seed: int,
+) -> dict[str, dict[str, FastestOfTarget]]:
+    """For each contest what the times of its models say, which marks their rows; or nothing."""
+    judged: dict[str, FastestOfTarget] = {}
+    for name, indices in contests.items():
+        latencies = {
+            models[index].precision: one.latency
+            for index in indices
+            if (one := timed[index]) is not None
+        }
+        first = models[indices[0]]
+        judged[name] = FastestOfTarget(
+            **judge(latencies, seed=seed), target=first.target, device=first.device
+        )
+        for index in indices:
+            rows[index]["fastest"] = models[index].precision == judged[name]["fastest"]
+    return {"fastest": judged} if contests else {}
 
 
 def _rows(

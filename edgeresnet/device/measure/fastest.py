@@ -11,7 +11,7 @@ from edgeresnet.device.targets.presence import precisions_here, why_not_here
 from edgeresnet.device.targets.registry import check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.results.fastest import FastestRow, Judgement, SpeedDecision
-from edgeresnet.results.measured import IntervalResults
+from edgeresnet.results.intervals import IntervalResults
 
 if TYPE_CHECKING:
     from edgeresnet.device.measure.latency import Latency

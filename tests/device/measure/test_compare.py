@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.stats import binomtest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.measure import compare as comparing
 from edgeresnet.device.measure import latency
 from edgeresnet.device.measure.accuracy import (
     Predictions,
@@ -31,9 +33,11 @@ from edgeresnet.device.measure.interleaving import (
 from edgeresnet.device.measure.latency import Latency, measure
 from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.errors import CheckError, InputError
+from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from tests.fakes import FakeDataset, FakeSession, opened, read_brightness
+from tests.test_results import check
 
 SPEC = InputSpec(8)
 DATA = FakeDataset([i % 10 for i in range(100)])
@@ -152,6 +156,21 @@ def test_compare_reports_drop_agreement_and_budgets_when_one_answer_in_ten_is_wr
     met = {budget["name"]: budget["met"] for budget in result["budgets"]}
     assert met == {"max_drop": False, "min_speedup": True}
     assert result["verdict"] == "fail"
+
+
+def test_compare_marks_the_fastest_of_each_contest(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = {str(i): Latency(np.full(40, ms), 1, 5, None, 2) for i, ms in enumerate((3, 1, 2))}
+    monkeypatch.setattr(comparing, "take_turns", lambda *arguments, **options: planted)
+    slow = opened("fp32", FakeSession(read_brightness(SPEC)), SPEC)
+    models = [slow, replace(slow, name="int8", precision="int8"), slow]
+    result = compare(models, DATA, Budgets(), contests={"onnx": [0, 1]})
+    assert [row.get("fastest") for row in result["rows"]] == [False, True, None]
+    judged = result["fastest"]["onnx"]
+    check(judged, FastestOfTarget)
+    assert (judged["target"], judged["device"], judged["fastest"]) == ("onnx", "cpu", "int8")
+    (float_row,) = [row for row in judged["precisions"] if row["precision"] == "fp32"]
+    assert float_row["int8_speedup"] == {"value": 3, "low": 3, "high": 3}
+    assert "fastest" not in compare(models, DATA, Budgets())
 
 
 def test_compare_keeps_the_number_of_images_and_of_runs_apart() -> None:

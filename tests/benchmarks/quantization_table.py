@@ -2,9 +2,9 @@
 
 Run: python -m tests.benchmarks.quantization_table CKPT FOLDER [--only NAME,...] [OPTION...]
 
-OPTIONs are `quantize`'s, for all of them: --limit, --weight-bits; a case's own stand. The checkpoints go to FOLDER, beside
-what the command says of each; a row that is there already is shown as it is. A line appears when
-its row is done.
+OPTIONs are `quantize`'s, for all of them (--limit, --weight-bits); what a case has of its own
+stands. The checkpoints go to FOLDER, beside what the command says of each; a row that is there
+already is shown as it is. A line appears when its row is done.
 """
 
 from __future__ import annotations

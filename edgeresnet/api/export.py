@@ -14,9 +14,8 @@ from edgeresnet.device.bundle.signature import signer_of
 from edgeresnet.device.bundle.write_bundle import check_replaceable
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.saturation import saturates_on
-from edgeresnet.device.targets.export_support import check_export
+from edgeresnet.device.targets.export_support import check_export, may_saturate
 from edgeresnet.device.targets.precision import is_quantized
-from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
@@ -100,7 +99,7 @@ def export(
 
 def _saturating(for_device: str | Path | None, target: str, precision: str) -> bool:
     """Whether 8-bit products saturate where a bundle is to run."""
-    saturates = target_of(target).spec.saturates and is_quantized(precision)
+    saturates = may_saturate(target, precision)
     if for_device is not None and not saturates:
         raise InputError(
             f"--for-device {for_device} would have no effect: {precision} on target {target} has "

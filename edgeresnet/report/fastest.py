@@ -21,7 +21,7 @@ def fastest_table(result: Mapping[str, Any]) -> Table:
             f"{row['precision']} *" if row["fastest"] else row["precision"],
             f"{row['p50_ms']:.2f}",
             f"{row['p99_ms']:.2f}",
-            "–" if ratio is None else _ratio(ratio),
+            _ratio(ratio),
         )
     return table
 
@@ -34,7 +34,8 @@ def fastest_line(result: Mapping[str, Any]) -> str:
         told = ", ".join(f"{_ratio(r)} of {other}" for other, r in ratios.items() if r is not None)
         return f"{name} is the fastest {place}: {told}"
     other = result["advised"]
-    ratio = _ratio(ratios[other])
+    # Results that a stranger wrote may advise what they do not have.
+    ratio = _ratio(ratios.get(other))
     if result["decision"] == "slower":
         return f"{name} is not faster {place}: {other} is, of which it has {ratio}"
     return (
@@ -43,5 +44,7 @@ def fastest_line(result: Mapping[str, Any]) -> str:
     )
 
 
-def _ratio(interval: Mapping[str, float]) -> str:
+def _ratio(interval: Mapping[str, float] | None) -> str:
+    if interval is None:
+        return "–"
     return f"{interval['value']:.2f}x ({interval['low']:.2f}-{interval['high']:.2f})"

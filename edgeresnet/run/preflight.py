@@ -8,7 +8,7 @@ says why that device's bundles are not measured here.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,16 @@ from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
-from edgeresnet.device.targets.export_support import check_inputs, check_prover, known_precisions
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.presence import why_not_here
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.places import from_home
 from edgeresnet.run.device_commands import has_threads
+from edgeresnet.run.export_checks import check_exports
 from edgeresnet.run.fastest import check_fastest_of
 from edgeresnet.run.folder import check_folder
 from edgeresnet.run.recipe_faults import Faults
-from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.measuring import check_all_images, check_without_labels
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import TrainOptions
@@ -83,12 +82,7 @@ def check_run(recipe: Recipe, run_dir: Path, records: str) -> Checked:
 def faults_of(recipe: Recipe) -> Faults:
     """All faults but those of the data, whose opening may take its time."""
     faults = Faults()
-    with faults.of("export.batch"):
-        BatchRange.parse(recipe.export.batch)
-    with faults.of("export.precisions"):
-        _check_precisions(recipe.export.precisions)
-    for name in recipe.export.targets:
-        _check_target(recipe, name, faults)
+    check_exports(recipe, faults)
     with faults.of("compare.threads"):
         known = [name for name in recipe.export.targets if name in TARGETS]
         if recipe.compare.threads and not has_threads(known, recipe.compare.device):
@@ -119,41 +113,6 @@ def faults_of(recipe: Recipe) -> Faults:
 def fault_lines(recipe: Recipe) -> list[str]:
     """`faults_of` as texts: what `load_recipe` asks for beside the faults that it knows itself."""
     return faults_of(recipe).lines()
-
-
-def _check_precisions(precisions: Sequence[str]) -> None:
-    """Each must be one that some target can be exported in."""
-    known = known_precisions()
-    unknown = [precision for precision in precisions if precision not in known]
-    if unknown:
-        raise InputError(
-            f"precision {', '.join(unknown)} is not known", f"give one of {', '.join(known)}."
-        )
-
-
-def _check_target(recipe: Recipe, name: str, faults: Faults) -> None:
-    export, device = recipe.export, recipe.compare.device
-    if name not in TARGETS:
-        with faults.of("export.targets"):
-            target_of(name)
-        return
-    spec = TARGETS[name].spec
-    wanted = [p for p in export.precisions if p in spec.precisions]
-    with faults.of("export.precisions"):
-        if not wanted:
-            raise InputError(
-                f"target {name} has none of {', '.join(export.precisions)}: {spec.why_no_other}",
-                f"add one of {', '.join(spec.precisions)}, or leave the target out.",
-            )
-    with faults.of("export.batch"):
-        check_inputs(name, BatchRange.parse(export.batch), embed_preprocess=export.embed_preprocess)
-    for precision in wanted:
-        with faults.of("export.targets"):
-            check_prover(name, precision)
-    if device is not None:
-        with faults.of("compare.device"):
-            check_device_name(device)
-            check_device_name(device, target_of(name))
 
 
 def check_prune(options: PruneOptions) -> None:

@@ -20,6 +20,8 @@ from edgeresnet.api.prune import prune
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.machine.privacy import write_result
+from edgeresnet.device.machine.saturation import saturates_on
+from edgeresnet.device.targets.export_support import may_saturate
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 from edgeresnet.progress import OnStep, TaskContext, duration
@@ -189,6 +191,9 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
     """04-export: a proven bundle of that name."""
     recipe = run.recipe
     out_dir = run.path / "04-export" / name
+    for_device = None
+    if recipe.export.for_device is not None and may_saturate(target, precision):
+        for_device = from_home(recipe.export.for_device)
 
     def work() -> None:
         options = ExportOptions(
@@ -202,11 +207,16 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
             target=target,
             precision=precision,
             options=options,
+            for_device=for_device,
             context=run.context(),
         )
 
-    of = [target, precision]
-    settings: dict[str, Any] = {"before": source.key, "export": asdict(recipe.export), "of": of}
+    exported = asdict(recipe.export)
+    # What decides is what the file says, wherever it lies.
+    del exported["for_device"]
+    if for_device is not None:
+        exported["saturates"] = saturates_on(for_device)
+    settings: dict[str, Any] = {"before": source.key, "export": exported, "of": [target, precision]}
     if run.record_host:
         settings["record_host"] = True
     run.stage(f"04-export-{name}", settings, out_dir, work)

@@ -84,6 +84,11 @@ class ExportSettings:
         default=1, description="Batch sizes: one, or smallest:best:largest as 1:8:32."
     )
     embed_preprocess: EmbedPreprocess = False
+    for_device: str | None = Field(
+        default=None,
+        description="Processor that INT8 is for: a file that devices --json wrote there, or any, "
+        "which is right on every one; left out: this machine's.",
+    )
 
 
 @settings

@@ -55,6 +55,23 @@ def test_the_page_tells_what_the_results_tell() -> None:
     assert seen.text.count("The numbers") == 3
 
 
+def test_the_fastest_precision_of_each_target_is_told() -> None:
+    ratio = {"value": 0.9, "low": 0.85, "high": 0.95}
+    times = {"p50_ms": 1.0, "p99_ms": 2.0, "runs": 100}
+    judged = {
+        "int8": "int8", "decision": "slower", "fastest": "bf16", "advised": "bf16",
+        "target": "openvino", "device": "cpu",
+        "precisions": [
+            {"precision": "int8", "int8_speedup": None, "fastest": False, **times},
+            {"precision": "bf16", "int8_speedup": ratio, "fastest": True, **times},
+        ],
+    }  # fmt: skip
+    text = Seen(page(results(fastest={"openvino": judged}))).text
+    assert "int8 is not faster on openvino's cpu: bf16 is" in text
+    strange = results(fastest={"openvino": {**judged, "advised": "fp7"}})
+    assert "fp7 is" in Seen(page(strange)).text
+
+
 def test_the_page_needs_nothing_else() -> None:
     html = page(results(), STAGES)
     seen = Seen(html)

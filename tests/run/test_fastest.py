@@ -97,6 +97,7 @@ def test_a_run_keeps_both_and_asks_the_comparison_which_is_faster(
     monkeypatch.setattr(runner, "quantize_rungs", lambda *arguments: [])
     monkeypatch.setattr(runner, "export_stage", export_stage)
     monkeypatch.setattr(runner, "compare", compare)
+    monkeypatch.setattr(runner, "_write_page", lambda run: None)
     runner.run_recipe(recipe_of(tmp_path, ON), tmp_path / "run")
     assert asked["models"] == ["openvino-int8", "openvino-fp32", "openvino-bf16"]
     assert asked["contests"] == {"openvino": [0, 1, 2]}

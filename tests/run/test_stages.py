@@ -41,6 +41,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     monkeypatch.setattr(runner, "quantize_rungs", lambda run, variant: [])
     monkeypatch.setattr(runner, "export_stage", lambda *arguments: None)
     monkeypatch.setattr(runner, "_compare", lambda *arguments: {"budgets": []})
+    monkeypatch.setattr(runner, "_write_page", lambda run: None)
 
     def run(
         data: str,
@@ -298,3 +299,42 @@ def test_the_key_of_quantize_is_the_older_versions_when_nothing_new_is_used(
     if method == "auto":
         wanted["budget"] = [0.005, False]
     assert keyed == [{"before": "before", "quantize": wanted}]
+
+
+@pytest.mark.parametrize(
+    ("told", "precision", "saturates"),
+    [(None, "int8", None), ("any", "int8", True), ("any", "fp32", None), ("vnni", "int8", False)],
+)
+def test_an_export_for_another_device_has_a_key_of_what_that_device_is(
+    told: str | None, precision: str, saturates: bool | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    keyed: list[Any] = []
+    work: list[Callable[[], object]] = []
+    exported: list[Any] = []
+    if told == "vnni":
+        told = str(tmp_path / "there.json")
+        environment = {"machine": "x86_64", "cpu_flags": ["avx512_vnni"]}
+        Path(told).write_text(json.dumps({"environment": environment}))
+    recipe = load_recipe("quickstart", [f"export.for_device={told}"] if told else [])
+
+    def stage(self: object, name: str, settings: Any, output: Path, does: Any) -> str:
+        keyed.append(settings)
+        work.append(does)
+        return "key"
+
+    monkeypatch.setattr(stages.Run, "stage", stage)
+    monkeypatch.setattr(stages, "export", lambda *_, **given: exported.append(given))
+    run = stages.Run(tmp_path, recipe, False, keyed.append)
+    stages.export_stage(run, "x", "onnx", precision, stages.Stage(tmp_path, "before"))
+    usual = {
+        "targets": ("onnx", "openvino"), "precisions": ("fp32", "int8"), "batch": 1,
+        "embed_preprocess": False,
+    }  # fmt: skip
+    if saturates is not None:
+        usual["saturates"] = saturates
+    assert keyed == [{"before": "before", "export": usual, "of": ["onnx", precision]}]
+    work[0]()
+    given = exported[0]["for_device"]
+    assert (given is None) is (saturates is None)
+    assert given is None or str(given) == told

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeresnet.device.targets.precision import WIDE, float_precision
+from edgeresnet.device.targets.precision import WIDE, float_precision, is_quantized
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import InputError, MissingError
 
@@ -54,6 +54,11 @@ def options_of_precision(target: str, precision: str) -> tuple[str, ...]:
         return ()
     pairs = {name: options for options, name in PAIRS.items()}
     return pairs.get(precision, (precision,))
+
+
+def may_saturate(target: str, precision: str) -> bool:
+    """Whether there are processors on which 8-bit products of such a model saturate."""
+    return target_of(target).spec.saturates and is_quantized(precision)
 
 
 def _having(precision: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.report.fastest import fastest_line
 from edgeresnet.report.page.charts import accuracy_chart, ladder_chart, latency_chart
 from edgeresnet.results.measured import decided_text, figure_text
 from edgeresnet.untrusted import visible
@@ -149,6 +150,7 @@ def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     """What there is to say against it."""
+    yield from map(fastest_line, results.get("fastest", {}).values())
     yield from results.get("doubts", ())
     if results.get("note"):
         yield results["note"]

@@ -38,6 +38,7 @@ from edgeresnet.settings.training import TrainOptions
 from tests.conftest import CommandLine
 from tests.fakes import FakeDataset, FakeSession, opened, read_brightness
 from tests.host.training.test_train_checkpoint import narrow_weights, run
+from tests.small_bundles import write_small_bundle
 
 SPEC = InputSpec(8)
 
@@ -225,14 +226,18 @@ def test_quantize_exits_0_when_no_budget_was_given(edgeresnet: CommandLine, trai
 
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
 def test_compare_exits_1_when_strict_and_undecided(
-    edgeresnet: CommandLine, trained: Path, strict: tuple[str, ...], code: int
+    edgeresnet: CommandLine, tmp_path: Path, strict: tuple[str, ...], code: int
 ) -> None:
+    bundle = write_small_bundle(tmp_path / "b")
     done = edgeresnet(
-        "compare", trained, trained, "--limit", 20, "--rounds", 2, "--max-drop", 0.005, *strict
-    )
+        "compare", bundle, bundle, "--data", "digits", "--limit", 20, "--rounds", 2,
+        "--max-drop", 0.005, *strict,
+    )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert "budget max_drop 0.005: 0 (-0.161 to 0.161) undecided, met" in done.stdout
     assert "about 770 images would decide it" in done.stdout
+    told = "max_drop is undecided, which --strict counts as missed"
+    assert (told in done.stderr) is bool(strict)
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 

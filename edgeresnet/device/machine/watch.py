@@ -31,6 +31,8 @@ BASE_BYTES, STACK_BYTES = 1024 * MIB, 16 * MIB
 WEIGHTS_TIMES, INPUT_TIMES = 16, 64
 # For the thread that tells that the time is over, and removes what is half done.
 STUCK_S = 30.0
+# More than a ``struct sigaction`` has anywhere.
+ACTION_BYTES = 512
 CRASHES = tuple(
     getattr(signal, name)
     for name in ("SIGFPE", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL")
@@ -143,15 +145,26 @@ def _crashes_told(path: Path) -> Iterator[None]:
     # Ends the process: where it came from there is nothing to go back to. Where not even this can
     # run, as with a spoiled memory, the system ends it.
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: end_now(_crash(path, number)))
-    set_handler: Any = ctypes.CDLL(None).signal
-    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    ours = ctypes.cast(handler, ctypes.c_void_p)
-    before = {number: set_handler(number, ours) for number in CRASHES}
+    ours = ctypes.cast(handler, ctypes.c_void_p).value
+    libc: Any = ctypes.CDLL(None)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    before = {number: _action(libc, number) for number in CRASHES}
+    for number in CRASHES:
+        libc.signal(number, ours)
     try:
         yield
     finally:
         for number, earlier in before.items():
-            set_handler(number, earlier)
+            # A runtime may have set one of its own meanwhile.
+            now = _action(libc, number)
+            libc.sigaction(number, earlier if libc.signal(number, ours) == ours else now, None)
+
+
+def _action(libc: Any, number: int) -> ctypes.Array[ctypes.c_char]:
+    """What the system does on a signal, as it keeps it."""
+    kept = ctypes.create_string_buffer(ACTION_BYTES)
+    libc.sigaction(number, None, kept)
+    return kept
 
 
 def _crash(path: Path, number: int) -> InputError:

@@ -315,6 +315,34 @@ def test_crash_of_a_runtime_is_one_message_and_leaves_nothing(
 
 
 @LINUX
+def test_handlers_of_others_stay_behind_the_watch(tmp_path: Path) -> None:
+    script = """
+import ctypes, faulthandler, signal
+from pathlib import Path
+from edgeresnet import closing
+from edgeresnet.device.machine import watch
+libc = ctypes.CDLL(None)
+def action(name):
+    kept = ctypes.create_string_buffer(512)
+    libc.sigaction(getattr(signal, name), None, kept)
+    # Handler, mask and flags; between them is what happens to be there.
+    return kept.raw[:16], kept.raw[136:140]
+closing.end_with(print)
+faulthandler.enable()
+before = {name: action(name) for name in ("SIGSEGV", "SIGFPE")}
+with watch.watched(Path("m.onnx"), 60):
+    assert action("SIGSEGV") != before["SIGSEGV"]
+    # As a runtime does that has one of its own.
+    signal.signal(signal.SIGBUS, print)
+    during = action("SIGBUS")
+assert {name: action(name) for name in before} == before
+assert action("SIGBUS") == during
+"""
+    found = run_python(script, tmp_path)
+    assert found.returncode == 0, found.stderr
+
+
+@LINUX
 def test_system_ends_what_no_thread_can_end(tmp_path: Path) -> None:
     # A call of Python's own interface keeps its lock.
     keeps = "ctypes.PyDLL(None).pause()"

@@ -116,7 +116,9 @@ def _greedy(
     if not len(found):
         return np.arange(min(most, len(logits)))
     outside, changed, away = _effects(found, logits, bound)
-    needed = np.floor(allowed_outside(most, precision) * most * logits.shape[1]) + 1
+    count = most * logits.shape[1]
+    # A share of a count may be a little less than whole.
+    needed = np.floor(allowed_outside(most, logits.shape[1], precision) * count + 1e-6) + 1
     order: list[int] = []
     sums = np.zeros(len(found))
     while len(order) < most:

@@ -12,14 +12,19 @@ import torch
 from onnx import numpy_helper
 
 from edgeresnet.device.bundle.bundle import load_bundle
-from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.device.targets.registry import target_of
+from edgeresnet.host.export.export_bundle import export_bundle, folded, write_model
 from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.settings.export import ExportOptions
+from edgeresnet.settings.measuring import RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.mixed import NARROW
 
 ENDS = ("conv1", "fc")
+HERE = target_of("qnn").available()
+emulator = pytest.mark.skipif(not HERE.usable, reason=f"no emulator here: {HERE.reason}")
 
 
 def few_bits(bits: int) -> Checkpoint:
@@ -76,3 +81,59 @@ def test_four_bits_are_integer_kernels_with_four_bits_in_the_file(
     for name, weight in weights.items():
         at_end = name.split(".weight")[0] in ENDS
         assert np.abs(weight).max() <= (63 if at_end else 7), name
+
+
+def hexagons(folder: Path) -> Path:
+    """The model that Hexagon gets of a network of 4 bits."""
+    folder.mkdir()
+    source = few_bits(4)
+    write_model(folded(source), source.input_spec, "qnn", "int8", folder, ExportOptions())
+    return folder / "model.onnx"
+
+
+def types_of_weights(path: Path) -> dict[str, int]:
+    """Of the convolutions and the classifier, by their names."""
+    graph = onnx.load(str(path)).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    stored = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    return {
+        node.name: types[stored[node.input[1]]]
+        for node in graph.node
+        if node.op_type in ("Conv", "Gemm")
+    }
+
+
+def test_hexagon_gets_four_bits_as_int4_and_more_as_int8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = hexagons(tmp_path / "four")
+    types = types_of_weights(path)
+    assert len(types) == 21
+    int4, int8 = onnx.TensorProto.INT4, onnx.TensorProto.INT8
+    assert {n: t for n, t in types.items() if t != int4} == dict.fromkeys(ENDS, int8)
+    # The same numbers, operator by operator, as what was stored in 8 bits.
+    monkeypatch.setattr("edgeresnet.host.export.encodings.encode.pack_weights", lambda graph: None)
+    wide = hexagons(tmp_path / "wide")
+    assert set(types_of_weights(wide).values()) == {int8}
+    assert path.stat().st_size < 0.75 * wide.stat().st_size
+    images = np.random.default_rng(0).normal(0, 1, (2, 3, 32, 32)).astype(np.float32)
+    assert np.array_equal(*(answers("onnx", one, images) for one in (path, wide)))
+
+
+def answers(target: str, path: Path, images: np.ndarray) -> np.ndarray:
+    runtime = target_of(target)
+    options = RunOptions(as_written=target == "onnx")
+    with runtime.load(path, runtime.spec.default_device, options) as session:
+        return np.concatenate([session.run(image[None]) for image in images])
+
+
+@emulator
+@pytest.mark.parametrize("precision", ["int8", "w8a16"])
+def test_four_bits_on_the_emulator_are_pytorchs(tmp_path: Path, precision: str) -> None:
+    out_dir = tmp_path / "bundle"
+    bundle = export_bundle(few_bits(4), target="qnn", precision=precision, out_dir=out_dir)
+    # The export has held the emulator's logits against PyTorch's, and found all on the NPU.
+    proof = bundle.manifest.proof
+    assert proof["logits_from"] == "qnn"
+    assert proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
+    assert onnx.TensorProto.INT4 in types_of_weights(bundle.path / bundle.manifest.model).values()

@@ -19,6 +19,7 @@ from edgeresnet.host.export.encodings.grids import insert_pair, set_grid
 from edgeresnet.host.export.encodings.half import to_half
 from edgeresnet.host.export.encodings.hexagon import (
     check_quantized_outputs,
+    pack_weights,
     widen_classifier,
     widen_layers,
 )
@@ -54,7 +55,7 @@ def encode_unsigned(model: ir.Model, precision: str) -> None:
 
 
 def encode_hexagon(model: ir.Model, precision: str) -> None:
-    """Write unsigned activations as `encode_unsigned`, and quantize the logits: QNN.
+    """Write activations as `encode_unsigned` and 4-bit weights as INT4; quantize the logits: QNN.
 
     Hexagon has no classifier with float output, and 8-bit logits would tie. So the classifier has
     16-bit inputs and outputs, whatever the rest has, and so do layers that are to stay float. Float
@@ -67,6 +68,8 @@ def encode_hexagon(model: ir.Model, precision: str) -> None:
         widen_layers(model)
     widen_classifier(model)
     _integer_biases(model)
+    pack_weights(model)
+    cleaning.RemoveUnusedNodesPass()(model)
     check_quantized_outputs(model)
 
 

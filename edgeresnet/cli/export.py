@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -31,6 +31,10 @@ from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
 
+if TYPE_CHECKING:
+    from edgeresnet.device.bundle.bundle import Bundle
+
+FULL_BITS = 8
 PROOF_DATA = {"calibration": "the calibration data", "data": "its data", "noise": "noise"}
 
 EXAMPLE = "edgeresnet export photos-int8.pt --target openvino --int8 -o bundle"
@@ -123,8 +127,25 @@ def export(
     )  # fmt: skip
     proof = bundle.manifest.proof
     told = saturation_line(bundle.manifest.saturation)
+    told += [] if quiet else _size_lines(bundle)
     show(_proven(proof), *told, str(bundle.path), quiet=quiet, json=None)
     enforce({"budgets": [], "strict": strict, "doubts": proof.get("doubts", ())})
+
+
+def _size_lines(bundle: Bundle) -> list[str]:
+    """What its weights of few bits take; nothing of a bundle of more bits, or of floats."""
+    from edgeresnet.files.sizes import compressed_bytes
+    from edgeresnet.report.size import size_line
+
+    manifest = bundle.manifest
+    bits = (manifest.provenance.get("quantization") or {}).get("weight_bits", FULL_BITS)
+    if bits >= FULL_BITS:
+        return []
+    # An engine lies in a folder of its own.
+    stem = Path(manifest.model).stem
+    paths = [bundle.path / name for name in manifest.files if name.partition(".")[0] == stem]
+    plain = sum(path.stat().st_size for path in paths)
+    return [size_line(bits, plain, sum(map(compressed_bytes, paths)))]
 
 
 def _proven(proof: Mapping[str, Any]) -> str:

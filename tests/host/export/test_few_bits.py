@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from edgeresnet.cli.export import _size_lines
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.host.export.export_bundle import export_bundle, folded, write_model
@@ -21,8 +24,10 @@ from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.mixed import NARROW
+from tests.small_bundles import write_small_bundle
 
 ENDS = ("conv1", "fc")
+MODEL_FILES = {"onnx": ["model.onnx"], "openvino": ["model.xml", "model.bin"]}
 HERE = target_of("qnn").available()
 emulator = pytest.mark.skipif(not HERE.usable, reason=f"no emulator here: {HERE.reason}")
 
@@ -69,6 +74,15 @@ def test_four_bits_are_integer_kernels_with_four_bits_in_the_file(
 ) -> None:
     bundle = export_bundle(few_bits(4), target=target, precision="int8", out_dir=tmp_path / "b")
     assert load_bundle(bundle.path).manifest.proof["integer_kernels"]
+    size = sum((bundle.path / n).stat().st_size for n in MODEL_FILES[target])
+    (line,) = _size_lines(bundle)
+    told = re.fullmatch(r"4-bit weights: ([\d,]+) bytes, compressed \(zip, gzip\) ([\d,]+)", line)
+    assert told is not None
+    plain, compressed = (int(text.replace(",", "")) for text in told.groups())
+    assert plain == size
+    contents = [(bundle.path / name).read_bytes() for name in MODEL_FILES[target]]
+    assert compressed == sum(len(zlib.compress(content)) for content in contents)
+    assert compressed < 0.8 * plain
     if target != "onnx":
         return
     graph = onnx.load(str(bundle.path / bundle.manifest.model)).graph
@@ -117,7 +131,7 @@ def test_hexagon_gets_four_bits_as_int4_and_more_as_int8(
     assert set(types_of_weights(wide).values()) == {int8}
     assert path.stat().st_size < 0.75 * wide.stat().st_size
     images = np.random.default_rng(0).normal(0, 1, (2, 3, 32, 32)).astype(np.float32)
-    assert np.array_equal(*(answers("onnx", one, images) for one in (path, wide)))
+    assert np.array_equal(answers("onnx", path, images), answers("onnx", wide, images))
 
 
 def answers(target: str, path: Path, images: np.ndarray) -> np.ndarray:
@@ -137,3 +151,18 @@ def test_four_bits_on_the_emulator_are_pytorchs(tmp_path: Path, precision: str) 
     assert proof["logits_from"] == "qnn"
     assert proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
     assert onnx.TensorProto.INT4 in types_of_weights(bundle.path / bundle.manifest.model).values()
+
+
+def test_nothing_is_said_of_the_size_of_eight_bits_or_floats(tmp_path: Path) -> None:
+    bundle = write_small_bundle(tmp_path / "bundle")
+    size = (bundle / "model.onnx").stat().st_size
+    for quantization, told in (
+        (None, []),
+        ({}, []),
+        ({"weight_bits": 8}, []),
+        ({"weight_bits": 6}, [f"6-bit weights: {size:,} bytes, compressed"]),
+    ):
+        found = load_bundle(bundle)
+        manifest = replace(found.manifest, provenance={"quantization": quantization})
+        lines = _size_lines(replace(found, manifest=manifest))
+        assert [line.partition(" (zip")[0] for line in lines] == told

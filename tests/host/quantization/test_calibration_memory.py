@@ -17,8 +17,9 @@ from tests.conftest import CLASSES, REPOSITORY, make_checkpoint
 
 SIZE, LIMIT_MIB = 224, 3 * 1024
 FEW, MANY = 128, 512
-# What the allocator makes of the same tensors once more.
-UNREST = 1.02
+# The allocator may leave room for one more tensor of the first level (98 MiB, 6 %);
+# the 384 images more would be 13 %, were their inputs kept.
+UNREST = 1.1
 
 CALIBRATE = """
 import sys

@@ -75,7 +75,7 @@ def test_models_take_the_image_size_that_they_have_and_no_other(
     monkeypatch.setattr(
         module, "compare_models",
         lambda models, *args, **options: seen.extend(m.input_spec.image_size for m in models)
-        or {"budgets": [], "strict": False},
+        or {"budgets": [], "rows": [], "strict": False},
     )  # fmt: skip
     bundles = [files / "onnx-int8", files / "openvino-int8"]
     er.compare(bundles, image_size=16, context=DATA)
@@ -102,7 +102,7 @@ def test_compare_gives_what_is_told_to_the_models_that_leave_it_open(
 
     def look(models: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         seen.update({model.name: model.input_spec for model in models})
-        return {"budgets": [], "strict": False}
+        return {"budgets": [], "rows": [], "strict": False}
 
     monkeypatch.setattr(module, "compare_models", look)
     models = [files / "onnx-int8", fixed, free, files / "float.pt"]

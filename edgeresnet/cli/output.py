@@ -139,7 +139,7 @@ def tell(
         from edgeresnet.device.machine.privacy import write_result
 
         try:
-            write_result({"schema": 1, **result}, json, record_host=record_host)
+            write_result({"schema": 1, **result}, json, record_host=record_host, option="--json")
         except EdgeResNetError:
             show(*renderables, quiet=False, json=json)
             raise

@@ -97,10 +97,15 @@ def write_text(text: str, path: Path, *, follow: bool = True, sync: bool = True)
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(result: Mapping[str, Any], target: str | Path) -> None:
+def write_json(result: Mapping[str, Any], target: str | Path, option: str = "-o") -> None:
     """Write a result whole or not at all; ``-`` is stdout, and ``~`` the home folder.
 
     What has no finite value is null.
+
+    Args:
+        result: plain values.
+        target: file to write.
+        option: by which the user gives another place.
 
     Raises:
         InputError: the file cannot be written.
@@ -115,7 +120,7 @@ def write_json(result: Mapping[str, Any], target: str | Path) -> None:
         sys.stdout.write(text)
         return
     path = from_home(target)
-    with writing(path, "--json"):
+    with writing(path, option):
         if is_stream(path):
             path.write_text(text, encoding="utf-8")
             return

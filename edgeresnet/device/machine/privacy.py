@@ -45,14 +45,24 @@ def shareable(record: Mapping[str, Any], *, record_host: bool = False) -> dict[s
 
 
 def write_result(
-    result: Mapping[str, Any], target: str | Path, *, record_host: bool = False
+    result: Mapping[str, Any],
+    target: str | Path,
+    *,
+    record_host: bool = False,
+    option: str = "-o",
 ) -> None:
     """Write a result as JSON, as `shareable` has it; all that is read elsewhere is written here.
+
+    Args:
+        result: with paths in it.
+        target: file to write; ``-`` is stdout.
+        record_host: see `shareable`.
+        option: by which the user gives another place.
 
     Raises:
         InputError: the file cannot be written.
     """
-    write_json(shareable(result, record_host=record_host), target)
+    write_json(shareable(result, record_host=record_host), target, option)
 
 
 def host_and_user() -> dict[str, str | None]:

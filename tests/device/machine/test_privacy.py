@@ -10,7 +10,8 @@ import pytest
 
 import edgeresnet
 from edgeresnet.device.machine import privacy
-from edgeresnet.device.machine.privacy import name_of, shareable
+from edgeresnet.device.machine.privacy import name_of, shareable, write_result
+from edgeresnet.errors import EdgeResNetError
 
 HOME = "/home/alice smith"
 
@@ -92,3 +93,14 @@ def test_results_are_written_in_one_place() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "write_json"
     ]
     assert writers == ["device/machine/privacy.py"]
+
+
+@pytest.mark.parametrize(("told", "option"), [({}, "-o"), ({"option": "--json"}, "--json")])
+def test_a_result_that_cannot_be_written_names_the_option_of_its_place(
+    told: Any, option: str, tmp_path: Path
+) -> None:
+    (tmp_path / "r.json").mkdir()
+    with pytest.raises(EdgeResNetError) as caught:
+        write_result({"a": 1}, tmp_path / "r.json", **told)
+    assert caught.value.cause.startswith(f"{option} ")
+    assert f"give another {option}" in caught.value.fix

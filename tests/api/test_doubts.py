@@ -150,7 +150,9 @@ def test_export_fails_the_strict_when_its_proof_has_doubts(
     expected: int,
 ) -> None:
     proof = {"largest_difference": 0.0, "images": 4, "data": "data", "logit_bound": 1.0}
-    manifest = SimpleNamespace(proof={**proof, "doubts": doubts}, saturation=None)
+    manifest = SimpleNamespace(
+        proof={**proof, "doubts": doubts}, saturation=None, provenance={}, precision="fp32"
+    )
     written = SimpleNamespace(manifest=manifest, path=tmp_path / "b")
     monkeypatch.setattr("edgeresnet.api.export.export", lambda *a, **k: written)
     code, _, told = command("export", "w.pt", "--strict", "-o", tmp_path / "b")

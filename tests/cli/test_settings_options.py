@@ -90,7 +90,7 @@ def test_every_option_is_described_in_a_whole_phrase() -> None:
 
 def test_every_target_is_named_where_one_is_chosen() -> None:
     named = [parameter.help for name, parameter in options() if name.endswith(" --target")]
-    assert len(named) == 2
+    assert len(named) == 3
     assert all(target in text for text in named for target in TARGETS)
 
 

@@ -38,7 +38,8 @@ def page(
 
     charts = [{**chart, "svg": Markup(chart["svg"])} for chart in _charts(results)]  # noqa: S704 (matplotlib's own, which escapes)
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return made.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    template = made.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    html: str = template.render(
         title=_seen(results.get("recipe") or f"comparison on {results['data']}"),
         facts=list(facts(results)),
         verdict={
@@ -58,6 +59,7 @@ def page(
         machine=list(_machine(results["environment"])),
         record=_seen(json.dumps(results, indent=1, ensure_ascii=False)),
     )
+    return html
 
 
 def facts(results: Mapping[str, Any]) -> Iterator[str]:

@@ -138,7 +138,7 @@ def test_conversions_are_said_once_and_stored(
         monkeypatch.setattr(
             "edgeresnet.api.compare.compare_models",
             lambda opened, dataset, *args, **kwargs: [dataset.image(i) for i in range(len(dataset))]
-            and {"budgets": [], "strict": False},
+            and {"budgets": [], "rows": [], "strict": False},
         )  # fmt: skip
         result = er.compare(["m.pt", "n.pt"], rounds=2, context=context)
     assert result["conversions"] == {"rotated": 2, "transparent": 2, "of_16_bits": 1}

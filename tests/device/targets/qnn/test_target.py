@@ -60,7 +60,8 @@ def learned(
     )
     quantized, _ = quantize_checkpoint(
         trained,
-        options=QuantizeOptions(method="ptq", calibration_images=images),
+        # What ONNX Runtime gives beside it may be of a processor that takes no more.
+        options=QuantizeOptions(method="ptq", calibration_images=images, weight_bits=7),
         context=TaskContext(data="digits"),
     )
     return trained, quantized

@@ -68,9 +68,5 @@ def report(
 
         print(in_markdown(read_results(source)), end="")
         return
-    dataset = None
-    if data is not None:
-        from edgeresnet.device.data.open import open_dataset
-
-        dataset = open_dataset(data, "val", limit=limit, unlabelled=True)
-    speaker(quiet)(f"report: {write_page(source, output, dataset=dataset)}")
+    page = write_page(source, output, data=data, limit=limit)
+    speaker(quiet)(f"report: {page}")

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from edgeresnet.report.figures import DASH
+
 
 def fastest_table(result: Mapping[str, Any]) -> Table:
     """One row a precision; of a float one how many times as fast INT8 is."""
@@ -46,5 +48,5 @@ def fastest_line(result: Mapping[str, Any]) -> str:
 
 def _ratio(interval: Mapping[str, float] | None) -> str:
     if interval is None:
-        return "–"
+        return DASH
     return f"{interval['value']:.2f}x ({interval['low']:.2f}-{interval['high']:.2f})"

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgeresnet.report.decisions import decision_lines
+from edgeresnet.report.figures import figure
 
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
@@ -38,10 +39,10 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms")
         table.add_row(
             str(row["batch"]),
-            *(_figure(row[k], 2) for k in keys),
-            _figure(row["throughput_ips"], 1),
-            _figure(row["load_ms"], 0),
-            _figure(row["first_ms"], 1),
+            *(figure(row[k], 2) for k in keys),
+            figure(row["throughput_ips"], 1),
+            figure(row["load_ms"], 0),
+            figure(row["first_ms"], 1),
         )
     return table
 
@@ -55,10 +56,6 @@ def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in measured:
         table.add_row(str(row["batch"]), *(f"{row[k]:.2f}" for k in keys))
     return table
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def phase_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -127,11 +124,11 @@ def compare_table(result: Mapping[str, Any]) -> Table:
             change = f"{difference['value']:+.4f}±{margin:.4f}"
         table.add_row(
             f"{row['name']}{' *' * bool(row.get('fastest'))}",
-            _figure(row["top1"], 4),
+            figure(row["top1"], 4),
             change,
             f"{row['agreement']:.4f}",
-            _figure(row["p50_ms"], 2),
-            _figure(row["p99_ms"], 2),
+            figure(row["p50_ms"], 2),
+            figure(row["p99_ms"], 2),
             f"{faster['value']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})"
             if faster
             else ("emulated" if row.get("emulated") else "–"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ImageOps
 
+from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.writing import write_text, writing
@@ -40,13 +41,23 @@ def read_results(source: Path) -> CompareResults:
     return read_record(path, CompareResults, "file of results", FIX)
 
 
-def write_page(source: Path, output: Path | None = None, *, dataset: Dataset | None = None) -> Path:
+def write_page(
+    source: Path,
+    output: Path | None = None,
+    *,
+    data: str | None = None,
+    limit: int | None = None,
+    skip_broken: bool = False,
+) -> Path:
     """Write the page of a run, or of a comparison's results.
 
     Args:
         source: a run's folder, or a file of results.
         output: None: ``report.html`` in the run, or beside the file.
-        dataset: the images that were measured on, to show those whose answer changed.
+        data: the images that were measured on, to show those whose answer changed; None: none is
+            shown.
+        limit: as it was measured.
+        skip_broken: likewise.
 
     Returns:
         Where it is.
@@ -66,7 +77,10 @@ def write_page(source: Path, output: Path | None = None, *, dataset: Dataset | N
         )
     from edgeresnet.report.page.page import page
 
-    pictures = {} if dataset is None else _pictures(dataset, results.get("changed_images", []))
+    pictures: dict[int, bytes] = {}
+    if data is not None and (changed := results.get("changed_images")):
+        images = open_dataset(data, "val", limit=limit, skip_broken=skip_broken, unlabelled=True)
+        pictures = _pictures(images, changed)
     text = page(results, _stages(source), pictures)
     with writing(path):
         write_text(text, path)

@@ -12,7 +12,6 @@ from edgeresnet.api.compare import compare
 from edgeresnet.api.data import measured_data
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import with_budgets
@@ -128,11 +127,10 @@ def _write_page(run: Run) -> None:
         run.on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
         return
     recipe = run.recipe
-    images = open_dataset(
-        recipe.data, "val", limit=recipe.compare.limit, skip_broken=recipe.skip_broken,
-        unlabelled=True,
-    )  # fmt: skip
-    run.on_step(f"report: {write_page(run.path, dataset=images)}")
+    page = write_page(
+        run.path, data=recipe.data, limit=recipe.compare.limit, skip_broken=recipe.skip_broken
+    )
+    run.on_step(f"report: {page}")
 
 
 def _variants(run: Run, data_key: list[str]) -> list[Variant]:

@@ -12,7 +12,7 @@ from edgeresnet.device.measure.accuracy import (
     places_in,
 )
 from edgeresnet.device.measure.changes import change_of, changed_classes
-from edgeresnet.device.measure.confusion import calibration_error, divergence, probabilities
+from edgeresnet.device.measure.confusion import calibration_error, divergence
 from edgeresnet.device.measure.sequential import labels_present
 from edgeresnet.device.measure.statistics import alpha_of
 
@@ -58,11 +58,10 @@ def _top1(own: Predictions, baseline: Predictions, model: Opened, z: float) -> d
     if not own.labelled:
         return {"n": len(own.labels), **dict.fromkeys(OF_TOP1)}
     difference = paired_difference(baseline.correct(), own.correct(), z=z)
-    shares = probabilities(own.logits, answers=model.answers)
     return {
         **accuracy(own).to_dict(),
         "top1_difference": difference.to_dict(),
-        "calibration_error": calibration_error(shares, own.labels),
+        "calibration_error": calibration_error(own.logits, own.labels, answers=model.answers),
     }
 
 
@@ -79,13 +78,9 @@ def _divergence(
     own: Predictions, baseline: Predictions, model: Opened, reference: Opened
 ) -> float | None:
     """None where the two do not have the same classes."""
-    shares = probabilities(own.logits, answers=model.answers)
-    expected = probabilities(baseline.logits, answers=reference.answers)
-    if shares.shape != expected.shape:
+    places, expected = places_in(baseline, own), baseline.logits
+    if own.logits.shape != expected.shape or (places is not None and (places < 0).any()):
         return None
-    places = places_in(baseline, own)
     if places is not None:
-        if (places < 0).any():
-            return None
         expected = expected[:, places]
-    return divergence(expected, shares)
+    return divergence(expected, own.logits, answers=(reference.answers, model.answers))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.device.measure.sequential import ALPHA
+from edgeresnet.device.measure.sequential import ALPHA, Drop, WorstDrop
 from edgeresnet.device.measure.statistics import alpha_of, paired_interval
 
 if TYPE_CHECKING:
@@ -105,12 +105,11 @@ def changed_classes(
     Returns:
         For each ``class``, ``images``, ``lost``, ``gained``, and ``p`` (Holm).
     """
-    rows: list[dict[str, Any]] = []
-    for index, name in classes.items():
-        own = labels == index
-        lost = int((baseline & ~candidate & own).sum())
-        gained = int((candidate & ~baseline & own).sum())
-        rows.append({"class": name, "images": int(own.sum()), "lost": lost, "gained": gained})
+    drops = WorstDrop.of(baseline, candidate, labels, classes).classes
+    rows: list[dict[str, Any]] = [
+        {"class": name, "images": int(d.n), "lost": int(d.lost), "gained": int(d.gained)}
+        for name, d in drops.items()
+    ]
     for row, p in zip(rows, holm([mcnemar(r["lost"], r["gained"]) for r in rows]), strict=True):
         row["p"] = p
     found = (row for row in rows if row["p"] < alpha)
@@ -130,8 +129,8 @@ def change_of(
     Returns:
         ``mcnemar_p``, adjusted for the looks, ``smallest_drop`` and ``change_text``.
     """
-    n = len(baseline)
-    lost, gained = int((baseline & ~candidate).sum()), int((candidate & ~baseline).sum())
+    drop = Drop.of(baseline, candidate)
+    lost, gained, n = int(drop.lost), int(drop.gained), int(drop.n)
     least = smallest_drop(lost, gained, n, z)
     return {
         "lost": lost,

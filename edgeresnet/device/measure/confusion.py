@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from edgeresnet.device.measure.accuracy import Predictions
 
 BINS = 15
+PART = 1024
 # Divided by, and the logarithm of, in place of nothing.
 TINY = np.finfo(np.float64).tiny
 
 
-def probabilities(logits: NDArray[np.float32], *, answers: str = "logits") -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.floating], *, answers: str = "logits") -> NDArray[np.float64]:
     """(n, classes) of each image, which add up to 1.
 
     Args:
@@ -31,36 +32,58 @@ def probabilities(logits: NDArray[np.float32], *, answers: str = "logits") -> ND
     return shares
 
 
-def calibration_error(shares: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def calibration_error(
+    logits: NDArray[np.floating], labels: NDArray[np.int64], *, answers: str = "logits"
+) -> float:
     """By how much the probability of an answer differs from how often it is right.
 
     The expected calibration error with 15 bins of equal width (Guo et al., "On Calibration of
     Modern Neural Networks", 2017): the mean difference, weighted by the images of a bin.
 
     Args:
-        shares: (n, classes) probabilities.
+        logits: (n, classes).
         labels: (n,).
+        answers: as `probabilities` has it.
 
     Returns:
         In [0, 1].
     """
-    sure, right = shares.max(1), shares.argmax(1) == labels
-    # Bins are open below and closed above, so that 1 has no bin of its own.
-    bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    difference = np.bincount(bins, weights=right - sure, minlength=BINS)
+    difference = np.zeros(BINS)
+    for part in _parts(len(labels)):
+        shares = probabilities(logits[part], answers=answers)
+        sure, right = shares.max(1), shares.argmax(1) == labels[part]
+        # Bins are open below and closed above, so that 1 has no bin of its own.
+        bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        difference += np.bincount(bins, weights=right - sure, minlength=BINS)
     return float(np.abs(difference).sum() / len(labels))
 
 
-def divergence(baseline: NDArray[np.float64], candidate: NDArray[np.float64]) -> float:
+def divergence(
+    baseline: NDArray[np.floating],
+    candidate: NDArray[np.floating],
+    *,
+    answers: tuple[str, str] = ("logits", "logits"),
+) -> float:
     """Mean Kullback-Leibler divergence of a candidate's probabilities from the baseline's, in nats.
 
     Args:
-        baseline: (n, classes).
+        baseline: (n, classes) logits.
         candidate: (n, classes), in the same order of images and classes.
+        answers: of both, as `probabilities` has it.
     """
-    ratio = np.log(np.maximum(baseline, TINY)) - np.log(np.maximum(candidate, TINY))
+    total = 0.0
+    for part in _parts(len(baseline)):
+        expected = probabilities(baseline[part], answers=answers[0])
+        found = probabilities(candidate[part], answers=answers[1])
+        ratio = np.log(np.maximum(expected, TINY)) - np.log(np.maximum(found, TINY))
+        total += float((expected * ratio).sum())
     # Rounding must not make two equal models better than equal.
-    return max(0.0, float((baseline * ratio).sum(1).mean()))
+    return max(0.0, total / len(baseline))
+
+
+def _parts(n: int) -> Iterator[slice]:
+    """All images, so few at once that a device's memory holds their probabilities."""
+    return (slice(start, start + PART) for start in range(0, n, PART))
 
 
 def confusion_matrix(
@@ -116,9 +139,9 @@ def in_classes(predictions: Predictions, classes: Sequence[str], answers: str) -
         ``balanced_accuracy``, ``macro_f1``, ``calibration_error`` and ``confusion``.
     """
     matrix = confusion_matrix(predictions.answers(), predictions.labels, len(classes))
-    shares = probabilities(predictions.logits, answers=answers)
+    labels = predictions.labels
     return {
         **averages(matrix),
-        "calibration_error": calibration_error(shares, predictions.labels),
+        "calibration_error": calibration_error(predictions.logits, labels, answers=answers),
         "confusion": confusion(matrix, classes),
     }

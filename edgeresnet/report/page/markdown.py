@@ -8,8 +8,6 @@ from typing import Any
 from edgeresnet.report.page.page import WORDS, budget_view, facts, row_view, rung_view
 from edgeresnet.untrusted import visible
 
-DECISIONS = {"kept": "✓ kept", "missed": "✗ missed", "undecided": "? undecided"}
-
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Verdict, budgets, models and rungs as GitHub's Markdown; see `page.page`."""
@@ -22,9 +20,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     ]
     if results["budgets"]:
         views = map(budget_view, results["budgets"])
-        rows = [
-            [v["name"], v["limit"], v["value"], v["of"], DECISIONS[v["decision"]]] for v in views
-        ]
+        rows = [[v["name"], v["limit"], v["value"], v["of"], v["decision"]] for v in views]
         parts.append(_table(["budget", "limit", "measured", "of", "decided"], rows))
     if results["rows"]:
         models = [row_view(row, results["baseline"]) for row in results["rows"]]

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.report.fastest import fastest_line
+from edgeresnet.report.figures import DASH, figure
 from edgeresnet.report.page.charts import accuracy_chart, ladder_chart, latency_chart
 from edgeresnet.results.measured import decided_text, figure_text
 from edgeresnet.untrusted import visible
 
-DASH = "–"
 TEMPLATE = Path(__file__).with_name("page.html")
+DECISIONS = {"kept": "✓ kept", "missed": "✗ missed", "undecided": "? undecided"}
 WORDS = {"pass": "✓ Passed", "fail": "✗ Failed"}
 # Of the machine, in this order; the record has all.
 MACHINE = ("cpu", "cores", "cpu_quota", "memory_mib", "system", "machine", "load_average", "board")
@@ -80,7 +81,7 @@ def budget_view(budget: Mapping[str, Any]) -> dict[str, str]:
         "limit": f"{budget['limit']:g}",
         "value": figure_text(budget),  # type: ignore[arg-type] # as a mapping it was read
         "of": _seen(f"{budget['candidate']}{worst}"),
-        "decision": budget["decision"],
+        "decision": DECISIONS[budget["decision"]],
         "how": decided_text(budget),  # type: ignore[arg-type]
     }
 
@@ -93,15 +94,15 @@ def row_view(row: Mapping[str, Any], baseline: str | None) -> dict[str, str]:
     return {
         "name": _seen(f"{row['name']}{emulated}"),
         "told": _seen(row.get("change_text") or ""),
-        "top1": _figure(row["top1"], 4),
+        "top1": figure(row["top1"], 4),
         "top1_interval": _span(row["top1_interval"], 4),
         "difference": DASH if itself or change is None else f"{change['value']:+.4f}",
         "difference_interval": ""
         if itself or change is None
         else _span([change["low"], change["high"]], 4),
-        "agreement": _figure(row["agreement"], 4),
-        "p50": _figure(row["p50_ms"], 2),
-        "p99": _figure(row["p99_ms"], 2),
+        "agreement": figure(row["agreement"], 4),
+        "p50": figure(row["p50_ms"], 2),
+        "p99": figure(row["p99_ms"], 2),
         "speedup": DASH if faster is None else f"{faster['value']:.2f}x",
         "speedup_interval": "" if faster is None else _span([faster["low"], faster["high"]], 2),
     }
@@ -116,12 +117,12 @@ def rung_view(rung: Mapping[str, Any]) -> dict[str, str]:
     return {
         "method": _seen(str(rung["method"])),
         "told": _seen("; ".join(told)),
-        "top1": _figure(rung.get("top1_int8"), 4),
-        "drop": _figure(rung.get("drop"), 4),
+        "top1": figure(rung.get("top1_int8"), 4),
+        "drop": figure(rung.get("drop"), 4),
         "drop_interval": _span(rung.get("drop_interval"), 4),
-        "agreement": _figure(rung.get("agreement"), 4),
+        "agreement": figure(rung.get("agreement"), 4),
         "images": f"{rung['images']:,}" if rung.get("images") else DASH,
-        "seconds": _figure(seconds, 1),
+        "seconds": figure(seconds, 1),
     }
 
 
@@ -129,20 +130,20 @@ def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     rows, rungs = results["rows"], results.get("rungs", ())
     if svg := accuracy_chart(rows):
         numbers = [
-            [_seen(r["name"]), _figure(r["top1"], 4), _span(r["top1_interval"], 4),
-             _figure(r["p50_ms"], 3)]
+            [_seen(r["name"]), figure(r["top1"], 4), _span(r["top1_interval"], 4),
+             figure(r["p50_ms"], 3)]
             for r in rows
         ]  # fmt: skip
         columns = ["model", "top-1", "95 % interval", "p50 ms"]
         yield {"title": "Accuracy against latency", "svg": svg, "columns": columns, "rows": numbers}
     if svg := latency_chart(rows):
         keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "cold_p50_ms", "first_ms")
-        numbers = [[_seen(r["name"]), *(_figure(r.get(k), 3) for k in keys)] for r in rows]
+        numbers = [[_seen(r["name"]), *(figure(r.get(k), 3) for k in keys)] for r in rows]
         columns = ["model", "p50", "p90", "p95", "p99", "p50 cold", "first"]
         yield {"title": "Latency in ms", "svg": svg, "columns": columns, "rows": numbers}
     if svg := ladder_chart(rungs):
         numbers = [
-            [_seen(r["method"]), _figure(r["drop"], 4), _span(r["drop_interval"], 4)]
+            [_seen(r["method"]), figure(r["drop"], 4), _span(r["drop_interval"], 4)]
             for r in rungs
             if r.get("drop") is not None
         ]
@@ -187,7 +188,7 @@ def _stage_view(stage: Mapping[str, Any]) -> dict[str, str]:
     settings = json.dumps(stage.get("settings"), indent=1, ensure_ascii=False)
     return {
         "name": _seen(stage["stage"]),
-        "seconds": _figure(stage["seconds"], 1),
+        "seconds": figure(stage["seconds"], 1),
         "settings": _seen(settings),
     }
 
@@ -200,10 +201,6 @@ def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(versions, Mapping):
         for name, version in versions.items():
             yield _seen(str(name)), _seen(str(version))
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return DASH if value is None else f"{value:.{digits}f}"
 
 
 def _span(interval: Sequence[float] | None, digits: int) -> str:

@@ -56,7 +56,7 @@ def test_calibration_error_is_that_of_its_definition(case: Drawn) -> None:
         if inside.any():
             difference = abs(right[inside].mean() - sure[inside].mean())
             expected += inside.mean() * difference
-    found = ours.calibration_error(ours.probabilities(logits), labels)
+    found = ours.calibration_error(logits, labels)
     assert found == pytest.approx(expected, abs=1e-9)
 
 
@@ -64,8 +64,8 @@ def test_a_model_that_is_as_often_right_as_it_says_has_no_calibration_error() ->
     rng = np.random.default_rng(1)
     shares = rng.dirichlet([1.0] * 5, 200_000)
     labels = (shares.cumsum(1) > rng.random((200_000, 1))).argmax(1)
-    assert ours.calibration_error(shares, labels) < 0.005
-    overconfident = ours.probabilities((4 * np.log(shares)).astype(np.float32))
+    assert ours.calibration_error(shares, labels, answers="probabilities") < 0.005
+    overconfident = (4 * np.log(shares)).astype(np.float32)
     assert ours.calibration_error(overconfident, labels) > 0.1
 
 
@@ -75,9 +75,9 @@ def test_divergence_is_that_of_scipy(case: Drawn) -> None:
     logits, _ = case
     other = logits[:, ::-1]
     expected = entropy(softmax(logits.astype(float), 1), softmax(other.astype(float), 1), axis=1)
-    found = ours.divergence(ours.probabilities(logits), ours.probabilities(other))
+    found = ours.divergence(logits, other)
     assert found == pytest.approx(float(np.mean(expected)), rel=1e-6, abs=1e-9)
-    assert ours.divergence(ours.probabilities(logits), ours.probabilities(logits)) == 0
+    assert ours.divergence(logits, logits) == 0
 
 
 def test_probabilities_are_taken_as_they_are() -> None:

@@ -181,7 +181,10 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
         figures = prune(before.path, path, options, context=run.context(path.with_name(WORK)))
         write_result(figures, path.with_name(REPORT))
 
-    settings: dict[str, Any] = {"before": before.key, "prune": asdict(options)}
+    settings: dict[str, Any] = {
+        "before": before.key,
+        "prune": {**asdict(options), "train": options.train.to_dict()},
+    }
     if options.parameters is not None:
         settings["counting"] = PARAMETERS_COUNTING
     return Stage(path, run.stage("02-prune", settings, path, work))

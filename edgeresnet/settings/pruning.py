@@ -137,9 +137,21 @@ def _conflicts(given: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
             f"criterion {criterion} scores channels, and {pattern} needs scores of single weights",
             f"give criterion {' or '.join(OF_WEIGHTS)}.",
         )
+    if _learns_features(given.get("train")):
+        yield fault(
+            "distill_features is of quantization-aware training: pruning removes the channels "
+            "that it compares",
+            "leave it out; distill learns the answers.",
+        )
     if idle := _idle(given):
         why = f"{pattern} removes no channel" if pattern else "no latency is measured"
         yield fault(f"{', '.join(idle)} would have no effect: {why}", "leave it out.")
+
+
+def _learns_features(train: object) -> bool:
+    if isinstance(train, Mapping):
+        return bool(train.get("distill_features"))
+    return isinstance(train, TrainOptions) and train.distill_features > 0
 
 
 def _idle(given: Mapping[str, Any]) -> list[str]:

@@ -156,7 +156,7 @@ class QuantizeOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the keys of stages; what is left out as older versions said it."""
-        values = asdict(self)
+        values = {**asdict(self), "train": self.train.to_dict()}
         values["calibration_images"] = self.calibration_images or USUAL_CALIBRATION_IMAGES
         # What came later is there only where it is given.
         for name, unsaid in (

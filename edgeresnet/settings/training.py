@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from edgeresnet.settings.base import MOST_BATCH, MOST_SEED, MOST_TIMES, settings
+from edgeresnet.settings.base import MOST_BATCH, MOST_SEED, MOST_TIMES, fault, settings
 from edgeresnet.settings.foreign import RawWeights
 from edgeresnet.settings.network import NetworkTold, StemTold, StrideInTold
 
@@ -101,6 +101,15 @@ class TrainOptions:
         le=1000,
         description="Temperature that softens teacher and student in distillation.",
     )
+    distill_features: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        repr=False,  # an interrupted pruning, which has none, is recognised by its text
+        description="Weight of what the network's four levels give, against what the teacher's "
+        "give, beside the answers in the teacher's term; both have the same channels. Quantization "
+        "only.",
+    )
     seed: Seed = 0
     augment: Augment = Field(
         default="standard",
@@ -116,9 +125,22 @@ class TrainOptions:
         "as suit the machine.",
     )
 
+    @field_validator("distill_features")
+    @classmethod
+    def _has_a_teacher(cls, weight: float, info: ValidationInfo) -> float:
+        if weight > 0 and info.data.get("distill") == 0:
+            raise fault(
+                f"distill_features {weight:g} would have no effect: distill 0 asks no teacher",
+                "give distill too, such as 1, or leave it out.",
+            )
+        return weight
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for provenance."""
-        return asdict(self)
+        """Plain values; what came later is there only where it is given, so that keys stay."""
+        values = asdict(self)
+        if not self.distill_features:
+            del values["distill_features"]
+        return values
 
 
 QAT_DEFAULTS = TrainOptions(

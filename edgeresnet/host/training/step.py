@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.weights import check_moments
+from edgeresnet.host.training.distillation import Teacher
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 from edgeresnet.settings.training import TrainOptions
 
@@ -81,21 +82,6 @@ def lr_factor(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
 
 
-def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """KL divergence of the softened distributions, times temperature squared.
-
-    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
-
-    Args:
-        logits: (n, classes) float32 of the student.
-        teacher_logits: (n, classes) float32.
-        temperature: 1 or more; larger is softer.
-    """
-    own = F.log_softmax(logits / temperature, 1)
-    wanted = F.log_softmax(teacher_logits / temperature, 1)
-    return F.kl_div(own, wanted, reduction="batchmean", log_target=True) * temperature**2
-
-
 def _average(model: nn.Module, decay: float, device: torch.device) -> AveragedModel:
     def update(averaged: Any, current: Any, count: Any) -> None:
         # Without the ramp a short training's average would be mostly its first weights.
@@ -122,7 +108,7 @@ class Learner:
         options: all but the data's.
         steps: in the whole training; the schedule's length.
         device: where to train.
-        hooks: the teacher's logits are learned with weight ``options.distill``.
+        hooks: the teacher is learned from with weight ``options.distill``.
 
     Raises:
         InputError: fp16 without a GPU, distillation without a teacher, or no labels to learn from.
@@ -141,9 +127,10 @@ class Learner:
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.device = device
         self.options = options
-        self._teacher: nn.Module | None = None
+        self._teacher: Teacher | None = None
         if teacher is not None and options.distill > 0:
-            self._teacher = teacher.to(device).to(memory_format=torch.channels_last).eval()
+            teacher = teacher.to(device).to(memory_format=torch.channels_last)
+            self._teacher = Teacher(teacher, options.temperature, options.distill_features)
         self._optimizer = _optimizer(groups(model, options), options)
         self._scheduler = LambdaLR(
             self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
@@ -180,7 +167,7 @@ class Learner:
             Mean loss and number of right answers, both 0-D on the device.
         """
         self.model.train()
-        with self._autocast(), self._convolutions():
+        with self._autocast(), self._convolutions(), self._watched():
             logits = self.model(images)
         logits = logits.float()
         loss, right = self._loss(logits, images, labels)
@@ -225,10 +212,15 @@ class Learner:
     def _distilled(self, logits: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's term of the loss, and its answers."""
         assert self._teacher is not None
-        with torch.no_grad(), self._autocast():
-            teacher_logits = self._teacher(images)
-        loss = distillation_loss(logits, teacher_logits.float(), self.options.temperature)
-        return loss, teacher_logits.argmax(1)
+        with self._autocast():
+            return self._teacher.loss(logits, images)
+
+    def _watched(self) -> contextlib.AbstractContextManager[None]:
+        return (
+            contextlib.nullcontext()
+            if self._teacher is None
+            else self._teacher.watching(self.model)
+        )
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs; tensors and plain values only."""

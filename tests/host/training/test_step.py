@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from edgeresnet.errors import InputError
 from edgeresnet.host.training.step import (
     Learner,
     default_param_groups,
-    distillation_loss,
     lr_factor,
 )
 from edgeresnet.settings.training import TrainOptions
@@ -47,20 +45,6 @@ def test_train_options_name_the_setting_when_it_is_wrong(
 ) -> None:
     with pytest.raises(InputError, match=named):
         TrainOptions(**changes)
-
-
-def test_distillation_loss_equals_the_formula_when_computed_in_numpy() -> None:
-    generator = np.random.default_rng(0)
-    student, teacher = generator.normal(size=(2, 5, 4))
-
-    def softmax(x: Any) -> Any:
-        e = np.exp(x / 3.0)
-        return e / e.sum(1, keepdims=True)
-
-    p, q = softmax(teacher), softmax(student)
-    expected = (p * np.log(p / q)).sum(1).mean() * 9
-    ours = distillation_loss(torch.from_numpy(student), torch.from_numpy(teacher), 3.0)
-    assert ours.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_lr_factor_rises_then_falls_when_steps_pass() -> None:

@@ -17,7 +17,8 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate, images_until_settled
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
 from edgeresnet.host.quantization.reference import Reference
-from edgeresnet.host.training.step import distillation_loss, training_device
+from edgeresnet.host.training.distillation import distillation_loss
+from edgeresnet.host.training.step import training_device
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import ObserverName, QuantizeOptions
 

@@ -15,6 +15,7 @@ from edgeresnet.cli.output import (
     show_comparison,
     show_unmeasured,
     speaker,
+    tell,
 )
 from edgeresnet.run.folder import RUNS_DIR
 
@@ -47,6 +48,14 @@ def run(
             help="Keep finished stages, and say why each is kept or done again; or run all again.",
         ),
     ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check the recipe and its data, say what each stage would do and what memory its "
+            "training takes, and do nothing.",
+        ),
+    ] = False,
     device: DeviceName = None,
     strict: Strict = False,
     json: Json = None,
@@ -60,6 +69,20 @@ def run(
     overrides = [*(settings or []), *([f"compare.device={device}"] if device else [])]
     overrides += ["budgets.strict=true"] if strict else []
     loaded = load_recipe(recipe, overrides, check=fault_lines)
+    if dry_run:
+        from edgeresnet.report.plan import plan_lines, plan_table
+        from edgeresnet.run.dry_run import plan_run
+
+        plan = plan_run(loaded, output, on_step=speaker(quiet))
+        tell(
+            plan,
+            *plan_lines(plan),
+            plan_table(plan),
+            quiet=quiet,
+            json=json,
+            record_host=record_host,
+        )
+        return
     from edgeresnet.run.report_page import RESULTS
     from edgeresnet.run.runner import run_recipe
 

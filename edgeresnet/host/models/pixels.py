@@ -36,7 +36,12 @@ class Normalizer:
 
 def fits_in_memory(dataset: Dataset, spec: InputSpec) -> bool:
     """Whether all its pixels take less than `RESIDENT_BYTES`."""
-    return len(dataset) * spec.image_size**2 * 3 < RESIDENT_BYTES
+    return pixel_bytes(len(dataset), spec.image_size) < RESIDENT_BYTES
+
+
+def pixel_bytes(images: int, image_size: int) -> int:
+    """Of so many images, as uint8."""
+    return images * image_size * image_size * 3
 
 
 def load_pixels(dataset: Dataset, spec: InputSpec) -> Tensor:

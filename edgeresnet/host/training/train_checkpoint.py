@@ -182,9 +182,9 @@ def _start(
         else _starting_point(settings, weights, image_size, inputs, context.on_step)
     )
     arch = start.arch if start else settings.arch or DEFAULT_ARCH
-    size = image_size or IMAGE_SIZES.get(context.data or "", PHOTO_SIZE)
+    size = image_size or default_input_size(context.data)
     spec = start.input_spec if start else inputs.over(InputSpec(image_size=size))
-    stem = start.stem if start else settings.stem or _default_stem(spec.image_size)
+    stem = start.stem if start else settings.stem or default_stem(spec.image_size)
     stride_in = start.stride_in if start else settings.stride_in or USUAL_STRIDE
     if settings.stride_in is not None:
         check_has_choice(arch_of(arch))
@@ -229,5 +229,11 @@ def _starting_point(
     return start
 
 
-def _default_stem(image_size: int) -> str:
+def default_input_size(data: str | None) -> int:
+    """Height and width in pixels of a new network's input; of a photograph's where None."""
+    return IMAGE_SIZES.get(data or "", PHOTO_SIZE)
+
+
+def default_stem(image_size: int) -> str:
+    """The first layers of a new network for inputs of so many pixels in height and width."""
     return "small" if image_size <= SMALL_STEM_TO else "imagenet"

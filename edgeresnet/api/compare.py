@@ -18,9 +18,11 @@ from edgeresnet.api.opening import (
     told_options,
     with_effect,
 )
+from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.open import say_conversions
 from edgeresnet.device.measure.budgets import verdict_of
 from edgeresnet.device.measure.compare import compare as compare_models
+from edgeresnet.device.measure.stability import stability_doubts
 from edgeresnet.device.session import ModelSource, check_devices
 from edgeresnet.device.targets.model_files import SizeIsFixedError
 from edgeresnet.errors import InputError, MissingError
@@ -98,12 +100,14 @@ def compare(
             all_images=all_images, contests=contests, on_images=stack.enter_context(bar),
             on_predictions=lambda own: doubts.extend(_say_doubts(opened, measured, own, context)),
         )  # fmt: skip
+        hashed = {"data_sha256": content_fingerprint(measured.dataset, context.on_step)}
         conversions = say_conversions([measured.dataset], context.on_step)
-    return cast(CompareResults, {**_judged(result, doubts), "conversions": conversions})
+    return cast(CompareResults, {**_judged(result, doubts), **hashed, "conversions": conversions})
 
 
 def _judged(result: Mapping[str, Any], doubts: list[str]) -> dict[str, Any]:
     """A result with what there is to say against it, and its verdict."""
+    doubts = [*doubts, *stability_doubts(result["rows"])]
     verdict = verdict_of(
         result["budgets"], strict=result["strict"], doubts=doubts, rows=result["rows"]
     )

@@ -57,5 +57,7 @@ def profile(
         on_step=on_step,
     )
     listed = {"layers": [vars(layer) for layer in profiles]} if layers else {}
-    result: dict[str, Any] = {"schema": 1, **rows[0], "batches": rows, **listed}
+    # Raw samples stand once, in their row.
+    first = {key: value for key, value in rows[0].items() if key != "samples_ms"}
+    result: dict[str, Any] = {"schema": 1, **first, "batches": rows, **listed}
     return cast(ProfileResults, result)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeresnet.cli.on import result_from
+from edgeresnet.cli.on import given_options, result_from
 from edgeresnet.cli.options import (
     INPUTS,
     NETWORK,
@@ -26,9 +26,10 @@ from edgeresnet.cli.options import (
     Seed,
     SkipBroken,
 )
-from edgeresnet.cli.output import enforce, expanded, show_comparison, task_context
+from edgeresnet.cli.output import enforce, expanded, show_comparison, task_context, tell
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, option_of, with_settings
+from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
 
@@ -36,6 +37,7 @@ EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0
 OPTIONS = Fields(
     "threads", "batch", "allow_fallback", "first_run_limit_s", "trust", "raw", *NETWORK.keys
 )
+FIX = "give two files that profile --json wrote, and at most --strict, --json and --quiet."
 LIMITS = Fields(
     "max_drop", "max_class_drop", "max_disagreement", "max_p99_ms", "min_speedup", "strict"
 )
@@ -46,13 +48,17 @@ def compare(
     context: typer.Context,
     baseline: Annotated[
         Path,
-        typer.Argument(metavar="BASELINE", help="Model to measure against.", callback=expanded),
+        typer.Argument(
+            metavar="BASELINE",
+            help="Model to measure against, or a record of profile --json.",
+            callback=expanded,
+        ),
     ],
     candidates: Annotated[
         list[Path],
         typer.Argument(
             metavar="CANDIDATE...",
-            help="Models to compare with it, one or more.",
+            help="Models to compare with it, one or more; or one more record.",
             callback=expanded,
         ),
     ],
@@ -80,8 +86,14 @@ def compare(
     record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Accuracy and latency before and after, measured by turns; exit 1 over a budget."""
+    """Accuracy and latency before and after, measured by turns; exit 1 over a budget.
+
+    Of two records of profile (.json) it says whether they are comparable, and which is faster.
+    """
     paths = [baseline, *candidates]
+    if all(path.suffix == ".json" for path in paths):
+        _compare_records(context, paths, json, quiet, strict=limits.strict)
+        return
     result: Mapping[str, Any]
     if on:
         result = result_from(on, context, paths, data=data, needs_data=True, quiet=quiet)
@@ -103,3 +115,25 @@ def compare(
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise, record_host=record_host)
     enforce(result)
+
+
+def _compare_records(
+    context: typer.Context, paths: list[Path], json: str | None, quiet: bool, *, strict: bool
+) -> None:
+    """Two records of ``profile``: nothing is measured."""
+    from edgeresnet.api.records import compare_records
+    from edgeresnet.report.records import records_lines, records_table
+
+    if len(paths) != 2:
+        raise InputError(f"records are compared two at a time, and these are {len(paths)}", FIX)
+    if idle := [option for option in given_options(context) if option.startswith("--")]:
+        idle = [option for option in idle if option not in ("--strict", "--record-host")]
+    if idle or context.params.get("data") or context.params.get("on"):
+        named = ", ".join(idle) or ("--data" if context.params.get("data") else "--on")
+        raise InputError(f"{named} has no effect on records, which are not measured again", FIX)
+    result = compare_records(*paths)
+    tell(
+        result, records_table(result), *records_lines(result), quiet=quiet, json=json,
+        record_host=bool(context.params.get("record_host")),
+    )  # fmt: skip
+    enforce({"budgets": [], "strict": strict, "doubts": result["reasons"]})

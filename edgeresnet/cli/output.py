@@ -32,6 +32,7 @@ def show_comparison(
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.decisions import change_lines
     from edgeresnet.report.fastest import fastest_line
+    from edgeresnet.report.steadiness import note_lines, outlier_lines, warning_lines
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
     note = [result["note"]] if result["note"] else []
@@ -41,10 +42,13 @@ def show_comparison(
         compare_table(result),
         *change_lines(result["rows"]),
         *(f"* {fastest_line(one)}" for one in result.get("fastest", {}).values()),
+        *note_lines(result["rows"]),
         *cold_lines(result["rows"]),
         *pairs,
         *note,
         *budget_lines(result),
+        *outlier_lines(result["rows"]),
+        *warning_lines(result["rows"]),
         quiet=quiet,
         json=json,
         record_host=record_host,

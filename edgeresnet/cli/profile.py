@@ -17,10 +17,12 @@ from edgeresnet.cli.options import (
     On,
     Quiet,
     RecordHostInJson,
+    Strict,
 )
-from edgeresnet.cli.output import tell
+from edgeresnet.cli.output import enforce, tell
 from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
+from edgeresnet.device.measure.stability import stability_doubts
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
 
@@ -46,6 +48,7 @@ def profile(
         typer.Option("--batch", help="Batch sizes to measure, as 1,8; left out: the model's own."),
     ] = None,
     image_size: ImageSize = None,
+    strict: Strict = False,
     on: On = None,
     json: Json = None,
     record_host: RecordHostInJson = False,
@@ -64,11 +67,13 @@ def profile(
             options=options, on_step=say,
         )  # fmt: skip
     tell(result, *_tables(result), quiet=quiet, json=json, record_host=record_host)
+    enforce({"budgets": [], "strict": strict, "doubts": stability_doubts(result["batches"])})
 
 
 def _tables(result: Mapping[str, Any]) -> list[object]:
     """What a terminal shows of a profile."""
     from edgeresnet.device.targets.protocol import LayerProfile
+    from edgeresnet.report.steadiness import interval_lines, outlier_lines, warning_lines
     from edgeresnet.report.tables import (
         cold_lines,
         energy_table,
@@ -79,15 +84,15 @@ def _tables(result: Mapping[str, Any]) -> list[object]:
     )
 
     measured = result["batches"]
-    tables: list[object] = [profile_table(measured), *cold_lines(measured)]
+    tables: list[object] = [profile_table(measured), *interval_lines(measured)]
+    tables += cold_lines(measured)
     tables += phase_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
     if "layers" in result:
         tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
     tables += share_lines(measured[0].get("placement", ()))
-    warnings = dict.fromkeys(text for row in measured for text in row.get("warnings", ()))
-    return [*tables, *(f"warning: {text}" for text in warnings)]
+    return [*tables, *outlier_lines(measured), *warning_lines(measured)]
 
 
 def _sizes(text: str | None) -> list[int] | None:

@@ -114,6 +114,8 @@ def write_json(result: Mapping[str, Any], target: str | Path, option: str = "-o"
     # As JSON's own escapes stand what another encoding lacks, and what would steer a terminal.
     plain = to_stdout and (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
     text = json.dumps(_finite(result), indent=2, ensure_ascii=plain) + "\n"
+    # Thousands of raw samples on as many lines would hide the rest from whoever opens the file.
+    text = re.sub(r'"samples_ms": \[[^\]]*\]', lambda match: " ".join(match[0].split()), text)
     signs = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     text = "".join(signs).replace("\x7f", "\\u007f")
     if to_stdout:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from edgeresnet.report.figures import DASH
+from edgeresnet.report.figures import DASH, ratio_text
 
 
 def fastest_table(result: Mapping[str, Any]) -> Table:
@@ -46,7 +46,7 @@ def fastest_line(result: Mapping[str, Any]) -> str:
     )
 
 
-def _ratio(interval: Mapping[str, float] | None) -> str:
+def _ratio(interval: Mapping[str, Any] | None) -> str:
     if interval is None:
         return DASH
-    return f"{interval['value']:.2f}x ({interval['low']:.2f}-{interval['high']:.2f})"
+    return ratio_text(interval)

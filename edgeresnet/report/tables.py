@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgeresnet.report.decisions import decision_lines
-from edgeresnet.report.figures import figure
+from edgeresnet.report.figures import figure, ratio_text
 
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
@@ -129,9 +129,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
             f"{row['agreement']:.4f}",
             figure(row["p50_ms"], 2),
             figure(row["p99_ms"], 2),
-            f"{faster['value']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})"
-            if faster
-            else ("emulated" if row.get("emulated") else "–"),
+            ratio_text(faster) if faster else ("emulated" if row.get("emulated") else "–"),
         )
     return table
 

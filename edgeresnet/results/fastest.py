@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from edgeresnet.results.intervals import IntervalResults
+from edgeresnet.results.intervals import RatioResults
 
 SpeedDecision = Literal["faster", "slower", "undecided"]
 
@@ -18,7 +18,7 @@ class FastestRow(TypedDict):
     p50_ms: float
     p99_ms: float
     runs: int
-    int8_speedup: IntervalResults | None
+    int8_speedup: RatioResults | None
     fastest: bool
 
 

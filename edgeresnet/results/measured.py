@@ -12,7 +12,8 @@ from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.results.fastest import FastestOfTarget
-from edgeresnet.results.intervals import IntervalResults
+from edgeresnet.results.intervals import IntervalResults, RatioResults
+from edgeresnet.results.stability import Stability
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Decision = Literal["kept", "missed", "undecided"]
@@ -22,7 +23,8 @@ class Budget(TypedDict):
     """One budget, decided: for several candidates by the worst of them.
 
     A budget of accuracy was decided after ``images`` of the ``looks`` that were declared.
-    ``images_needed`` is of an undecided one: how many would decide it; None: no number would.
+    ``images_needed`` is of an undecided one: how many would decide it; None: no number would. So is
+    ``runs_needed`` of p99, which was left undecided by ``runs`` timed ones.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Budget(TypedDict):
     images: NotRequired[int]
     looks: NotRequired[list[int]]
     images_needed: NotRequired[int | None]
+    runs: NotRequired[int]
+    runs_needed: NotRequired[int | None]
 
 
 class Timing(TypedDict):
@@ -48,13 +52,20 @@ class Timing(TypedDict):
     p90_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    p50_interval_ms: NotRequired[list[float] | None]
+    p90_interval_ms: NotRequired[list[float] | None]
+    p95_interval_ms: NotRequired[list[float] | None]
     p99_interval_ms: NotRequired[list[float] | None]
+    effective_runs: NotRequired[dict[str, float]]
+    interval_note: NotRequired[str | None]
     mean_ms: float | None
     std_ms: float | None
     throughput_ips: float | None
     warmup_runs: NotRequired[int]
     cold_p50_ms: NotRequired[float | None]
     peak_memory_mib: NotRequired[float | None]
+    block_runs: NotRequired[int]
+    samples_ms: NotRequired[list[float]]
     load_ms: float | None
     first_ms: float | None
 
@@ -70,6 +81,9 @@ class ProfileRow(Timing):
     environment: dict[str, Any]
     board: dict[str, Any]
     warnings: list[str]
+    stability: NotRequired[Stability]
+    model_sha256: NotRequired[str | None]
+    options: NotRequired[dict[str, Any]]
     placement: NotRequired[list[dict[str, Any]]]
     h2d_ms: NotRequired[float | None]
     compute_ms: NotRequired[float | None]
@@ -160,7 +174,18 @@ class CompareRow(TypedDict):
     p90_ms: NotRequired[float]
     p95_ms: NotRequired[float]
     p99_ms: float | None
+    p50_interval_ms: NotRequired[Pair | None]
+    p90_interval_ms: NotRequired[Pair | None]
+    p95_interval_ms: NotRequired[Pair | None]
     p99_interval_ms: NotRequired[Pair | None]
+    effective_runs: NotRequired[dict[str, float]]
+    interval_note: NotRequired[str | None]
+    block_runs: NotRequired[int]
+    samples_ms: NotRequired[list[float]]
+    stability: NotRequired[Stability]
+    model_sha256: NotRequired[str | None]
+    options: NotRequired[dict[str, Any]]
+    warnings: NotRequired[list[str]]
     mean_ms: NotRequired[float]
     std_ms: NotRequired[float]
     throughput_ips: NotRequired[float]
@@ -169,7 +194,8 @@ class CompareRow(TypedDict):
     peak_memory_mib: NotRequired[float | None]
     load_ms: float | None
     first_ms: float | None
-    speedup: IntervalResults | None
+    speedup: RatioResults | None
+    speedup_note: NotRequired[str | None]
     speedup_against: str
     fastest: NotRequired[bool]
     emulated: bool
@@ -217,6 +243,7 @@ class CompareResults(TypedDict):
     verdict_text: str
     strict: bool
     data: str
+    data_sha256: NotRequired[str]
     n: int
     images_available: NotRequired[int]
     conversions: NotRequired[dict[str, int]]
@@ -225,6 +252,7 @@ class CompareResults(TypedDict):
     batch: int
     note: str | None
     environment: dict[str, Any]
+    board: NotRequired[dict[str, Any]]
     recipe: NotRequired[str]
     rungs: NotRequired[list[RungResults]]
     fastest: NotRequired[dict[str, FastestOfTarget]]
@@ -249,6 +277,11 @@ def decided_text(budget: Budget) -> str:
     if budget["decision"] != "undecided":
         early = images is not None and images < available
         return f"decided on {images:,} of {available:,} images" if early else ""
+    if "runs_needed" in budget:
+        runs = budget["runs_needed"]
+        if runs is None:
+            return "no number of timed runs would decide it at these times"
+        return f"{budget['runs']:,} timed runs do not decide it; about {runs:,} would"
     if "images_needed" not in budget:
         return ""
     needed = budget["images_needed"]

@@ -162,22 +162,28 @@ def board_warnings(before: BoardState, after: BoardState) -> list[str]:
         )
     if after.power_mode != before.power_mode:
         warnings.append(f"power mode changed to {after.power_mode} while measuring.")
-    for when, state in (("before", before), ("after", after)):
-        if state.throttling:
-            warnings.append(
-                f"throttled {when} measuring by {', '.join(state.throttling)}: cool the board, "
-                "and measure again."
-            )
-    for cause, count in after.throttle_events.items():
-        new = count - before.throttle_events.get(cause, 0)
-        if new > 0:
-            warnings.append(f"throttled {new} times while measuring, cause: {cause}.")
+    warnings += throttle_warnings(before, after)
     free = [c.name for c in before.clocks if c.min_mhz is not None and c.min_mhz != c.max_mhz]
     if before.power_mode and free:
         warnings.append(
             f"clocks of {', '.join(free)} follow the load: sudo jetson_clocks holds them at their "
             "highest."
         )
+    return warnings
+
+
+def throttle_warnings(before: BoardState, after: BoardState) -> list[str]:
+    """What slowed the board down between these states; empty if nothing did."""
+    warnings = [
+        f"throttled {when} measuring by {', '.join(state.throttling)}: cool the board, and measure "
+        "again."
+        for when, state in (("before", before), ("after", after))
+        if state.throttling
+    ]
+    for cause, count in after.throttle_events.items():
+        new = count - before.throttle_events.get(cause, 0)
+        if new > 0:
+            warnings.append(f"throttled {new} times while measuring, cause: {cause}.")
     return warnings
 
 

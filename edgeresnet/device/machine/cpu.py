@@ -22,13 +22,13 @@ CPUS = "sys/devices/system/cpu"
 
 def cpu_quota(root: Path = ROOT) -> float | None:
     """Processors' worth of time that the control groups allow; None where they set no limit."""
-    limits = (_limit(group) for group in _groups(root))
+    limits = (_limit(group) for group in control_groups(root))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def usable_cores(root: Path = ROOT) -> int:
     """Logical processors that the affinity mask leaves to this process; cpusets are part of it."""
-    return len(_allowed(root))
+    return len(allowed_cpus(root))
 
 
 def default_threads(root: Path = ROOT) -> int:
@@ -55,11 +55,23 @@ def runtime_threads(asked: int | None = None, root: Path = ROOT) -> int | None:
     """
     if asked is not None:
         return asked
-    allowed = min(_physical(_allowed(root), root), default_threads(root))
+    allowed = min(_physical(allowed_cpus(root), root), default_threads(root))
     return allowed if allowed < _physical(_online(root), root) else None
 
 
-def _groups(root: Path) -> Iterator[Path]:
+def allowed_cpus(root: Path) -> set[int]:
+    """Numbers of the logical processors that this process may use."""
+    text = read_text(root / "proc/self/status")
+    listed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", text, re.M)
+    if listed:
+        # The kernel lists processors that may one day be plugged in, too.
+        return _numbers(listed[1]) & _online(root) or _numbers(listed[1])
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return _online(root)
+
+
+def control_groups(root: Path) -> Iterator[Path]:
     """Folders of this process's control groups that share out the CPU, and of all above them."""
     own: dict[str, str] = {}
     for line in read_text(root / "proc/self/cgroup").splitlines():
@@ -99,17 +111,6 @@ def _limit(group: Path) -> float | None:
         # "max", or a group that has no such file.
         return None
     return quota / period if quota > 0 and period > 0 else None
-
-
-def _allowed(root: Path) -> set[int]:
-    text = read_text(root / "proc/self/status")
-    listed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", text, re.M)
-    if listed:
-        # The kernel lists processors that may one day be plugged in, too.
-        return _numbers(listed[1]) & _online(root) or _numbers(listed[1])
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return _online(root)
 
 
 def _online(root: Path) -> set[int]:

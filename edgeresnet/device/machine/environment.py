@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.device.machine.board import ROOT, identity, read_text
-from edgeresnet.device.machine.cpu import cpu_quota, usable_cores
+from edgeresnet.device.machine.board import ROOT, board_state, identity, read_text
+from edgeresnet.device.machine.cpu import allowed_cpus, cpu_quota, usable_cores
 from edgeresnet.device.machine.process_environment import openmp_waiting
 
 # Instructions that decide how fast integer kernels are.
@@ -86,6 +88,8 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "memory_mib": memory_mib(root),
         "board": identity(root),
         "versions": versions(),
+        "affinity": sorted(allowed_cpus(root)),
+        "fingerprint": fingerprint_of(machine_facts(root)),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
 
@@ -95,6 +99,33 @@ def fingerprint(root: Path = ROOT) -> str:
     facts = [platform.machine(), cpu_name(root), *cpu_flags(root), *sorted(identity(root).values())]
     facts += [f"{name}={version}" for name, version in versions().items()]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def machine_facts(root: Path = ROOT) -> dict[str, Any]:
+    """What two measurements must have in common to be comparable, by name; nobody's name is in it.
+
+    The fingerprint of a machine is `fingerprint_of` this.
+    """
+    governors = {c.governor for c in board_state(root).clocks if c.governor}
+    memory = memory_mib(root)
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_name(root),
+        "cpu_flags": cpu_flags(root),
+        "cores": usable_cores(root),
+        "cpu_quota": cpu_quota(root),
+        # What a kernel keeps for itself changes with its version.
+        "memory_gib": None if memory is None else round(memory / 1024),
+        "board": identity(root),
+        "governors": sorted(governors),
+        "versions": versions(),
+    }
+
+
+def fingerprint_of(facts: Mapping[str, Any]) -> str:
+    """16 hex digits of facts that are plain values."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def integer_speed_note(root: Path = ROOT) -> str | None:

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeresnet.device.measure.changes import worst_change
 from edgeresnet.device.measure.decisions import AT_LEAST, decide, judge
+from edgeresnet.device.measure.percentiles import runs_needed
 from edgeresnet.device.measure.sequential import Drop, Evidence, Share, WorstDrop, looks
 from edgeresnet.device.measure.statistics import Interval
 from edgeresnet.errors import CheckError, InputError
@@ -102,8 +105,8 @@ def check_time_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> l
 
     Args:
         rows: of `edgeresnet.device.measure.compare.compare`, the baseline first. Read are ``name``,
-            ``p99_ms``, ``p99_interval_ms`` (it may be missing), ``speedup`` and
-            ``speedup_against``.
+            ``p99_ms``, ``p99_interval_ms`` and ``samples_ms`` (they may be missing), ``speedup``
+            and ``speedup_against``.
         budgets: limits.
 
     Raises:
@@ -113,16 +116,30 @@ def check_time_budgets(rows: Sequence[Mapping[str, Any]], budgets: Budgets) -> l
     checked = []
     if budgets.max_p99_ms is not None:
         _check_timed(candidates, "p99_ms")
-        checked.append(
-            decide("max_p99_ms", budgets.max_p99_ms, {r["name"]: _p99(r) for r in candidates})
-        )
+        checked.append(_decided_p99(candidates, budgets.max_p99_ms))
     if budgets.min_speedup is not None:
         # A float row is the reference of its own target: it cannot be faster than itself.
         faster = [r for r in candidates if r["speedup_against"] != r["name"]] or candidates
         _check_timed(faster, "speedup")
-        speedups = {r["name"]: Interval(**r["speedup"]) for r in faster}
+        speedups = {r["name"]: _ratio(r["speedup"]) for r in faster}
         checked.append(decide("min_speedup", budgets.min_speedup, speedups))
     return checked
+
+
+def _decided_p99(rows: Sequence[Mapping[str, Any]], limit_ms: float) -> Budget:
+    """The budget of p99; of an undecided one how many timed runs would decide it."""
+    budget = decide("max_p99_ms", limit_ms, {row["name"]: _p99(row) for row in rows})
+    samples = [row["samples_ms"] for row in rows if row.get("samples_ms")]
+    if budget["decision"] == "undecided" and len(samples) == len(rows):
+        needed = [runs_needed(np.array(one), 99, limit_ms) for one in samples]
+        known = [one for one in needed if one is not None]
+        budget["runs"] = min(map(len, samples))
+        budget["runs_needed"] = max(known) if len(known) == len(needed) else None
+    return budget
+
+
+def _ratio(found: Mapping[str, Any]) -> Interval | float:
+    return float(found["value"]) if found["low"] is None else Interval(**found)
 
 
 def _p99(row: Mapping[str, Any]) -> Interval | float:

@@ -19,6 +19,8 @@ from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
 from edgeresnet.device.measure.paired_answers import Answered, answered
+from edgeresnet.device.measure.record import model_sha256, options_record
+from edgeresnet.device.measure.stability import Moment, moment, row_stability
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.errors import InputError
 from edgeresnet.results.fastest import FastestOfTarget
@@ -90,8 +92,14 @@ def compare(
     )  # fmt: skip
     if on_predictions is not None:
         on_predictions(found.predictions)
-    timed = _time(models, rounds, size, seed, on_block)
+    timed, moments = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, names, found, timed, references or [0] * len(models), seed)
+    for row, one, model in zip(rows, timed, models, strict=True):
+        if model.source is not None:
+            row["model_sha256"] = model_sha256(model.source.path)
+            row["options"] = options_record(model.source.options)
+        threads = model.source.options.threads if model.source and model.device == "cpu" else None
+        row |= {} if one is None else row_stability(one.latency.samples_ms, moments, threads)
     return {
         **_figures(rows, found, dataset, budgets),
         **_judged(models, timed, rows, contests or {}, seed),
@@ -99,6 +107,7 @@ def compare(
         "n": found.look.images,
         "images_available": found.of,
         **_circumstances(rounds, size),
+        "board": {when: one.board.to_dict() for when, one in moments.items()},
     }
 
 
@@ -179,8 +188,11 @@ def _time(
     batch: int,
     seed: int,
     on_block: Callable[[], object] | None,
-) -> list[_Timed | None]:
-    """For each model what was timed; None for one on an emulator, whose times say nothing."""
+) -> tuple[list[_Timed | None], dict[str, Moment]]:
+    """For each model what was timed; None for one on an emulator, whose times say nothing.
+
+    And the machine ``before`` and ``after``.
+    """
     with ExitStack() as stack:
         contenders: dict[str, FreshModel | Here] = {}
         for index, model in enumerate(models):
@@ -193,15 +205,18 @@ def _time(
             else:
                 images = noise(model.session, batch, pixels=model.embed_preprocess)
                 contenders[str(index)] = Here(partial(model.session.run, images))
+        pids = [one.pid for one in contenders.values() if isinstance(one, FreshModel) and one.pid]
+        moments = {"before": moment(pids=pids)}
         latencies = take_turns(
             contenders, rounds, batch=batch, seed=seed, cold_runs=COLD_RUNS, on_block=on_block
         )
+        moments["after"] = moment(pids=pids)
         timed: list[_Timed | None] = [None] * len(models)
         for place, one in contenders.items():
             # A model's own process has loaded it without another's libraries being there already.
             own = one if isinstance(one, FreshModel) else models[int(place)]
             timed[int(place)] = _Timed(latencies[place], own.load_ms, own.first_ms)
-        return timed
+        return timed, moments
 
 
 def _judged(
@@ -258,7 +273,11 @@ def _timing(own: _Timed | None, reference: _Timed | None, seed: int) -> dict[str
     figures = own.latency.to_dict()
     # In a comparison ``n`` is the number of images, as in `evaluate`.
     figures["runs"] = figures.pop("n")
-    faster = None
-    if reference is not None:
-        faster = speedup(reference.latency, own.latency, seed=seed).to_dict()
-    return {**figures, "load_ms": own.load_ms, "first_ms": own.first_ms, "speedup": faster}
+    faster = None if reference is None else speedup(reference.latency, own.latency, seed=seed)
+    return {
+        **figures,
+        "load_ms": own.load_ms,
+        "first_ms": own.first_ms,
+        "speedup": None if faster is None else faster.to_dict(),
+        "speedup_note": None if faster is None else faster.note,
+    }

@@ -11,11 +11,11 @@ from edgeresnet.device.targets.presence import precisions_here, why_not_here
 from edgeresnet.device.targets.registry import check_device_name, target_of
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.results.fastest import FastestRow, Judgement, SpeedDecision
-from edgeresnet.results.intervals import IntervalResults
+from edgeresnet.results.intervals import RatioResults
 
 if TYPE_CHECKING:
     from edgeresnet.device.measure.latency import Latency
-    from edgeresnet.device.measure.statistics import Interval
+    from edgeresnet.device.measure.ratio import Ratio
     from edgeresnet.settings.measuring import FastestOptions
 
 
@@ -35,10 +35,10 @@ def judge(latencies: Mapping[str, Latency], *, seed: int = 0) -> Judgement:
     floats = [name for name in median if not is_quantized(name)]
     ratios = {name: speedup(latencies[name], latencies[int8], seed=seed) for name in floats}
     quickest = min(floats, key=lambda name: median[name])
-    sure = [name for name in floats if ratios[name].high < 1]
+    sure = [name for name in floats if (high := ratios[name].high) is not None and high < 1]
     decision: SpeedDecision = "undecided"
     fastest = None
-    if all(ratio.low > 1 for ratio in ratios.values()):
+    if all(ratio.low is not None and ratio.low > 1 for ratio in ratios.values()):
         decision, fastest = "faster", int8
     elif sure:
         decision, fastest = "slower", min(sure, key=lambda name: median[name])
@@ -53,10 +53,10 @@ def judge(latencies: Mapping[str, Latency], *, seed: int = 0) -> Judgement:
 
 
 def _row(
-    name: str, latency: Latency, ratios: Mapping[str, Interval], fastest: str | None
+    name: str, latency: Latency, ratios: Mapping[str, Ratio], fastest: str | None
 ) -> FastestRow:
     ratio = ratios.get(name)
-    told: IntervalResults | None = None
+    told: RatioResults | None = None
     if ratio is not None:
         told = {"value": ratio.value, "low": ratio.low, "high": ratio.high}
     return FastestRow(

@@ -67,6 +67,7 @@ class FreshModel:
         except BaseException:
             self.close()
             raise
+        self.pid = self._process.pid
         self.load_ms: float | None = opened["load_ms"]
         self.first_ms: float | None = opened["first_ms"]
 

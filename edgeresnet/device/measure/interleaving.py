@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edgeresnet.device.measure.latency import WINDOW, Latency, cold_ms, peak_memory_mib, warm_up
-from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.device.measure.ratio import Ratio, ratio_of
 from edgeresnet.device.session import time_ms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RESAMPLES = 2000
 BLOCKS = 20
 # Whoever had the turn before has left its data in the caches and the other threads asleep.
 DROPPED_RUNS, DROPPED_S = 3, 0.05
@@ -149,11 +148,8 @@ def _block_runs(warm_ms: Sequence[float], smallest: int) -> int:
     return max(smallest, min(LONGEST_BLOCK, math.ceil(BLOCK_S * 1e3 / max(usual_ms, 1e-3))))
 
 
-def speedup(baseline: Latency, candidate: Latency, *, seed: int = 0) -> Interval:
-    """How many times faster the candidate's median run is, with a 95 % interval.
-
-    Percentile bootstrap over rounds, blocks of one round kept together (Efron and Tibshirani, "An
-    Introduction to the Bootstrap", 1993, chapter 13).
+def speedup(baseline: Latency, candidate: Latency, *, seed: int = 0) -> Ratio:
+    """How many times faster the candidate's median run is; see `ratio_of`.
 
     Args:
         baseline: timed in the same rounds as the candidate.
@@ -161,14 +157,4 @@ def speedup(baseline: Latency, candidate: Latency, *, seed: int = 0) -> Interval
         seed: of the resampling.
     """
     before, after = (each.samples_ms.reshape(-1, each.block_runs) for each in (baseline, candidate))
-    rounds = len(before)
-    drawn = np.random.default_rng(seed).integers(rounds, size=(RESAMPLES, rounds))
-    ratios = _medians(before, drawn) / _medians(after, drawn)
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    return Interval(float(np.median(before) / np.median(after)), float(low), float(high))
-
-
-def _medians(blocks: NDArray[np.float64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Median of the samples of each draw of blocks; a few draws at a time, to bound the memory."""
-    parts = np.array_split(drawn, -(-len(drawn) // 100))
-    return np.concatenate([np.median(blocks[p].reshape(len(p), -1), axis=1) for p in parts])
+    return ratio_of(before, after, seed=seed)

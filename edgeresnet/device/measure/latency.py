@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeresnet.device.machine.board import ROOT, read_text
 from edgeresnet.device.machine.cpu import usable_cores
+from edgeresnet.device.measure.percentiles import TOLD, Percentile, interval_note, percentile
 from edgeresnet.device.session import time_ms
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ COLD_RUNS = 20
 # Read and written, more than the last-level cache of any processor that a ResNet is likely to meet
 # at the edge; and for one core, more than a second-level cache.
 COPIED_MIB, LEAST_MIB = 64, 4
-RESAMPLES = 2000
-# With fewer runs the 99th percentile lies at the largest sample, and no resampling goes beyond it.
-RUNS_FOR_P99 = 100
+# Of recorded samples in ms: to 10 ns.
+DIGITS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,41 +57,20 @@ class Latency:
         """The q-th percentile, 0 to 100."""
         return float(np.percentile(self.samples_ms, q))
 
-    def p99_interval_ms(self, *, seed: int = 0) -> list[float] | None:
-        """[low, high], the 95 % interval of the 99th percentile; None below 100 runs.
-
-        Percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-        chapter 13). Where the order statistics of a drawn sample lie among the given ones is drawn
-        directly, from their Beta distribution, so that memory does not grow with the number of
-        runs. The largest sample bounds ``high``: a rarer delay was not seen.
-
-        Args:
-            seed: of the resampling.
-        """
-        ordered = np.sort(self.samples_ms)
-        n = len(ordered)
-        if n < RUNS_FOR_P99:
-            return None
-        generator = np.random.default_rng(seed)
-        place = 0.99 * (n - 1)
-        below = int(place)
-        above = n - 1 - below  # so many samples lie above the one at ``below``
-        first = generator.beta(below + 1, n - below, RESAMPLES)
-        # Of those above, uniform over what is left, the smallest.
-        second = first + (1 - first) * (1 - generator.random(RESAMPLES) ** (1 / above))
-        drawn = [ordered[np.minimum((u * n).astype(int), n - 1)] for u in (first, second)]
-        percentiles = drawn[0] + (place - below) * (drawn[1] - drawn[0])
-        low, high = np.percentile(percentiles, (2.5, 97.5))
-        return [float(low), float(high)]
+    def percentiles(self) -> dict[int, Percentile]:
+        """Those that are told, each with its interval."""
+        return {q: percentile(self.samples_ms, q) for q in TOLD}
 
     def to_dict(self) -> dict[str, Any]:
         """The figures of the JSON contract."""
         mean = float(self.samples_ms.mean())
-        cold = self.cold_ms
+        cold, told = self.cold_ms, self.percentiles()
         return {
             "batch": self.batch,
-            **{f"p{q}_ms": self.percentile_ms(q) for q in (50, 90, 95, 99)},
-            "p99_interval_ms": self.p99_interval_ms(),
+            **{f"p{q}_ms": one.value_ms for q, one in told.items()},
+            **{f"p{q}_interval_ms": one.interval_ms for q, one in told.items()},
+            "effective_runs": {f"p{q}": round(one.effective, 1) for q, one in told.items()},
+            "interval_note": interval_note(told, len(self.samples_ms)),
             "mean_ms": mean,
             "std_ms": float(self.samples_ms.std(ddof=1)) if len(self.samples_ms) > 1 else 0.0,
             "throughput_ips": self.batch / mean * 1e3,
@@ -99,6 +78,8 @@ class Latency:
             "warmup_runs": self.warmup_runs,
             "cold_p50_ms": None if cold is None else float(np.median(cold)),
             "peak_memory_mib": self.peak_memory_mib,
+            "block_runs": self.block_runs,
+            "samples_ms": [round(ms, DIGITS) for ms in self.samples_ms.tolist()],
         }
 
 

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from edgeresnet.device.bundle.bundle import input_shape, load_bundle, read_manifest
 from edgeresnet.device.bundle.manifest import MANIFEST
-from edgeresnet.device.machine.board import ROOT, BoardState, board_state, board_warnings
+from edgeresnet.device.machine.board import ROOT, board_warnings
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.power_sensors import find_meter
 from edgeresnet.device.measure.energy import measure_energy
 from edgeresnet.device.measure.latency import COLD_RUNS, measure
+from edgeresnet.device.measure.record import model_sha256, options_record
+from edgeresnet.device.measure.stability import (
+    Moment,
+    machine_findings,
+    moment,
+    stability_of,
+    stability_warnings,
+    thread_findings,
+)
 from edgeresnet.device.session import Opened, Opener, check_devices
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.protocol import LayerProfile, MeasuresOutside, PhaseTimes, Session
@@ -26,6 +35,7 @@ from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 Opening = AbstractContextManager[Opened]
@@ -89,7 +99,7 @@ def _layer_times(opener: Callable[..., Opening], options: RunOptions) -> list[La
 
 
 def _row(
-    opener: Callable[..., Opening], options: RunOptions, root: Path, on_step: OnStep
+    opener: partial[Opening], options: RunOptions, root: Path, on_step: OnStep
 ) -> dict[str, Any]:
     """The JSON of ``profile`` at one batch size."""
     with opener(options=options) as opened:
@@ -102,10 +112,10 @@ def _row(
             )
         on_cpu = opened.device == "cpu"
         images = _noise(opened, options.batch)
-        before = board_state(root)
+        before = moment(root)
         # The processor's caches say nothing about another device.
         latency = measure(opened.session, images, cold_runs=COLD_RUNS if on_cpu else 0)
-        after = board_state(root)
+        after = moment(root)
         energy, missed = _energy(opened, images, root)
         return {
             "target": opened.target,
@@ -117,8 +127,17 @@ def _row(
             **latency.to_dict(),
             **_phases(opened.session, options),
             **energy,
+            "model_sha256": model_sha256(opener.args[0]),
+            "options": options_record(options),
             "placement": opened.placement(allow_fallback=options.allow_fallback),
-            **_surroundings(before, after, root, missed),
+            **_surroundings(
+                before,
+                after,
+                root,
+                missed,
+                samples_ms=latency.samples_ms,
+                threads=options.threads if on_cpu else None,
+            ),
         }
 
 
@@ -150,10 +169,10 @@ def _measured_outside(
     shape = input_shape(manifest.input_spec, pixels=manifest.embed_preprocess)
     rows = []
     for options in runs:
-        before = board_state(root)
+        before = moment(root)
         own = replace(options, engine_dir=bundle.engine_dir)
         figures = target.measure_outside(bundle.model_path, device, own, shape)
-        after = board_state(root)
+        after = moment(root)
         rows.append(
             {
                 "target": manifest.target,
@@ -161,6 +180,8 @@ def _measured_outside(
                 "precision": manifest.precision,
                 "threads": None,
                 **figures,
+                "model_sha256": model_sha256(path),
+                "options": options_record(options),
                 **_surroundings(before, after, root),
             }
         )
@@ -168,13 +189,23 @@ def _measured_outside(
 
 
 def _surroundings(
-    before: BoardState, after: BoardState, root: Path, warnings: Sequence[str] = ()
+    before: Moment,
+    after: Moment,
+    root: Path,
+    warnings: Sequence[str] = (),
+    *,
+    samples_ms: NDArray[np.float64] | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """What a reader asks of the machine that gave a number, whatever measured it."""
+    told = [*board_warnings(before.board, after.board), *warnings]
+    found = [*machine_findings(before, after), *thread_findings(threads, root)]
+    stability = stability_of(samples_ms, found)
     return {
         "environment": environment(root),
-        "board": {"before": before.to_dict(), "after": after.to_dict()},
-        "warnings": [*board_warnings(before, after), *warnings],
+        "board": {"before": before.board.to_dict(), "after": after.board.to_dict()},
+        "stability": stability,
+        "warnings": [*told, *stability_warnings(stability, told)],
     }
 
 

@@ -58,9 +58,15 @@ def page(
         commands=[_seen(line) for line in results.get("device_commands", ())],
         stages=[_stage_view(stage) for stage in stages],
         machine=list(_machine(results["environment"])),
-        record=_seen(json.dumps(results, indent=1, ensure_ascii=False)),
+        record=_seen(json.dumps(without_samples(results), indent=1, ensure_ascii=False)),
     )
     return html
+
+
+def without_samples(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Results as a page records them: raw samples would be most of it, and the file has them."""
+    rows = [{k: v for k, v in row.items() if k != "samples_ms"} for row in results["rows"]]
+    return {**results, "rows": rows}
 
 
 def facts(results: Mapping[str, Any]) -> Iterator[str]:
@@ -104,7 +110,7 @@ def row_view(row: Mapping[str, Any], baseline: str | None) -> dict[str, str]:
         "p50": figure(row["p50_ms"], 2),
         "p99": figure(row["p99_ms"], 2),
         "speedup": DASH if faster is None else f"{faster['value']:.2f}x",
-        "speedup_interval": "" if faster is None else _span([faster["low"], faster["high"]], 2),
+        "speedup_interval": _ratio_span(faster),
     }
 
 
@@ -201,6 +207,13 @@ def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(versions, Mapping):
         for name, version in versions.items():
             yield _seen(str(name)), _seen(str(version))
+
+
+def _ratio_span(ratio: Mapping[str, Any] | None) -> str:
+    """Empty too where the rounds were too few for an interval."""
+    if ratio is None or ratio["low"] is None or ratio["high"] is None:
+        return ""
+    return _span([ratio["low"], ratio["high"]], 2)
 
 
 def _span(interval: Sequence[float] | None, digits: int) -> str:

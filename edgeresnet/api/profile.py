@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgeresnet.api.opening import check_own_inputs, is_bundle, open_model, readable
+from edgeresnet.device.measure.limits import where_time_goes
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.measured import ProfileResults
@@ -22,6 +23,7 @@ def profile(
     options: RunOptions | None = None,
     image_size: int | None = None,
     layers: bool = False,
+    why_slow: bool = False,
     on_step: OnStep = silent,
 ) -> ProfileResults:
     """Measure latency, throughput, memory and energy of a model on a device.
@@ -32,7 +34,9 @@ def profile(
         batches: sizes, each measured in a session of its own; None: the model's smallest.
         options: how it runs.
         image_size: of a checkpoint, or of a bare file that leaves it open.
-        layers: measure each layer too, from the runtime's own profiler.
+        layers: list each layer too, from the runtime's own profiler.
+        why_slow: hold what the runtime executes against the ideal graph, and tell what each
+            departure from it costs.
         on_step: told what was assumed of a foreign checkpoint.
 
     Returns:
@@ -46,18 +50,20 @@ def profile(
     with readable(model):
         if is_bundle(Path(model)):
             check_own_inputs(Path(model), image_size, NO_CHANGES)
-    rows, profiles = profile_model(
+    rows, timed = profile_model(
         Path(model),
         open_model,
         device=None if device is None else device.lower(),
         batches=batches,
         options=options,
         image_size=image_size,
-        layers=layers,
+        layers=layers or why_slow,
         on_step=on_step,
     )
-    listed = {"layers": [vars(layer) for layer in profiles]} if layers else {}
     # Raw samples stand once, in their row.
     first = {key: value for key, value in rows[0].items() if key != "samples_ms"}
-    result: dict[str, Any] = {"schema": 1, **first, "batches": rows, **listed}
+    result: dict[str, Any] = {"schema": 1, **first, "batches": rows}
+    if timed is not None:
+        p50_ms = rows[0]["p50_ms"]
+        result |= where_time_goes(timed, p50_ms, listed=layers, why_slow=why_slow)
     return cast(ProfileResults, result)

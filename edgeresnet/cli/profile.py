@@ -43,6 +43,14 @@ def profile(
         bool,
         typer.Option("--layers", help="Show also the time of each layer, as the runtime tells it."),
     ] = False,
+    why_slow: Annotated[
+        bool,
+        typer.Option(
+            "--why-slow",
+            help="Show what each float layer, change of layout, unaligned width, unfused add and "
+            "missing Q/DQ costs, and the command that wins it back.",
+        ),
+    ] = False,
     batch: Annotated[
         Optional[str],
         typer.Option("--batch", help="Batch sizes to measure, as 1,8; left out: the model's own."),
@@ -64,7 +72,7 @@ def profile(
 
         result = profile_model(
             model, device=device, batches=sizes, image_size=image_size, layers=layers,
-            options=options, on_step=say,
+            why_slow=why_slow, options=options, on_step=say,
         )  # fmt: skip
     tell(result, *_tables(result), quiet=quiet, json=json, record_host=record_host)
     enforce({"budgets": [], "strict": strict, "doubts": stability_doubts(result["batches"])})
@@ -72,12 +80,11 @@ def profile(
 
 def _tables(result: Mapping[str, Any]) -> list[object]:
     """What a terminal shows of a profile."""
-    from edgeresnet.device.targets.protocol import LayerProfile
+    from edgeresnet.report.layers import layers_table, why_slow_lines
     from edgeresnet.report.steadiness import interval_lines, outlier_lines, warning_lines
     from edgeresnet.report.tables import (
         cold_lines,
         energy_table,
-        layers_table,
         phase_lines,
         profile_table,
         share_lines,
@@ -90,9 +97,12 @@ def _tables(result: Mapping[str, Any]) -> list[object]:
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
     if "layers" in result:
-        tables.append(layers_table([LayerProfile(**layer) for layer in result["layers"]]))
+        tables.append(layers_table(result))
+    if "why_slow" in result:
+        tables += why_slow_lines(result["why_slow"])
     tables += share_lines(measured[0].get("placement", ()))
-    return [*tables, *outlier_lines(measured), *warning_lines(measured)]
+    tables += [*outlier_lines(measured), *warning_lines(measured)]
+    return [*tables, result["of_peak"]["text"]] if "of_peak" in result else tables
 
 
 def _sizes(text: str | None) -> list[int] | None:

@@ -12,7 +12,7 @@ from edgeresnet.report.decisions import decision_lines
 from edgeresnet.report.figures import figure, ratio_text
 
 
-def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
+def table_of(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, is_number in columns:
         table.add_column(
@@ -23,7 +23,7 @@ def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
 
 def recipes_table(lines: Mapping[str, str]) -> Table:
     """One row a recipe: its name and what it does."""
-    table = _table("Recipes", [("name", False), ("what it does", False)])
+    table = table_of("Recipes", [("name", False), ("what it does", False)])
     for name, text in lines.items():
         table.add_row(name, text)
     return table
@@ -34,7 +34,7 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     first = rows[0]
     title = f"Latency in ms · {first['target']} · {first['device']} · {first['precision']}"
     columns = ["batch", "p50", "p90", "p95", "p99", "mean", "std", "img/s", "load", "first"]
-    table = _table(title, [(c, True) for c in columns])
+    table = table_of(title, [(c, True) for c in columns])
     for row in rows:
         keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms")
         table.add_row(
@@ -51,7 +51,7 @@ def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a batch size, of those with a power sensor."""
     measured = [row for row in rows if "energy_mj" in row]
     columns = ["batch", "mJ an input", "with idle", "W running", "W idle"]
-    table = _table(f"Energy · {measured[0]['power_sensor']}", [(c, True) for c in columns])
+    table = table_of(f"Energy · {measured[0]['power_sensor']}", [(c, True) for c in columns])
     keys = ("energy_mj", "energy_with_idle_mj", "power_w", "idle_power_w")
     for row in measured:
         table.add_row(str(row["batch"]), *(f"{row[k]:.2f}" for k in keys))
@@ -74,21 +74,6 @@ def phase_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def layers_table(layers: Sequence[Any], limit: int = 25) -> Table:
-    """The slowest layers first."""
-    total = sum(layer.time_ms for layer in layers) or 1.0
-    shown = sorted(layers, key=lambda layer: -layer.time_ms)[:limit]
-    title = f"Slowest {len(shown)} of {len(layers)} layers"
-    table = _table(
-        title,
-        [("layer", False), ("kernel", False), ("precision", False), ("ms", True), ("%", True)],
-    )
-    for layer in shown:
-        share = f"{100 * layer.time_ms / total:.1f}"
-        table.add_row(layer.name, layer.op, layer.precision, f"{layer.time_ms:.3f}", share)
-    return table
-
-
 def evaluate_table(result: Mapping[str, Any]) -> Table:
     """Overall accuracy, then each class."""
     low, high = result["top1_interval"]
@@ -96,7 +81,9 @@ def evaluate_table(result: Mapping[str, Any]) -> Table:
         f"Accuracy · {result['target']} · {result['device']} · {result['precision']} · "
         f"{result['n']} images" + (" · emulated" if result.get("emulated") else "")
     )
-    table = _table(title, [("", False), ("top-1", True), ("95 % interval", True), ("top-5", True)])
+    table = table_of(
+        title, [("", False), ("top-1", True), ("95 % interval", True), ("top-5", True)]
+    )
     table.add_row(
         "all classes", f"{result['top1']:.4f}", f"{low:.4f} to {high:.4f}", f"{result['top5']:.4f}"
     )
@@ -114,7 +101,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     n, available = result["n"], result.get("images_available", result["n"])
     images = f"{n} images" if n == available else f"{n} of {available} images"
     title = f"Before and after · {result['data']} · {images} · batch {result['batch']}"
-    table = _table(title, columns)
+    table = table_of(title, columns)
     table.collapse_padding = True  # leaves the names 6 characters more
     for row in result["rows"]:
         difference, faster = row["top1_difference"], row["speedup"]
@@ -148,7 +135,7 @@ def agreement_table(result: Mapping[str, Any]) -> Table:
     """Share of images with the same top-1 class, for every pair of models."""
     names = [row["name"] for row in result["rows"]]
     numbered = [(f"{i}", True) for i in range(1, len(names) + 1)]
-    table = _table(f"Same top-1 class · {result['n']} images", [("model", False), *numbered])
+    table = table_of(f"Same top-1 class · {result['n']} images", [("model", False), *numbered])
     for i, (name, row) in enumerate(zip(names, result["agreements"], strict=True), start=1):
         table.add_row(f"{i} {name}", *(f"{share:.4f}" for share in row))
     return table
@@ -161,7 +148,7 @@ def budget_lines(result: Mapping[str, Any]) -> list[str]:
 
 def inspect_table(result: Mapping[str, Any]) -> Table:
     """One row a layer; of a bare model, what it does not tell is left out or a dash."""
-    table = _table(
+    table = table_of(
         " · ".join(_inspect_title(result)),
         [
             ("layer", False), ("op", False), ("channels", True), ("MMACs", True),
@@ -234,7 +221,7 @@ def _shape_text(shape: Sequence[int | None] | None) -> str:
 
 def engines_table(engines: Sequence[Mapping[str, Any]]) -> Table:
     """What was compiled for which device."""
-    table = _table("Engines", [("file", False), ("facts", False)])
+    table = table_of("Engines", [("file", False), ("facts", False)])
     hidden = {"file", "schema", "model_sha256", "engine_sha256", "timing_cache_sha256"}
     for engine in engines:
         facts = [f"{k} {v}" for k, v in engine.items() if k not in hidden and v is not None]
@@ -247,7 +234,7 @@ def widths_table(pruning: Mapping[str, Any]) -> Table:
     before, after = pruning["widths_before"], pruning["widths_after"]
     share = pruning["macs_after"] / pruning["macs_before"]
     title = f"Pruned by {pruning['criterion']} · {share:.2f} of the multiply-accumulates stay"
-    table = _table(title, [("channels", False), ("before", True), ("after", True)])
+    table = table_of(title, [("channels", False), ("before", True), ("after", True)])
     table.add_row("stem", str(before["stem"]), str(after["stem"]))
     for s, (old, new) in enumerate(zip(before["streams"], after["streams"], strict=True), start=1):
         table.add_row(f"layer{s} stream", str(old), str(new))
@@ -259,7 +246,7 @@ def widths_table(pruning: Mapping[str, Any]) -> Table:
 
 def devices_table(result: Mapping[str, Any]) -> Table:
     """What runs here, and what would have to be installed."""
-    table = _table(
+    table = table_of(
         "Targets", [("target", False), ("version", False), ("devices, or what is missing", False)]
     )
     for target in result["targets"]:

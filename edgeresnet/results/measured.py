@@ -13,6 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.results.intervals import IntervalResults, RatioResults
+from edgeresnet.results.layers import LayerRow, LossRow, ShareOfPeak
 from edgeresnet.results.stability import Stability
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -100,11 +101,18 @@ class ProfileRow(Timing):
 
 
 class ProfileResults(ProfileRow):
-    """``profile``: the row of the first batch size, and all rows."""
+    """``profile``: the row of the first batch size, and all rows.
+
+    ``layers_ms`` is the sum of all layers, ``layers_run_ms`` the time of the same runs as a whole.
+    """
 
     schema: int
     batches: list[ProfileRow]
-    layers: NotRequired[list[dict[str, Any]]]
+    layers: NotRequired[list[LayerRow]]
+    layers_ms: NotRequired[float]
+    layers_run_ms: NotRequired[float]
+    of_peak: NotRequired[ShareOfPeak]
+    why_slow: NotRequired[list[LossRow]]
 
 
 class EvaluateResults(TypedDict):

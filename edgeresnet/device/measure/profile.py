@@ -17,6 +17,8 @@ from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.power_sensors import find_meter
 from edgeresnet.device.measure.energy import measure_energy
 from edgeresnet.device.measure.latency import COLD_RUNS, measure
+from edgeresnet.device.measure.layers import TimedLayers, time_layers
+from edgeresnet.device.measure.peak import measures_peak
 from edgeresnet.device.measure.record import model_sha256, options_record
 from edgeresnet.device.measure.stability import (
     Moment,
@@ -28,9 +30,9 @@ from edgeresnet.device.measure.stability import (
 )
 from edgeresnet.device.session import Opened, Opener, check_devices
 from edgeresnet.device.targets.noise import noise
-from edgeresnet.device.targets.protocol import LayerProfile, MeasuresOutside, PhaseTimes, Session
+from edgeresnet.device.targets.protocol import MeasuresOutside, PhaseTimes, Session
 from edgeresnet.device.targets.registry import has_own_meter, target_of
-from edgeresnet.errors import MissingError
+from edgeresnet.errors import EdgeResNetError, MissingError
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.measuring import RunOptions
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Opening = AbstractContextManager[Opened]
-LAYER_WARMUP, LAYER_RUNS = 10, 20
 
 
 def profile_model(
@@ -53,7 +54,7 @@ def profile_model(
     layers: bool = False,
     root: Path = ROOT,
     on_step: OnStep = silent,
-) -> tuple[list[dict[str, Any]], list[LayerProfile]]:
+) -> tuple[list[dict[str, Any]], TimedLayers | None]:
     """Measure a model at each batch size, in a session of its own.
 
     Args:
@@ -63,12 +64,14 @@ def profile_model(
         batches: sizes; None takes the model's smallest.
         options: how it runs; its batch is that of ``batches``.
         image_size: of a foreign checkpoint.
-        layers: measure each layer too, in a further session, since its timers cost time.
+        layers: refuse a model whose layers cannot be timed. They are timed wherever a peak can be
+            measured, to say what limits it, in a further session, since the timers cost time.
         root: where sys/, proc/ and etc/ of the machine lie.
         on_step: told, once, what was assumed of a foreign checkpoint.
 
     Returns:
-        One row of the JSON contract of ``profile`` for each size, and the layers at the first.
+        One row of the JSON contract of ``profile`` for each size, and the layers at the first;
+        None where they were not timed.
 
     Raises:
         InputError: a model does not take a batch size.
@@ -80,22 +83,29 @@ def profile_model(
     sizes: list[int | None] = [*batches] if batches else [None]
     runs = [replace(options, batch=batch) for batch in sizes]
     if (outside := _measured_outside(path, device, runs, root)) is not None:
-        return outside, []
+        return outside, None
     opener = partial(open_model, path, device=device, image_size=image_size)
     tellers = [on_step, *[silent] * (len(runs) - 1)]
     rows = [
         _row(opener, replace(run, profile_layers=False), root, tell)
         for run, tell in zip(runs, tellers, strict=True)
     ]
-    return rows, _layer_times(opener, runs[0]) if layers else []
+    if not layers and not measures_peak(rows[0]["target"], rows[0]["device"]):
+        return rows, None
+    try:
+        return rows, _timed_layers(opener, runs[0], path)
+    except EdgeResNetError as error:
+        if layers:
+            raise
+        rows[0]["warnings"].append(f"what limits this model is not told: {error.cause}")
+        return rows, None
 
 
-def _layer_times(opener: Callable[..., Opening], options: RunOptions) -> list[LayerProfile]:
-    with opener(options=options) as opened:
+def _timed_layers(opener: Callable[..., Opening], options: RunOptions, path: Path) -> TimedLayers:
+    with opener(options=replace(options, profile_layers=True)) as opened:
         images = _noise(opened, options.batch)
-        for _ in range(LAYER_WARMUP + LAYER_RUNS):
-            opened.session.run(images)
-        return opened.session.layers(LAYER_RUNS)
+        threads = runtime_threads(options.threads) if opened.device == "cpu" else options.threads
+        return time_layers(opened, images, path, threads=threads)
 
 
 def _row(

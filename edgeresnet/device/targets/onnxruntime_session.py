@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ UNITS = {provider: unit for unit, provider in PROVIDERS.items()}
 SUFFIX = re.compile(r"_token_\d+$|(?:\.relu)?\.output_nchwc$")
 TYPES = {"float": "float32", "double": "float64"}
 WARNING, FATAL = 2, 4
+MADE = "made.onnx"
+EIGHT_BITS = ("uint8", "int8")
 INTEGER_OPS = ("QLinear", "QGemm", "Integer", "QAttention")
 
 
@@ -150,6 +152,8 @@ class OnnxSession(Closing):
     """
 
     emulated = False
+    # Whether the graph that is profiled is kept beside the profile.
+    keeps_graph = False
 
     def __init__(
         self,
@@ -164,6 +168,8 @@ class OnnxSession(Closing):
             self._profile_dir = temporary_folder()
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(self._profile_dir.name) / "layers")
+            if self.keeps_graph:
+                settings.optimized_model_filepath = str(Path(self._profile_dir.name) / MADE)
         self._session: Any = None
         try:
             self._session = opener(model_path, device, settings)
@@ -204,8 +210,8 @@ class OnnxSession(Closing):
     def layers(self, runs: int) -> list[LayerProfile]:
         """Median time of each kernel in the last runs; ends the profiling."""
         times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-        for name, op, unit, elapsed_ms in self._executed():
-            times[name, op, precision_of(op), unit].append(elapsed_ms)
+        for name, op, precision, unit, elapsed_ms in self._executed():
+            times[name, op, precision, unit].append(elapsed_ms)
         return layer_profiles(times, runs)
 
     def kernels(self) -> list[Kernel]:
@@ -218,12 +224,15 @@ class OnnxSession(Closing):
                 images = np.zeros(shape, np.uint8)
             session.run(images)
             return [
-                Kernel(op, precision_of(op), unit, (SUFFIX.sub("", name),))
-                for name, op, unit, _ in session._executed()
+                Kernel(op, precision, unit, (SUFFIX.sub("", name),))
+                for name, op, precision, unit, _ in session._executed()
             ]
 
-    def _executed(self) -> Iterator[tuple[str, str, str, float]]:
-        """Name, operator, unit and milliseconds of every kernel run so far; ends the profiling."""
+    def _executed(self) -> Iterator[tuple[str, str, str, str, float]]:
+        """Name, operator, precision, unit and milliseconds of every kernel that was run so far.
+
+        Ends the profiling.
+        """
         if self._profile_dir is None:
             raise InputError("layers were not timed", "open the session with profile_layers.")
         for event in noted(self._session):
@@ -232,6 +241,7 @@ class OnnxSession(Closing):
                 yield (
                     event["name"].removesuffix("_kernel_time"),
                     facts.get("op_name", ""),
+                    _precision(facts),
                     UNITS.get(facts.get("provider", ""), self._device),
                     event["dur"] / 1e3,
                 )
@@ -246,3 +256,14 @@ class OnnxSession(Closing):
 def precision_of(op: str) -> str:
     """What a kernel of that name computes in."""
     return "int8" if any(mark in op for mark in INTEGER_OPS) else "fp32"
+
+
+def _precision(facts: Mapping[str, Any]) -> str:
+    """What a kernel computes in, from what the profiler notes of it.
+
+    One that only moves or compares (a transpose, a maximum) is not called after integers, and
+    works in them all the same where it reads and writes 8 bits.
+    """
+    op = str(facts.get("op_name", ""))
+    ends = [facts.get(f"{way}_type_shape") or [{}] for way in ("input", "output")]
+    return "int8" if all(set(end[0]) & set(EIGHT_BITS) for end in ends) else precision_of(op)

@@ -70,13 +70,33 @@ class Kernel:
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One executed layer, as the runtime's own profiler reports it."""
+    """One executed layer, as the runtime's own profiler reports it.
+
+    Attributes:
+        name: the runtime's.
+        op: the runtime's name for its kind.
+        precision: what it computes in.
+        unit: where.
+        time_ms: median.
+        times_ms: of each run that counts, in order.
+        role: what it does, see `edgeresnet.device.targets.executed.Role`; empty where the runtime
+            does not say what became of the model's nodes.
+        nodes: those of the model file that went into it, in the file's order.
+        before: of a kernel that the runtime added, the node that takes what it makes; None where
+            that is the model's output.
+        behind: of such a kernel, the node whose result it takes; None where that is the input.
+    """
 
     name: str
     op: str
     precision: str
     unit: str
     time_ms: float
+    times_ms: tuple[float, ...] = ()
+    role: str = ""
+    nodes: tuple[str, ...] = ()
+    before: str | None = None
+    behind: str | None = None
 
 
 def layer_profiles(
@@ -89,7 +109,8 @@ def layer_profiles(
         runs: how many of the last ones count.
     """
     return [
-        LayerProfile(*layer, statistics.median(times[-runs:])) for layer, times in times_ms.items()
+        LayerProfile(*layer, statistics.median(times[-runs:]), tuple(times[-runs:]))
+        for layer, times in times_ms.items()
     ]
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def never(device: str) -> bool:
-    """What a target says that builds no engine for any device."""
+    """What a target says that does something for no device."""
     return False
 
 
@@ -110,6 +110,11 @@ class TargetSpec:
             ``float``, or ``w8a16`` where integer kernels stand beside no others.
         floats_by_device: a float precision is the device's own choice, and so is proven only where
             a device lists it in its capabilities.
+        adds_integers_apart: an add of integers is a kernel of its own, at best; where it is not,
+            and of floats, it is part of a convolution's.
+        measures_peak: whether a device's peak can be measured: it loads
+            `edgeresnet.device.targets.ideal_network` as it is, says what is in each kernel, and its
+            times of kernels are those of the device.
         nvidia_gpu: its device ``gpu`` is NVIDIA's, which has a power meter of its own.
     """
 
@@ -136,6 +141,8 @@ class TargetSpec:
     casts_pixels_first: bool = False
     float_layers_in: str = "float"
     floats_by_device: bool = False
+    adds_integers_apart: bool = False
+    measures_peak: Callable[[str], bool] = never
     nvidia_gpu: bool = False
 
     def __post_init__(self) -> None:

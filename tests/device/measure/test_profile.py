@@ -15,6 +15,7 @@ from edgeresnet.api.opening import open_model
 from edgeresnet.device import session as session_module
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
 from edgeresnet.device.measure import profile as profile_module
+from edgeresnet.device.measure.layers import RUNS
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.device.targets.onnxruntime_session import OnnxSession
 from edgeresnet.device.targets.openvino.session import OpenVinoSession
@@ -68,7 +69,24 @@ def test_first_ms_is_of_the_first_run_when_the_golden_check_is_still_to_come(
 
 def test_layer_times_leave_out_what_came_before_the_last_runs() -> None:
     times = {("conv1", "Conv", "int8", "cpu"): [90.0, 2.0, 1.0, 3.0]}
-    assert layer_profiles(times, 3) == [LayerProfile("conv1", "Conv", "int8", "cpu", 2.0)]
+    assert layer_profiles(times, 3) == [
+        LayerProfile("conv1", "Conv", "int8", "cpu", 2.0, (2.0, 1.0, 3.0))
+    ]
+
+
+def test_figures_stay_when_the_layers_cannot_be_timed_and_were_not_asked_for(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, runs: int) -> list[LayerProfile]:
+        raise MissingError("no room", "make some.")
+
+    monkeypatch.setattr(OnnxSession, "layers", full)
+    (row,), timed = profile_model(files / "onnx-fp32", open_model, options=RunOptions(threads=1))
+    assert row["p50_ms"] > 0
+    assert timed is None
+    assert row["warnings"][-1] == "what limits this model is not told: no room"
+    with pytest.raises(MissingError, match="no room"):
+        profile_model(files / "onnx-fp32", open_model, options=RunOptions(threads=1), layers=True)
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
@@ -87,8 +105,9 @@ def test_layers_of_a_profile_do_not_include_the_cold_run(
     _, found = profile_model(
         files / f"{target}-int8", open_model, options=RunOptions(threads=1), layers=True
     )
-    assert asked == [profile_module.LAYER_RUNS]
-    assert found
+    assert asked == [RUNS]
+    assert found is not None
+    assert found.profiles
 
 
 @pytest.mark.parametrize(

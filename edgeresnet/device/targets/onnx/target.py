@@ -10,10 +10,10 @@ from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.onnx.facts import read_onnx
 from edgeresnet.device.targets.onnx.graph_file import endings_of_file, precision_of_file
 from edgeresnet.device.targets.onnx.guard import check_onnx
+from edgeresnet.device.targets.onnx.session import OnnxGraphSession
 from edgeresnet.device.targets.onnxruntime_session import (
     FIX,
     PROVIDERS,
-    OnnxSession,
     open_session,
     session_options,
 )
@@ -42,6 +42,8 @@ class OnnxTarget:
             (".onnx",), read_onnx, precision_of_file, endings_of_file, files_beside, check_onnx
         ),
         nvidia_gpu=True,
+        measures_peak=lambda device: device == "cpu",
+        adds_integers_apart=True,
     )
 
     def knows_device(self, name: str) -> bool:
@@ -72,7 +74,7 @@ class OnnxTarget:
 
     def load(self, model_path: Path, device: str, options: RunOptions) -> Session:
         """Open an ``.onnx`` file."""
-        return OnnxSession(model_path, device, options)
+        return OnnxGraphSession(model_path, device, options)
 
     def save_engine(
         self, model_path: Path, device: str, engine_dir: Path, options: BuildOptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,8 @@ from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import TensorInfo, as_logits, check_classifier
 from edgeresnet.device.targets.engine_record import engine_dir_of, engine_fits, read_content
+from edgeresnet.device.targets.executed import ExecutedGraph
+from edgeresnet.device.targets.openvino.executed_graph import executed_graph
 from edgeresnet.device.targets.openvino.graph_file import weights_of
 from edgeresnet.device.targets.openvino.guard import check_shapes
 from edgeresnet.device.targets.openvino.intel import (
@@ -226,10 +229,16 @@ class OpenVinoSession(Closing):
         return as_logits(output, len(batch))
 
     def layers(self, runs: int) -> list[LayerProfile]:
-        """Median time of each kernel in the last runs."""
+        """Each kernel in the last runs, with the operations of the file that are in it."""
         if not self._profiled:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        return layer_profiles(self._times, runs)
+        profiles = layer_profiles(self._times, runs)
+        return self.graph.placed(profiles)
+
+    @cached_property
+    def graph(self) -> ExecutedGraph:
+        """The file's graph and the compiled one."""
+        return executed_graph(make_core(), self._path, self._compiled)
 
     def kernels(self) -> list[Kernel]:
         """The operations of OpenVINO's runtime model."""

@@ -57,6 +57,7 @@ class OpenVinoTarget:
         # For its processor it compiles in a moment, when it loads.
         is_built_for=lambda device: device != CPU,
         floats_by_device=True,
+        measures_peak=lambda device: device == CPU,
     )
 
     def knows_device(self, name: str) -> bool:

@@ -81,7 +81,12 @@ def profile(
 def _tables(result: Mapping[str, Any]) -> list[object]:
     """What a terminal shows of a profile."""
     from edgeresnet.report.layers import layers_table, why_slow_lines
-    from edgeresnet.report.steadiness import interval_lines, outlier_lines, warning_lines
+    from edgeresnet.report.steadiness import (
+        interval_lines,
+        no_energy_lines,
+        outlier_lines,
+        warning_lines,
+    )
     from edgeresnet.report.tables import (
         cold_lines,
         energy_table,
@@ -96,6 +101,7 @@ def _tables(result: Mapping[str, Any]) -> list[object]:
     tables += phase_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))
+    tables += no_energy_lines(measured)
     if "layers" in result:
         tables.append(layers_table(result))
     if "why_slow" in result:

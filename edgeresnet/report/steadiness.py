@@ -58,3 +58,13 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _span(interval: Sequence[float] | None) -> str:
     return DASH if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}"
+
+
+def no_energy_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why there are no figures of energy, where that is no warning already."""
+    reasons = dict.fromkeys(
+        row["energy"]["reason"]
+        for row in rows
+        if row.get("energy") and row["energy"]["reason"] not in (None, *row["warnings"])
+    )
+    return [f"energy: {reason}" for reason in reasons]

@@ -50,11 +50,12 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a batch size, of those with a power sensor."""
     measured = [row for row in rows if "energy_mj" in row]
-    columns = ["batch", "mJ an input", "with idle", "W running", "W idle"]
+    columns = ["batch", "mJ an input", "with idle", "W running", "W idle", "img/J"]
     table = table_of(f"Energy · {measured[0]['power_sensor']}", [(c, True) for c in columns])
     keys = ("energy_mj", "energy_with_idle_mj", "power_w", "idle_power_w")
     for row in measured:
-        table.add_row(str(row["batch"]), *(f"{row[k]:.2f}" for k in keys))
+        figures = (*(row[key] for key in keys), row.get("images_per_joule"))
+        table.add_row(str(row["batch"]), *(figure(one, 2) for one in figures))
     return table
 
 

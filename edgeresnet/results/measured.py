@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.results.intervals import IntervalResults, RatioResults
 from edgeresnet.results.layers import LayerRow, LossRow, ShareOfPeak
-from edgeresnet.results.stability import Stability
+from edgeresnet.results.stability import EnergyResults, Stability
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Decision = Literal["kept", "missed", "undecided"]
@@ -92,7 +92,9 @@ class ProfileRow(Timing):
     enqueue_ms: NotRequired[float | None]
     cuda_graph: NotRequired[bool]
     spin_wait: NotRequired[bool]
+    energy: NotRequired[EnergyResults]
     energy_mj: NotRequired[float]
+    images_per_joule: NotRequired[float | None]
     energy_with_idle_mj: NotRequired[float]
     power_w: NotRequired[float]
     idle_power_w: NotRequired[float]

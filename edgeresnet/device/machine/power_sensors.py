@@ -13,6 +13,10 @@ from typing import Literal, Protocol
 
 from edgeresnet.device.machine.board import ROOT, read_text
 
+NO_SENSOR = (
+    "no sensor of power or energy here: this system shows neither INA3221 (Jetson) nor RAPL (x86), "
+    "and no NVIDIA GPU ran the model."
+)
 # The rail that all others hang on, where a board has one; else the sensors' rails are summed.
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")
 

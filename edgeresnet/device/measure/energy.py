@@ -127,8 +127,13 @@ class Energy:
     power_sensor: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures of the JSON contract."""
-        return dict(vars(self))
+        """The figures of the JSON contract.
+
+        ``images_per_joule`` is None where the runs took no more than idling, as a slow sensor of a
+        small network may see it.
+        """
+        above = self.energy_mj > 0
+        return {**vars(self), "images_per_joule": 1e3 / self.energy_mj if above else None}
 
 
 def measure_energy(

@@ -14,7 +14,7 @@ from edgeresnet.device.bundle.manifest import MANIFEST
 from edgeresnet.device.machine.board import ROOT, board_warnings
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.environment import environment
-from edgeresnet.device.machine.power_sensors import find_meter
+from edgeresnet.device.machine.power_sensors import NO_SENSOR, find_meter
 from edgeresnet.device.measure.energy import measure_energy
 from edgeresnet.device.measure.latency import COLD_RUNS, measure
 from edgeresnet.device.measure.layers import TimedLayers, time_layers
@@ -34,6 +34,7 @@ from edgeresnet.device.targets.protocol import MeasuresOutside, PhaseTimes, Sess
 from edgeresnet.device.targets.registry import has_own_meter, target_of
 from edgeresnet.errors import EdgeResNetError, MissingError
 from edgeresnet.progress import OnStep, silent
+from edgeresnet.results.stability import EnergyResults
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
@@ -152,16 +153,21 @@ def _row(
 
 
 def _energy(opened: Opened, images: NDArray[Any], root: Path) -> tuple[dict[str, Any], list[str]]:
-    """Figures of `Energy` where a sensor tells them, and why one that is there does not."""
+    """Figures of `Energy` where a sensor tells them, and why one that is there does not.
+
+    ``energy`` says in any case which sensor told them, or why none did.
+    """
     own_meter = has_own_meter(opened.target, opened.device)
     meter, reason = find_meter(root, nvidia_gpu=own_meter)
     if meter is None:
-        return {}, [reason] if reason else []
+        told = EnergyResults(sensor=None, reason=reason or NO_SENSOR)
+        return {"energy": told}, [reason] if reason else []
     try:
         energy = measure_energy(lambda: opened.session.run(images), meter, batch=len(images))
     except OSError as error:
-        return {}, [f"no energy figures: {meter.name} stopped answering ({error})."]
-    return energy.to_dict(), []
+        reason = f"no energy figures: {meter.name} stopped answering ({error})."
+        return {"energy": EnergyResults(sensor=None, reason=reason)}, [reason]
+    return {**energy.to_dict(), "energy": EnergyResults(sensor=meter.name, reason=None)}, []
 
 
 def _measured_outside(

@@ -13,10 +13,13 @@ from rich.console import Console
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.machine.power_sensors import find_meter, find_rapl
-from edgeresnet.device.measure.energy import Recorder, integrate_j, measure_energy
-from edgeresnet.device.measure.profile import profile_model
+from edgeresnet.device.measure.energy import Energy, Recorder, integrate_j, measure_energy
+from edgeresnet.device.measure.profile import _energy, profile_model
+from edgeresnet.report.steadiness import no_energy_lines
 from edgeresnet.report.tables import energy_table
+from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
+from tests.fakes import FakeSession, opened
 from tests.jetson import HWMON, INA3221_HWMON, INA3221_IIO, ORIN_NANO, write_tree
 
 RAPL = {
@@ -150,6 +153,22 @@ def test_energy_leaves_idle_out_when_the_load_is_known() -> None:
     assert 28 <= found.energy_mj <= 45
     assert found.energy_with_idle_mj / found.energy_mj == pytest.approx(10 / 6, rel=0.08)
     assert found.power_samples >= 10
+    assert found.to_dict()["images_per_joule"] == pytest.approx(1e3 / found.energy_mj)
+
+
+def test_no_sensor_is_a_result_that_says_so(tmp_path: Path) -> None:
+    model = opened("m", FakeSession(lambda x: x), InputSpec(8))
+    figures, warnings = _energy(model, np.zeros((1, 3, 8, 8), np.float32), tmp_path)
+    assert (set(figures), warnings) == ({"energy"}, [])
+    assert figures["energy"]["sensor"] is None
+    assert figures["energy"]["reason"].startswith("no sensor of power or energy here")
+    assert no_energy_lines([{**figures, "warnings": []}]) == [
+        f"energy: {figures['energy']['reason']}"
+    ]
+
+
+def test_images_per_joule_are_none_when_the_runs_took_no_more_than_idling() -> None:
+    assert Energy(6.0, 6.0, 0.0, 5.0, 9, "x").to_dict()["images_per_joule"] is None
 
 
 def test_recorder_raises_when_the_sensor_stops_answering() -> None:

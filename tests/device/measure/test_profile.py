@@ -127,7 +127,8 @@ def test_energy_is_the_gpus_when_an_nvidia_gpu_runs_the_model(
     monkeypatch.setattr(profile_module, "find_meter", find_meter)
     model = replace(opened("m", FakeSession(lambda x: x), InputSpec(8), target), device=device)
     images = np.zeros((1, 3, 8, 8), np.float32)
-    assert profile_module._energy(model, images, tmp_path) == ({}, ["no meter"])
+    told = {"energy": {"sensor": None, "reason": "no meter"}}
+    assert profile_module._energy(model, images, tmp_path) == (told, ["no meter"])
     assert asked == [nvidia]
 
 

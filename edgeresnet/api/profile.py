@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgeresnet.api.opening import check_own_inputs, is_bundle, open_model, readable
+from edgeresnet.device.machine.affinity import on_cpus
 from edgeresnet.device.measure.limits import where_time_goes
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.measured import ProfileResults
 from edgeresnet.settings.inputs import NO_CHANGES
-from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.measuring import ProfileSettings, RunOptions
 
 
 def profile(
@@ -24,6 +25,7 @@ def profile(
     image_size: int | None = None,
     layers: bool = False,
     why_slow: bool = False,
+    how: ProfileSettings | None = None,
     on_step: OnStep = silent,
 ) -> ProfileResults:
     """Measure latency, throughput, memory and energy of a model on a device.
@@ -37,6 +39,7 @@ def profile(
         layers: list each layer too, from the runtime's own profiler.
         why_slow: hold what the runtime executes against the ideal graph, and tell what each
             departure from it costs.
+        how: how long, on which processors, with which numbers of threads and of runs at once.
         on_step: told what was assumed of a foreign checkpoint.
 
     Returns:
@@ -50,20 +53,18 @@ def profile(
     with readable(model):
         if is_bundle(Path(model)):
             check_own_inputs(Path(model), image_size, NO_CHANGES)
-    rows, timed = profile_model(
-        Path(model),
-        open_model,
-        device=None if device is None else device.lower(),
-        batches=batches,
-        options=options,
-        image_size=image_size,
-        layers=layers or why_slow,
-        on_step=on_step,
-    )
+    how = how or ProfileSettings()
+    with on_cpus(how.cpus):
+        rows, timed = profile_model(
+            Path(model), open_model, device=None if device is None else device.lower(),
+            batches=batches, options=options, image_size=image_size, layers=layers or why_slow,
+            how=how, on_step=on_step,
+        )  # fmt: skip
     # Raw samples stand once, in their row.
     first = {key: value for key, value in rows[0].items() if key != "samples_ms"}
     result: dict[str, Any] = {"schema": 1, **first, "batches": rows}
     if timed is not None:
-        p50_ms = rows[0]["p50_ms"]
+        # Of runs at once a median says nothing of the peak that one of them reaches.
+        p50_ms = rows[0]["p50_ms"] if rows[0].get("concurrency", 1) == 1 else None
         result |= where_time_goes(timed, p50_ms, listed=layers, why_slow=why_slow)
     return cast(ProfileResults, result)

@@ -24,13 +24,14 @@ from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.device.measure.stability import stability_doubts
 from edgeresnet.errors import InputError
-from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.measuring import ProfileSettings, RunOptions
 
 EXAMPLE = "edgeresnet profile bundle --batch 1,8 --layers"
 OPTIONS = Fields(
     "threads", "cuda_graph", "spin_wait", "allow_fallback", "first_run_limit_s", "trust", "raw",
     *NETWORK.keys,
 )  # fmt: skip
+HOW = Fields("preset", "sweep_threads", "concurrency", "cpus")
 
 
 @with_settings
@@ -38,6 +39,7 @@ def profile(
     context: typer.Context,
     model: Model,
     options: Annotated[RunOptions, OPTIONS],
+    how: Annotated[ProfileSettings, HOW],
     device: DeviceName = None,
     layers: Annotated[
         bool,
@@ -72,7 +74,7 @@ def profile(
 
         result = profile_model(
             model, device=device, batches=sizes, image_size=image_size, layers=layers,
-            why_slow=why_slow, options=options, on_step=say,
+            why_slow=why_slow, options=options, how=how, on_step=say,
         )  # fmt: skip
     tell(result, *_tables(result), quiet=quiet, json=json, record_host=record_host)
     enforce({"budgets": [], "strict": strict, "doubts": stability_doubts(result["batches"])})
@@ -82,9 +84,11 @@ def _tables(result: Mapping[str, Any]) -> list[object]:
     """What a terminal shows of a profile."""
     from edgeresnet.report.layers import layers_table, why_slow_lines
     from edgeresnet.report.steadiness import (
+        idle_lines,
         interval_lines,
         no_energy_lines,
         outlier_lines,
+        preset_lines,
         warning_lines,
     )
     from edgeresnet.report.tables import (
@@ -97,7 +101,7 @@ def _tables(result: Mapping[str, Any]) -> list[object]:
 
     measured = result["batches"]
     tables: list[object] = [profile_table(measured), *interval_lines(measured)]
-    tables += cold_lines(measured)
+    tables += [*cold_lines(measured), *idle_lines(measured), *preset_lines(measured)]
     tables += phase_lines(measured)
     if any("energy_mj" in row for row in measured):
         tables.append(energy_table(measured))

@@ -18,3 +18,8 @@ def ratio_text(ratio: Mapping[str, Any]) -> str:
     low, high = ratio["low"], ratio["high"]
     span = "no interval" if low is None or high is None else f"{low:.2f}-{high:.2f}"
     return f"{ratio['value']:.2f}x ({span})"
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """What a row is called: the model, or what was swept over, or the batch size."""
+    return str(row.get("name") or row.get("label") or f"batch {row['batch']}")

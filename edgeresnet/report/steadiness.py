@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeresnet.report.figures import DASH
+from edgeresnet.report.figures import DASH, row_name
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -17,7 +17,7 @@ def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if "p50_interval_ms" not in row:
             continue
         spans = [f"p{q} {_span(row[f'p{q}_interval_ms'])}" for q in PERCENTILES]
-        lines.append(f"{_name(row)}, 95 % intervals: {', '.join(spans)}")
+        lines.append(f"{row_name(row)}, 95 % intervals: {', '.join(spans)}")
         if row.get("interval_note"):
             lines.append(f"  {row['interval_note']}")
     return lines
@@ -26,7 +26,7 @@ def interval_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def outlier_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What runs lie far above all others, where the rows say so."""
     return [
-        f"{_name(row)}: {finding['cause']}"
+        f"{row_name(row)}: {finding['cause']}"
         for row in rows
         for finding in (row.get("stability") or {}).get("findings", ())
         if finding["word"] in ("spikes", "unjudged")
@@ -38,7 +38,7 @@ def warning_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     named: dict[str, list[str]] = {}
     for row in rows:
         for text in row.get("warnings", ()):
-            named.setdefault(text, []).append(_name(row))
+            named.setdefault(text, []).append(row_name(row))
     return [
         f"warning: {text}"
         if len(names) == len(rows)
@@ -50,10 +50,6 @@ def warning_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def note_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why a speed-up has no interval, of each candidate."""
     return [f"{row['name']}: {row['speedup_note']}" for row in rows[1:] if row.get("speedup_note")]
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return str(row.get("name") or f"batch {row['batch']}")
 
 
 def _span(interval: Sequence[float] | None) -> str:
@@ -68,3 +64,20 @@ def no_energy_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row.get("energy") and row["energy"]["reason"] not in (None, *row["warnings"])
     )
     return [f"energy: {reason}" for reason in reasons]
+
+
+def idle_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first run after a pause, which a device sees that is asked now and then."""
+    told = [f"{row_name(row)} {row['after_idle_ms']:.2f}" for row in rows if "after_idle_ms" in row]
+    return [f"first run after a pause, in ms: {', '.join(told)}"] if told else []
+
+
+def preset_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What MLPerf's scenarios report: p90 of a single stream, and throughput offline."""
+    return [
+        f"{row_name(row)}, single stream: p90 {row['p90_ms']:.2f} ms "
+        f"({_span(row['p90_interval_ms'])}) of {row['n']:,} runs; offline: "
+        f"{row['offline']['throughput_ips']:.1f} img/s at batch {row['offline']['batch']}"
+        for row in rows
+        if "offline" in row
+    ]

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgeresnet.report.decisions import decision_lines
-from edgeresnet.report.figures import figure, ratio_text
+from edgeresnet.report.figures import figure, ratio_text, row_name
 
 
 def table_of(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
@@ -38,13 +38,23 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         keys = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms")
         table.add_row(
-            str(row["batch"]),
+            _short_label(row),
             *(figure(row[k], 2) for k in keys),
             figure(row["throughput_ips"], 1),
             figure(row["load_ms"], 0),
             figure(row["first_ms"], 1),
         )
     return table
+
+
+def _short_label(row: Mapping[str, Any]) -> str:
+    """``8``, or where more is swept over ``8 t2 x4``: of two threads, four runs at once."""
+    parts = [str(row["batch"])]
+    if "threads" in row.get("label", ""):
+        parts.append(f"t{row['threads']}")
+    if "at once" in row.get("label", ""):
+        parts.append(f"x{row['concurrency']}")
+    return " ".join(parts)
 
 
 def energy_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -125,7 +135,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
 def cold_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line on runs with cold caches, which a device sees that does other work in between."""
     figures = [
-        f"{row.get('name') or 'batch ' + str(row['batch'])} {row['cold_p50_ms']:.2f}"
+        f"{row_name(row)} {row['cold_p50_ms']:.2f}"
         for row in rows
         if row.get("cold_p50_ms") is not None
     ]

@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.results.intervals import IntervalResults, RatioResults
 from edgeresnet.results.layers import LayerRow, LossRow, ShareOfPeak
-from edgeresnet.results.stability import EnergyResults, Stability
+from edgeresnet.results.stability import EnergyResults, OfflineResults, Stability
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Decision = Literal["kept", "missed", "undecided"]
@@ -92,6 +92,12 @@ class ProfileRow(Timing):
     enqueue_ms: NotRequired[float | None]
     cuda_graph: NotRequired[bool]
     spin_wait: NotRequired[bool]
+    preset: NotRequired[str]
+    label: NotRequired[str]
+    concurrency: NotRequired[int]
+    concurrency_kind: NotRequired[Literal["sync", "async"]]
+    after_idle_ms: NotRequired[float]
+    offline: NotRequired[OfflineResults]
     energy: NotRequired[EnergyResults]
     energy_mj: NotRequired[float]
     images_per_joule: NotRequired[float | None]

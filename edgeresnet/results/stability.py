@@ -39,3 +39,12 @@ class EnergyResults(TypedDict):
 
     sensor: str | None
     reason: str | None
+
+
+class OfflineResults(TypedDict):
+    """Throughput with all images at hand, as MLPerf's scenario offline: batches back to back."""
+
+    batch: int
+    runs: int
+    seconds: float
+    throughput_ips: float

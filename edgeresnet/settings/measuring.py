@@ -116,6 +116,33 @@ class CompareSettings:
         return values
 
 
+PresetName = Literal["quick", "default", "mlperf"]
+
+
+@settings
+class ProfileSettings:
+    """How long and in which ways a model is profiled."""
+
+    preset: PresetName = Field(
+        default="default",
+        description="How long: quick (half a second a row), default (2 s), or mlperf (60 s of "
+        "single inferences, at least 1024, told by their p90, then 60 s of throughput offline).",
+    )
+    sweep_threads: str | None = Field(
+        default=None, description="Numbers of CPU threads to measure one after another, as 1,2,4."
+    )
+    concurrency: str | None = Field(
+        default=None,
+        description="How many runs are under way at once, one after another as 1,2,4: by the "
+        "runtime's own queue where it has one (openvino), else by a thread each (onnx).",
+    )
+    cpus: str | None = Field(
+        default=None,
+        description="Logical processors to run on, such as 0-3,8 (Linux); left out: all that this "
+        "process may use.",
+    )
+
+
 @settings
 class Budgets:
     """Limits that the candidates must keep; None sets none."""
@@ -192,6 +219,9 @@ class RunOptions:
         ge=1,
         le=MOST_BATCH,
         description="Images in a run; fixes a batch dimension that is open.",
+    )
+    concurrency: int = Field(
+        default=1, ge=1, le=1024, description="Runs that are under way at once."
     )
     profile_layers: bool = Field(
         default=False, description="Let the runtime time its layers, which slows it down."

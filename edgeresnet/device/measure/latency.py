@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 MIN_WARMUP_RUNS, WINDOW = 5, 5
 STABLE_WITHIN = 0.05
+MOST_WARMUP_S = 15.0
 COLD_RUNS = 20
+IDLE_PAUSES, IDLE_S = 3, 0.4
 # Read and written, more than the last-level cache of any processor that a ResNet is likely to meet
 # at the edge; and for one core, more than a second-level cache.
 COPIED_MIB, LEAST_MIB = 64, 4
@@ -126,7 +128,7 @@ def measure(
     def run() -> object:
         return session.run(batch)
 
-    warm = warm_up(run, max_seconds / 4)
+    warm = warm_up(run, min(MOST_WARMUP_S, max_seconds / 4))
     samples: list[float] = []
     start = time.perf_counter()
     while True:
@@ -157,6 +159,18 @@ def cold_ms(run: Callable[[], object], runs: int) -> NDArray[np.float64]:
             list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), buffers))
             samples.append(time_ms(run))
     return np.array(samples)
+
+
+def after_idle_ms(run: Callable[[], object]) -> float:
+    """Milliseconds of the first run after a pause, the median of a few: clocks and threads sleep.
+
+    That is what a device sees that is asked now and then.
+    """
+    samples = []
+    for _ in range(IDLE_PAUSES):
+        time.sleep(IDLE_S)
+        samples.append(time_ms(run))
+    return float(np.median(samples))
 
 
 def peak_memory_mib() -> float | None:

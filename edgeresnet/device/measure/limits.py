@@ -34,13 +34,14 @@ def best_rates(timed: TimedLayers) -> dict[str, float]:
 
 
 def where_time_goes(
-    timed: TimedLayers, p50_ms: float, *, listed: bool, why_slow: bool
+    timed: TimedLayers, p50_ms: float | None, *, listed: bool, why_slow: bool
 ) -> dict[str, Any]:
     """What ``profile`` adds to its figures: the share of the peak, and what is asked for.
 
     Args:
         timed: the layers at the first batch size.
-        p50_ms: of a run there without a profiler.
+        p50_ms: of a run there without a profiler; None: the runs were not alone, and no share of
+            the peak is told.
         listed: whether the layers themselves are wanted.
         why_slow: whether the departures from the ideal graph are.
 
@@ -48,7 +49,7 @@ def where_time_goes(
         InputError: they are, and the runtime does not say what became of the model's nodes.
     """
     peaks = peak_rates(timed.target, timed.device, best_rates(timed), timed.threads)
-    share = of_peak(timed, peaks, p50_ms)
+    share = None if p50_ms is None else of_peak(timed, peaks, p50_ms)
     told: dict[str, Any] = {} if share is None else {"of_peak": share}
     if listed:
         told["layers"] = layer_rows(timed, peaks)

@@ -15,10 +15,11 @@ from edgeresnet.device.machine.board import ROOT, board_warnings
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.power_sensors import NO_SENSOR, find_meter
+from edgeresnet.device.measure.concurrent_runs import check_concurrency
 from edgeresnet.device.measure.energy import measure_energy
-from edgeresnet.device.measure.latency import COLD_RUNS, measure
 from edgeresnet.device.measure.layers import TimedLayers, time_layers
 from edgeresnet.device.measure.peak import measures_peak
+from edgeresnet.device.measure.presets import labels, swept, timed
 from edgeresnet.device.measure.record import model_sha256, options_record
 from edgeresnet.device.measure.stability import (
     Moment,
@@ -35,7 +36,7 @@ from edgeresnet.device.targets.registry import has_own_meter, target_of
 from edgeresnet.errors import EdgeResNetError, MissingError
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.stability import EnergyResults
-from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.measuring import PresetName, ProfileSettings, RunOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ def profile_model(
     options: RunOptions | None = None,
     image_size: int | None = None,
     layers: bool = False,
+    how: ProfileSettings | None = None,
     root: Path = ROOT,
     on_step: OnStep = silent,
 ) -> tuple[list[dict[str, Any]], TimedLayers | None]:
@@ -67,6 +69,7 @@ def profile_model(
         image_size: of a foreign checkpoint.
         layers: refuse a model whose layers cannot be timed. They are timed wherever a peak can be
             measured, to say what limits it, in a further session, since the timers cost time.
+        how: how long, with which numbers of threads and of runs at once.
         root: where sys/, proc/ and etc/ of the machine lie.
         on_step: told, once, what was assumed of a foreign checkpoint.
 
@@ -81,16 +84,18 @@ def profile_model(
     """
     check_devices([path], device)
     options = replace(options or RunOptions(), profile_layers=layers)
-    sizes: list[int | None] = [*batches] if batches else [None]
-    runs = [replace(options, batch=batch) for batch in sizes]
+    how = how or ProfileSettings()
+    runs = swept(options, batches, how)
     if (outside := _measured_outside(path, device, runs, root)) is not None:
         return outside, None
     opener = partial(open_model, path, device=device, image_size=image_size)
     tellers = [on_step, *[silent] * (len(runs) - 1)]
     rows = [
-        _row(opener, replace(run, profile_layers=False), root, tell)
+        _row(opener, replace(run, profile_layers=False), how.preset, root, tell)
         for run, tell in zip(runs, tellers, strict=True)
     ]
+    for row, label in zip(rows, labels(runs, rows), strict=True):
+        row |= label
     if not layers and not measures_peak(rows[0]["target"], rows[0]["device"]):
         return rows, None
     try:
@@ -110,7 +115,7 @@ def _timed_layers(opener: Callable[..., Opening], options: RunOptions, path: Pat
 
 
 def _row(
-    opener: partial[Opening], options: RunOptions, root: Path, on_step: OnStep
+    opener: partial[Opening], options: RunOptions, preset: PresetName, root: Path, on_step: OnStep
 ) -> dict[str, Any]:
     """The JSON of ``profile`` at one batch size."""
     with opener(options=options) as opened:
@@ -123,9 +128,9 @@ def _row(
             )
         on_cpu = opened.device == "cpu"
         images = _noise(opened, options.batch)
+        check_concurrency(opened.session, options.concurrency, opened.target)
         before = moment(root)
-        # The processor's caches say nothing about another device.
-        latency = measure(opened.session, images, cold_runs=COLD_RUNS if on_cpu else 0)
+        latency, figures = timed(opened, images, options, preset)
         after = moment(root)
         energy, missed = _energy(opened, images, root)
         return {
@@ -136,6 +141,7 @@ def _row(
             "load_ms": opened.load_ms,
             "first_ms": opened.first_ms,
             **latency.to_dict(),
+            **figures,
             **_phases(opened.session, options),
             **energy,
             "model_sha256": model_sha256(opener.args[0]),

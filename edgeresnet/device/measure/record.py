@@ -13,8 +13,8 @@ from edgeresnet.settings.measuring import RunOptions
 
 # What shapes the time of a run. Where files lie is nobody's business.
 OPTIONS = (
-    "threads", "batch", "precision", "cuda_graph", "spin_wait", "allow_fallback", "image_size",
-    "as_written",
+    "threads", "batch", "concurrency", "precision", "cuda_graph", "spin_wait", "allow_fallback",
+    "image_size", "as_written",
 )  # fmt: skip
 
 

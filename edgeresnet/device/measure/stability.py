@@ -144,7 +144,7 @@ def stability_doubts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         stability = row.get("stability")
         if stability is None or stability["stable"]:
             continue
-        name = row.get("name") or f"batch {row['batch']}"
+        name = row.get("name") or row.get("label") or f"batch {row['batch']}"
         causes = [o for o in stability["findings"] if o["word"] != "spikes"]
         doubts += [f"{name}: {one['word']}: {one['cause'].rstrip('.')}" for one in causes]
     return doubts

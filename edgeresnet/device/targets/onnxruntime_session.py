@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -154,6 +154,8 @@ class OnnxSession(Closing):
     emulated = False
     # Whether the graph that is profiled is kept beside the profile.
     keeps_graph = False
+    # An ``InferenceSession`` may be run by several threads.
+    runs_from_threads: Literal[True] = True
 
     def __init__(
         self,

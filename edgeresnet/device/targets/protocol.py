@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
@@ -170,6 +170,29 @@ class Session(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class QueuesRuns(Protocol):
+    """A session whose runtime keeps several runs under way by a queue of its own."""
+
+    def queue_runs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8], concurrency: int, seconds: float
+    ) -> tuple[list[float], float]:
+        """Keep so many runs under way, starting new ones for so long.
+
+        Returns:
+            Milliseconds of each run from its start to its end, by the order of their ends; and the
+            seconds from the first start to the last end.
+        """
+        ...
+
+
+@runtime_checkable
+class RunsFromThreads(Protocol):
+    """A session whose ``run`` several threads may call at once."""
+
+    runs_from_threads: Literal[True]
 
 
 @runtime_checkable

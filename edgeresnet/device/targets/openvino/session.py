@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +99,9 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     settings |= compile_settings(device, cache_dir() / "openvino")
     if device == CPU and (threads := runtime_threads(options.threads)) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
+    if options.concurrency > 1:
+        settings["PERFORMANCE_HINT"] = "THROUGHPUT"
+        settings["PERFORMANCE_HINT_NUM_REQUESTS"] = options.concurrency
     if options.profile_layers:
         settings["PERF_COUNT"] = True
     # An NPU computes floats in FP16 whatever is asked.
@@ -107,6 +111,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     try:
         # A blob has its settings compiled in: what differs from them needs the model.
         plain = device != CPU and not options.profile_layers and options.batch is None
+        plain = plain and options.concurrency == 1
         if plain and engine_fits(engine_path, model_path, engine_facts(core, device)) is None:
             return core.import_model(read_content(engine_path), names[device])
         model = core.read_model(str(model_path), weights_of(model_path) or "")
@@ -227,6 +232,25 @@ class OpenVinoSession(Closing):
                     key = (info.node_name, info.node_type, precision, self._unit)
                     self._times[key].append(info.real_time.total_seconds() * 1e3)
         return as_logits(output, len(batch))
+
+    def queue_runs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8], concurrency: int, seconds: float
+    ) -> tuple[list[float], float]:
+        """Keep so many runs under way by an ``AsyncInferQueue``; see `QueuesRuns`."""
+        openvino = quiet_import("openvino")
+        given = batch.astype(np.float16) if self._half else batch
+        queue = openvino.AsyncInferQueue(self._compiled, concurrency)
+        samples_ms: list[float] = []
+        queue.set_callback(
+            lambda request, start: samples_ms.append((time.perf_counter() - start) * 1e3)
+        )
+        begun = time.perf_counter()
+        while time.perf_counter() < begun + seconds:
+            # Waits, before its clock starts, until one of the requests is free.
+            queue.get_idle_request_id()
+            queue.start_async({0: given}, time.perf_counter(), share_inputs=True)
+        queue.wait_all()
+        return samples_ms, time.perf_counter() - begun
 
     def layers(self, runs: int) -> list[LayerProfile]:
         """Each kernel in the last runs, with the operations of the file that are in it."""

@@ -61,8 +61,9 @@ class BoardState:
     memory: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures of the JSON contract."""
-        return asdict(self)
+        """The figures of the JSON contract, with JSON's own lists."""
+        plain = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
 
 
 def identity(root: Path = ROOT) -> dict[str, str]:

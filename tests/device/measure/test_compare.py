@@ -159,7 +159,7 @@ def test_compare_reports_drop_agreement_and_budgets_when_one_answer_in_ten_is_wr
 
 
 def test_compare_marks_the_fastest_of_each_contest(monkeypatch: pytest.MonkeyPatch) -> None:
-    planted = {str(i): Latency(np.full(40, ms), 1, 5, None, 2) for i, ms in enumerate((3, 1, 2))}
+    planted = {str(i): Latency(np.full(200, ms), 1, 5, None, 10) for i, ms in enumerate((3, 1, 2))}
     monkeypatch.setattr(comparing, "take_turns", lambda *arguments, **options: planted)
     slow = opened("fp32", FakeSession(read_brightness(SPEC)), SPEC)
     models = [slow, replace(slow, name="int8", precision="int8"), slow]

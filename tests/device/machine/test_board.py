@@ -88,8 +88,8 @@ def test_max_power_mode_is_the_fastest_when_numbers_say_nothing(
 def test_state_has_every_figure_when_on_a_jetson(tmp_path: Path, no_nvpmodel: None) -> None:
     state = board_state(write_tree(tmp_path, ORIN_NANO)).to_dict()
     assert state["power_mode"] == "15W"
-    assert state["max_power_mode"] == (2, "MAXN_SUPER")
-    assert state["clocks"] == (
+    assert state["max_power_mode"] == [2, "MAXN_SUPER"]
+    assert state["clocks"] == [
         {
             "name": "cpu0-3", "now_mhz": 729.6, "min_mhz": 729.6, "max_mhz": 1510.4,
             "governor": "schedutil",
@@ -98,9 +98,9 @@ def test_state_has_every_figure_when_on_a_jetson(tmp_path: Path, no_nvpmodel: No
             "name": "17000000.gpu", "now_mhz": 306.0, "min_mhz": 306.0, "max_mhz": 612.0,
             "governor": "nvhost_podgov",
         },
-    )  # fmt: skip
+    ]  # fmt: skip
     assert state["temperatures_c"] == {"cpu-thermal": pytest.approx(48.687)}
-    assert state["throttling"] == ()
+    assert state["throttling"] == []
     assert state["throttle_events"] == {"over-current": 4, "thermal": 0}
     assert state["memory"] == {
         "unified": True, "total_mib": 7620, "available_mib": 5120, "swap_used_mib": 50,

@@ -34,6 +34,7 @@ class ShareOfPeak(TypedDict):
     peak_gmacs_per_s: dict[str, float]
     lost_ms: dict[str, float]
     limit: str
+    busy: bool
     text: str
 
 

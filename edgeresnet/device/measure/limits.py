@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeresnet.device.measure.layers import TimedLayers, layer_name, layer_rows
-from edgeresnet.device.measure.peak import peak_rates
+from edgeresnet.device.measure.peak import is_busy, peak_rates
 from edgeresnet.device.measure.why_slow import loss_rows
 from edgeresnet.device.targets.protocol import LayerProfile
 from edgeresnet.errors import InputError
@@ -49,7 +49,7 @@ def where_time_goes(
         InputError: they are, and the runtime does not say what became of the model's nodes.
     """
     peaks = peak_rates(timed.target, timed.device, best_rates(timed), timed.threads)
-    share = None if p50_ms is None else of_peak(timed, peaks, p50_ms)
+    share = None if p50_ms is None else of_peak(timed, peaks, p50_ms, busy=is_busy())
     told: dict[str, Any] = {} if share is None else {"of_peak": share}
     if listed:
         told["layers"] = layer_rows(timed, peaks)
@@ -65,7 +65,9 @@ def where_time_goes(
     return told
 
 
-def of_peak(timed: TimedLayers, peaks: Mapping[str, float], p50_ms: float) -> dict[str, Any] | None:
+def of_peak(
+    timed: TimedLayers, peaks: Mapping[str, float], p50_ms: float, *, busy: bool = False
+) -> dict[str, Any] | None:
     """The JSON contract of a model's share of the peak; None where none could be measured.
 
     The share is the time that its multiplications take at the peak of each layer's precision, of
@@ -75,6 +77,7 @@ def of_peak(timed: TimedLayers, peaks: Mapping[str, float], p50_ms: float) -> di
         timed: the layers.
         peaks: GMAC/s in each precision.
         p50_ms: median of the runs without a profiler.
+        busy: whether other programs wanted the processor too.
     """
     ideal_ms = {layer.name: _ideal_ms(timed, layer, peaks) for layer in timed.profiles}
     if not any(ideal_ms.values()) or None in ideal_ms.values():
@@ -95,6 +98,7 @@ def of_peak(timed: TimedLayers, peaks: Mapping[str, float], p50_ms: float) -> di
         "peak_gmacs_per_s": {name: peaks[name] for name in best_rates(timed)},
         "lost_ms": lost,
         "limit": max(lost, key=lost.__getitem__),
+        "busy": busy,
     }
     return {**facts, "text": _text(facts, slowest, timed.run_ms)}
 
@@ -121,6 +125,7 @@ def _text(
     limit, lost = facts["limit"], facts["lost_ms"]
     worst = sorted(slowest[limit], key=lambda name: -slowest[limit][name])[:MOST_NAMED]
     most = f", most of all {' and '.join(worst)}" if worst else ""
+    most += ", while other programs wanted the processor too" if facts["busy"] else ""
     return (
         f"{100 * facts['share']:.0f} % of the peak here ({facts['gmacs_per_s']:.1f} GMAC/s of "
         f"{told}); what limits it: {LIMITS[limit]}, {lost[limit]:.2f} of {run_ms:.2f} ms{most}"

@@ -121,14 +121,19 @@ class _Comparison:
             bare = [user for user in users if user.role in ("add", *MULTIPLY)]
             if node.role == "convolution" and node.integer_weights and bare:
                 where = " and ".join(dict.fromkeys(own_name(user.name) for user in bare))
-                nodes = {node.name, *(user.name for user in bare)}
                 # A convolution without its grid runs in float, and the add behind it with it.
-                nodes |= {name for user in bare for name in self._adds_behind(user.name)}
-                nodes |= {n for name in nodes if (k := self._kernels.get(name)) for n in k.nodes}
+                nodes = self._with_adds([node.name, *(user.name for user in bare)])
                 why = f"none between it and {where}"
                 yield Loss(
                     "missing Q/DQ", own_name(node.name), why, nodes=nodes, own={*kernel.nodes}
                 )
+
+    def _with_adds(self, names: Iterable[str]) -> set[str]:
+        """Nodes, the adds behind them, and what is in the same kernels."""
+        nodes = {*names}
+        nodes |= {add for name in names for add in self._adds_behind(name)}
+        kernels = [self._kernels[name] for name in nodes if name in self._kernels]
+        return nodes.union(*(kernel.nodes for kernel in kernels))
 
     def _adds_behind(self, name: str) -> Iterator[str]:
         """The adds that take a result, past what only carries it."""
@@ -154,8 +159,8 @@ class _Comparison:
             if is_quantized(kernel.precision) or node.integer_weights:
                 continue
             why = f"its weights are floats, among integers, and it runs in {kernel.precision}"
-            nodes = {*kernel.nodes}
-            yield Loss("float layer", own_name(node.name), why, nodes=nodes, own={*nodes})
+            nodes = self._with_adds(kernel.nodes)
+            yield Loss("float layer", own_name(node.name), why, nodes=nodes, own={*kernel.nodes})
 
     def _widths(self) -> Iterator[Loss]:
         step = width_step(self._timed.target, self._timed.device)
@@ -169,13 +174,15 @@ class _Comparison:
     def _give_away(self, found: list[Loss]) -> None:
         """Each loss gets the time of its layers over what they need, and of what stands beside.
 
-        Of the layers around it those count that it makes run in float.
+        Of the layers around it those count that it makes run in float; and each layer once.
         """
-        for loss in found:
-            for layer in self._timed.profiles:
-                slowed = loss.nodes & {*layer.nodes} and not is_quantized(layer.precision)
-                if slowed or loss.own & {*layer.nodes}:
-                    loss.lost_ms += max(0.0, layer.time_ms - self._ideal_ms(layer))
+        for layer in self._timed.profiles:
+            names = {*layer.nodes}
+            of_itself = [loss for loss in found if loss.own & names]
+            slowed = [loss for loss in found if loss.nodes & names]
+            causes = of_itself or ([] if is_quantized(layer.precision) else slowed)
+            if causes:
+                causes[0].lost_ms += max(0.0, layer.time_ms - self._ideal_ms(layer))
         for layer in self._inner:
             cause = _beside(layer, found) if layer.role in ADDED else None
             if cause is not None:

@@ -41,6 +41,14 @@ def test_of_peak_names_what_takes_the_most(
     assert LIMITS[limit] in found["text"]
 
 
+def test_of_peak_says_so_when_the_machine_was_busy() -> None:
+    calm, busy = (of_peak(timed(), PEAKS, p50_ms=0.4, busy=busy) for busy in (False, True))
+    assert calm is not None
+    assert busy is not None
+    assert "other programs" not in calm["text"]
+    assert busy["text"].endswith(", while other programs wanted the processor too")
+
+
 def test_of_peak_says_nothing_when_a_precision_has_no_peak() -> None:
     assert of_peak(timed(precision="fp16"), PEAKS, p50_ms=0.4) is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from edgeresnet.device.targets.executed import FileNode
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.protocol import LayerProfile
 from edgeresnet.errors import InputError
+from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+from edgeresnet.progress import TaskContext
 from edgeresnet.settings.measuring import RunOptions
+from edgeresnet.settings.quantization import QuantizeOptions
+from tests.conftest import make_checkpoint
 from tests.planted import PLANTS, Graph
 
 SEED = 20
@@ -85,6 +91,20 @@ def test_losses_are_none_when_the_network_is_clean(
     assert losses(timed(files / f"{target}-{precision}")) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_losses_are_none_when_a_network_of_full_width_is_clean(arch: str, tmp_path: Path) -> None:
+    source = replace(make_checkpoint(arch, "imagenet", 64), data="digits")
+    options = QuantizeOptions(method="ptq", calibration_images=16)
+    context = TaskContext(data="digits", limit=32)
+    quantized, _ = quantize_checkpoint(source, options=options, context=context)
+    for target in RUNTIMES:
+        for precision, checkpoint in (("fp32", source), ("int8", quantized)):
+            path = tmp_path / f"{target}-{precision}"
+            export_bundle(checkpoint, target=target, precision=precision, out_dir=path)
+            assert losses(timed(path)) == []
+
+
 def layer(name: str, op: str, precision: str, time_ms: float, **facts: Any) -> LayerProfile:
     return LayerProfile(name, op, precision, "cpu", time_ms, **facts)
 
@@ -106,6 +126,20 @@ def test_a_float_layer_costs_what_it_and_its_conversions_take_over_the_usual_rat
     assert (row["kind"], row["layer"]) == ("float layer", "b")
     assert row["lost_ms"] == pytest.approx(3.5)
     assert row["command"] == COMMANDS["float layer"]
+
+
+def test_time_is_lost_once_when_two_defects_are_at_one_layer() -> None:
+    """Float and of an odd width: 4 ms that should be 1."""
+    nodes = (FileNode("q", "quantize"), FileNode("a", "convolution", ("q",), True),
+             FileNode("b", "convolution", ("q",)))  # fmt: skip
+    profiles = (
+        layer("a", "QLinearConv", "int8", 1.0, role="convolution", nodes=("a",)),
+        layer("b", "Conv", "fp32", 4.0, role="convolution", nodes=("b",)),
+    )
+    macs, widths = {"a": 10**6, "b": 10**6}, {"a": 64, "b": 61}
+    timed = TimedLayers(profiles, 5.0, macs, widths, 1, "openvino", "cpu", nodes=nodes)
+    found = {loss.kind: loss.lost_ms for loss in losses(timed)}
+    assert found == {"float layer": pytest.approx(3.0), "unaligned width": 0.0}
 
 
 def test_profile_refuses_why_slow_when_the_runtime_does_not_tell_its_graph(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.errors import MissingError
@@ -67,15 +67,6 @@ class _Share(TypedDict):
     macs_share: float | None
 
 
-class _Layer(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-    name: str
-    op: str
-    precision: str
-    unit: str
-    time_ms: float
-
-
 def _with_all_energy(row: _Row) -> _Row:
     if "energy_mj" in row and not {*ENERGY} <= row.keys():
         raise ValueError(f"has energy_mj without all of {', '.join(ENERGY)}")
@@ -89,7 +80,6 @@ class _Row(TypedDict):
 
 class _ShownProfile(TypedDict):
     batches: Annotated[list[Annotated[_Row, AfterValidator(_with_all_energy)]], Field(min_length=1)]
-    layers: NotRequired[list[_Layer]]
 
 
 class _ShownEvaluate(TypedDict):

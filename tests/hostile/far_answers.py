@@ -21,9 +21,18 @@ _ROW: dict[str, Any] = {
     **_OF, **_TIMES, "batch": 1, "throughput_ips": 9.0, "threads": 1, "n": 50, "environment": {},
     "board": {}, "warnings": ["w"], "placement": _PLACEMENT,
 }  # fmt: skip
-_LAYER = {"name": "conv", "op": "Conv", "precision": "fp32", "unit": "cpu", "time_ms": 0.1}
+_LAYER = {
+    "name": "conv", "op": "Conv", "precision": "fp32", "unit": "cpu", "time_ms": 0.1, "share": 1.0,
+    "macs": 9, "gmacs_per_s": 0.5, "peak_share": 0.1, "nodes": ["conv"], "kernel": "conv_token_1",
+}  # fmt: skip
+_OF_PEAK = {
+    "share": 0.1, "gmacs_per_s": 0.5, "peak_gmacs_per_s": {"fp32": 5.0}, "limit": "below_peak",
+    "lost_ms": {"below_peak": 0.09}, "busy": False, "text": "10 % of the peak here",
+}  # fmt: skip
+_LOSS = {"kind": "unfused add", "layer": "add", "why": "w", "lost_ms": 0.1, "command": "c"}
 FIGURES: dict[str, Any] = {
-    "profile": {**_ROW, "schema": 1, "batches": [_ROW], "layers": [_LAYER]},
+    "profile": {**_ROW, "schema": 1, "batches": [_ROW], "layers": [_LAYER],
+                "layers_ms": 0.1, "layers_run_ms": 0.2, "of_peak": _OF_PEAK, "why_slow": [_LOSS]},
     "evaluate": {
         **_OF, "schema": 1, "answers": "logits", "n": 2, "top1": 0.5, "top5": 1.0,
         "top1_interval": [0.1, 0.9], "per_class": {"a": 1.0, "b": None}, "data": "photos",

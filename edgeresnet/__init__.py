@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
     from edgeresnet.progress import TaskContext
     from edgeresnet.run.runner import run_recipe
+    from edgeresnet.run.verify import verify
     from edgeresnet.settings.adoption import AdoptOptions
     from edgeresnet.settings.export import BatchRange, ExportOptions
     from edgeresnet.settings.inputs import InputChanges
@@ -65,6 +66,7 @@ __all__ = [
     "quantize",
     "run_recipe",
     "train",
+    "verify",
 ]
 _MODULES = {
     "edgeresnet.api.adopt": ("adopt",),
@@ -80,6 +82,7 @@ _MODULES = {
     "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),
     "edgeresnet.progress": ("TaskContext",),
     "edgeresnet.run.runner": ("run_recipe",),
+    "edgeresnet.run.verify": ("verify",),
     "edgeresnet.settings.adoption": ("AdoptOptions",),
     "edgeresnet.settings.export": ("BatchRange", "ExportOptions"),
     "edgeresnet.settings.inputs": ("InputChanges",),

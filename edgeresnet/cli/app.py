@@ -48,6 +48,8 @@ COMMANDS = {
     "recipes": "List the recipes that come along, or copy one out to change it.",
     "report": "Write the page of a run: verdict, before and after, charts, ladder, stages, full "
     "record.",
+    "verify": "Recompute every claim that a bundle or a run makes, a line for each; exit 1 if one "
+    "is false.",
     "run": "Run a whole recipe: train, quantize, export, compare. Goes on where it was "
     "interrupted.",
 }

@@ -56,15 +56,7 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
     marker = _marker_path(bundle, device, fingerprint)
     if _is_marked(marker):
         return None
-    images, golden = bundle.golden()
-    _check_bound(bundle, golden)
-    manifest = bundle.manifest
-    runs = run_golden(
-        session, images, manifest.input_spec, manifest.batch, pixels=manifest.embed_preprocess
-    )
-    same = manifest.golden_from == kernels_here(manifest.target, device, session)
-    difference = relative_difference(runs.logits, golden)
-    fault = _fault(manifest, runs, golden, same_kernels=same)
+    fault, difference = golden_fault(bundle, session, device)
     if fault is not None:
         raise CheckError(
             f"{bundle.path} on {device} does not give the golden logits: {fault}",
@@ -78,6 +70,31 @@ def check_golden(bundle: Bundle, session: Session, device: str, fingerprint: str
         # A read-only home costs a second check next time, nothing else.
         return difference
     return difference
+
+
+def golden_fault(bundle: Bundle, session: Session, device: str) -> tuple[str | None, float]:
+    """What is wrong with the answers to the golden images, whatever was checked before.
+
+    Args:
+        bundle: gives images, logits and their bound (older ones a tolerance).
+        session: the bundle, opened on the device.
+        device: its name.
+
+    Returns:
+        The fault, None if there is none; and the difference as a share of the logits' range.
+
+    Raises:
+        InputError: the golden file, or the bound, can be no export's.
+    """
+    images, golden = bundle.golden()
+    _check_bound(bundle, golden)
+    manifest = bundle.manifest
+    runs = run_golden(
+        session, images, manifest.input_spec, manifest.batch, pixels=manifest.embed_preprocess
+    )
+    same = manifest.golden_from == kernels_here(manifest.target, device, session)
+    fault = _fault(manifest, runs, golden, same_kernels=same)
+    return fault, relative_difference(runs.logits, golden)
 
 
 def _is_marked(marker: Path) -> bool:

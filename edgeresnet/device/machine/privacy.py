@@ -135,6 +135,7 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
     "reason": _text,
     "warnings": _text,
     "message": _text,
+    "text": _text,
     "doubts": _text,
     "traceback": _text,
 }

@@ -24,6 +24,9 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 SHAPES = ("o", "s", "^", "D", "v", "P")
 WIDTH = 7.2
 MOST_MS = 1e7
+# Lines are told apart by their strokes too.
+LINES = ("-", "--", ":", "-.")
+MOST_POINTS = 200
 
 
 def accuracy_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -86,6 +89,51 @@ def latency_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     axes.set_xlim(left=0)
     axes.set_xlabel("ms: circle p50, bar p99, square p50 with cold caches")
     return _svg(figure, "latency", "Latency of each model")
+
+
+def distribution_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many of the timed runs were done in how long: all of them, none left out.
+
+    Args:
+        rows: of a comparison; ``samples_ms`` are its runs, which older ones do not have.
+
+    Returns:
+        SVG; None where no runs are kept.
+    """
+    known = [row for row in _timed(rows) if sampled(row)]
+    if not known:
+        return None
+    figure, axes = _figure(3.4)
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    for place, row in enumerate(known):
+        runs = sorted(sampled(row))
+        # As many points as can be seen; the last is the slowest run.
+        steps = min(len(runs), MOST_POINTS)
+        picked = [runs[round(k * (len(runs) - 1) / max(1, steps - 1))] for k in range(steps)]
+        axes.plot(
+            picked, [100 * (k + 1) / steps for k in range(steps)], LINES[place % len(LINES)],
+            color=COLOURS[place % len(COLOURS)], linewidth=1.8, drawstyle="steps-post",
+            label=str(place),
+        )  # fmt: skip
+    legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
+    for text, row in zip(legend.get_texts(), known, strict=True):
+        text.set(text=_words(row["name"]), parse_math=False)
+    axes.set_xscale("log")
+    # Few enough to be told apart, whatever the times are.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 101)
+    axes.set_xlabel("ms of a run")
+    axes.set_ylabel("% of the runs done")
+    return _svg(figure, "distribution", "How long the runs of each model took")
+
+
+def sampled(row: Mapping[str, Any]) -> list[float]:
+    """A row's timed runs in ms that can be drawn; none where they are not kept."""
+    samples = row.get("samples_ms") or ()
+    return [float(ms) for ms in samples if 0 < ms <= MOST_MS]
 
 
 def ladder_chart(rungs: Sequence[Mapping[str, Any]]) -> str | None:

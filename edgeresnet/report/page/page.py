@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,21 @@ from typing import Any
 
 from edgeresnet.report.fastest import fastest_line
 from edgeresnet.report.figures import DASH, figure
-from edgeresnet.report.page.charts import accuracy_chart, ladder_chart, latency_chart
+from edgeresnet.report.page.charts import (
+    accuracy_chart,
+    distribution_chart,
+    ladder_chart,
+    latency_chart,
+    sampled,
+)
 from edgeresnet.results.measured import decided_text, figure_text
 from edgeresnet.untrusted import visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
 DECISIONS = {"kept": "✓ kept", "missed": "✗ missed", "undecided": "? undecided"}
 WORDS = {"pass": "✓ Passed", "fail": "✗ Failed"}
+# Of a model's runs, as the table beside their chart has them.
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 # Of the machine, in this order; the record has all.
 MACHINE = ("cpu", "cores", "cpu_quota", "memory_mib", "system", "machine", "load_average", "board")
 
@@ -58,15 +67,9 @@ def page(
         commands=[_seen(line) for line in results.get("device_commands", ())],
         stages=[_stage_view(stage) for stage in stages],
         machine=list(_machine(results["environment"])),
-        record=_seen(json.dumps(without_samples(results), indent=1, ensure_ascii=False)),
+        record=_seen(_record(results)),
     )
     return html
-
-
-def without_samples(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Results as a page records them: raw samples would be most of it, and the file has them."""
-    rows = [{k: v for k, v in row.items() if k != "samples_ms"} for row in results["rows"]]
-    return {**results, "rows": rows}
 
 
 def facts(results: Mapping[str, Any]) -> Iterator[str]:
@@ -147,6 +150,15 @@ def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         numbers = [[_seen(r["name"]), *(figure(r.get(k), 3) for k in keys)] for r in rows]
         columns = ["model", "p50", "p90", "p95", "p99", "p50 cold", "first"]
         yield {"title": "Latency in ms", "svg": svg, "columns": columns, "rows": numbers}
+    if svg := distribution_chart(rows):
+        kept = [(r["name"], sorted(sampled(r))) for r in rows if sampled(r)]
+        numbers = [
+            [_seen(name), f"{len(runs):,}", *(figure(_quantile(runs, q), 3) for q in QUANTILES)]
+            for name, runs in kept
+        ]
+        columns = ["model", "runs", "least", "5 %", "25 %", "50 %", "75 %", "95 %", "99 %", "most"]
+        title = "How long the runs took, in ms"
+        yield {"title": title, "svg": svg, "columns": columns, "rows": numbers}
     if svg := ladder_chart(rungs):
         numbers = [
             [_seen(r["method"]), figure(r["drop"], 4), _span(r["drop_interval"], 4)]
@@ -155,6 +167,21 @@ def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ]
         columns = ["rung", "lost", "95 % interval"]
         yield {"title": "What each rung lost", "svg": svg, "columns": columns, "rows": numbers}
+
+
+def _record(results: Mapping[str, Any]) -> str:
+    """The results as they are, thousands of runs each in one line."""
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    runs = r"(?<=\"samples_ms\": )\[[^\]]*\]"
+    return re.sub(runs, lambda found: " ".join(found[0].split()), text)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Of values in order, that below which a share of them lies; between two, in proportion."""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def _lines(results: Mapping[str, Any]) -> Iterator[str]:

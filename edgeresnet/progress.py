@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,16 @@ LOG_EVERY_S = 30.0
 OnStep = Callable[[str], object]
 
 
+# Told figures by their names: of which part of the work, and behind which step or epoch of it.
+OnFigures = Callable[[str, int, Mapping[str, float]], object]
+
+
 def silent(text: str) -> None:
     """An `OnStep` that tells nobody."""
+
+
+def unseen(part: str, place: int, figures: Mapping[str, float]) -> None:
+    """An `OnFigures` that tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class TaskContext:
         classes_path: file of the model's class names, in the order of its outputs.
         progress: show on stderr how far long work is.
         on_step: told in one line what is being done.
+        on_figures: told loss, accuracy and learning rate of each step and epoch of a training, and
+            the figures of each rung of a quantization.
         resume_path: what an interrupted task goes on from, a file or a folder; None: nothing. Who
             gives it removes it when the result is safe.
     """
@@ -52,6 +62,7 @@ class TaskContext:
     classes_path: Path | None = None
     progress: bool = False
     on_step: OnStep = silent
+    on_figures: OnFigures = unseen
     resume_path: Path | None = None
 
 

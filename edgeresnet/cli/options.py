@@ -81,4 +81,14 @@ On = Annotated[
         metavar="ssh://[USER@]HOST[:PORT]",
     ),
 ]
+TensorBoard = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--tensorboard",
+        help="Folder to write loss, accuracy and learning rate of each step and epoch into, and "
+        "the rungs of a quantization, for tensorboard --logdir.",
+        metavar="DIR",
+        callback=expanded,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no tables.")]

@@ -20,6 +20,7 @@ from edgeresnet.cli.options import (
     RecordHostInJson,
     SkipBroken,
     Source,
+    TensorBoard,
 )
 from edgeresnet.cli.output import check_apart, task_context, tell
 from edgeresnet.cli.settings_options import Fields, with_settings
@@ -51,12 +52,14 @@ def prune(
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
     classes: ClassNames = None,
+    tensorboard: TensorBoard = None,
     json: Json = None,
     record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
     check_apart(output, json)
+    from edgeresnet.api.figures import on_board
     from edgeresnet.api.prune import prune as prune_model
     from edgeresnet.run.preflight import check_prune
 
@@ -69,17 +72,18 @@ def prune(
         class_order=class_order,
         classes=classes,
     )
-    result = prune_model(
-        checkpoint,
-        output,
-        options,
-        arch=arch,
-        image_size=image_size,
-        inputs=inputs,
-        raw=raw,
-        network=network,
-        context=context,
-    )
+    with on_board(context, tensorboard) as watched:
+        result = prune_model(
+            checkpoint,
+            output,
+            options,
+            arch=arch,
+            image_size=image_size,
+            inputs=inputs,
+            raw=raw,
+            network=network,
+            context=watched,
+        )
     share = result["macs_after"] / result["macs_before"]
     line = (
         f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at {share:.2f} of the "

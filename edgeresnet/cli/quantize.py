@@ -27,6 +27,7 @@ from edgeresnet.cli.options import (
     SkipBroken,
     Source,
     Strict,
+    TensorBoard,
     Threads,
 )
 from edgeresnet.cli.output import check_apart, speaker, task_context, tell
@@ -83,6 +84,7 @@ def quantize(
     skip_broken: SkipBroken = False,
     class_order: ClassOrder = None,
     classes: ClassNames = None,
+    tensorboard: TensorBoard = None,
     json: Json = None,
     record_host: RecordHostInJson = False,
     quiet: Quiet = False,
@@ -100,6 +102,7 @@ def quantize(
     _check_training(options)
     check_apart(output, json)
     speed = _asked_fastest(fastest=fastest, target=target, device=device, threads=threads)
+    from edgeresnet.api.figures import on_board
     from edgeresnet.api.quantize import quantize as quantize_model
 
     context = task_context(
@@ -110,7 +113,9 @@ def quantize(
         "arch": arch, "image_size": image_size, "inputs": inputs, "raw": raw, "network": network,
         "context": context,
     }  # fmt: skip
-    result = quantize_model(checkpoint, output, options, strict=strict, **told)
+    with on_board(context, tensorboard) as watched:
+        asked = {**told, "context": watched}
+        result = quantize_model(checkpoint, output, options, strict=strict, **asked)
     failure = None
     if speed is not None:
         result["fastest"], failure = _timed(checkpoint, output, speed, options.seed, told)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edgeresnet.cli.options import INPUTS, Data, ImageSize, Limit, Output, Quiet, SkipBroken, Strict
+from edgeresnet.cli.options import (
+    INPUTS,
+    Data,
+    ImageSize,
+    Limit,
+    Output,
+    Quiet,
+    SkipBroken,
+    Strict,
+    TensorBoard,
+)
 from edgeresnet.cli.output import enforce, show, task_context
 from edgeresnet.cli.settings_options import Fields, with_settings
 from edgeresnet.settings.inputs import InputChanges
@@ -34,15 +44,18 @@ def train(
     limit: Limit = None,
     skip_broken: SkipBroken = False,
     strict: Strict = False,
+    tensorboard: TensorBoard = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a ResNet, or fine-tune one to new classes. Interrupted, it goes on where it was."""
+    from edgeresnet.api.figures import on_board
     from edgeresnet.api.train import train as train_model
 
     context = task_context(data=data, limit=limit, skip_broken=skip_broken, quiet=quiet)
-    result = train_model(
-        output, model, options, image_size=image_size, inputs=inputs, context=context
-    )
+    with on_board(context, tensorboard) as watched:
+        result = train_model(
+            output, model, options, image_size=image_size, inputs=inputs, context=watched
+        )
     line = f"top-1 {result['top1']:.4f} on the validation images; {output}"
     show(line, quiet=quiet, json=None)
     enforce({"budgets": [], "strict": strict, "doubts": result["doubts"]})

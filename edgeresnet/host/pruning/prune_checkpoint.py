@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ from edgeresnet.host.pruning.scoring import Bench, weights_of
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import TrainHooks
-from edgeresnet.progress import OnStep, TaskContext
+from edgeresnet.progress import OnFigures, OnStep, TaskContext
 from edgeresnet.results.made import PruneResults
 from edgeresnet.settings.pruning import PruneOptions
 
@@ -66,7 +67,10 @@ def prune_checkpoint(
     top1_dense = bench.top1(checkpoint.build())
     with ExitStack() as stack:
         folder = context.resume_path or Path(stack.enter_context(temporary_folder()))
-        work = _Work(checkpoint, bench, val_set, options, folder, context.progress, context.on_step)
+        work = _Work(
+            checkpoint, bench, val_set, options, folder, context.progress, context.on_step,
+            context.on_figures,
+        )  # fmt: skip
         pruned, reached = work.sparse() if options.pattern else work.narrow()
     figures = {
         "criterion": options.criterion,
@@ -97,6 +101,7 @@ class _Work:
     work_dir: Path
     progress: bool
     on_step: OnStep
+    on_figures: OnFigures
 
     def _key(self, iteration: int) -> str:
         """What must be the same for an iteration to go on."""
@@ -210,6 +215,7 @@ class _Work:
             hooks=TrainHooks(
                 teacher=self.dense.build() if train.distill > 0 else None,
                 constrain=None if masks is None else lambda network: apply_masks(network, masks),
+                on_figures=partial(self.on_figures, f"recovery-{iteration}"),
             ),
             resume_path=self.work_dir / f"recover-{iteration}.pt",
             resume_key=f"{self._key(iteration)} {weights_digest(cut.state_dict)}",

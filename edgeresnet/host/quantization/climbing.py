@@ -49,6 +49,9 @@ def climb(work: Work, *, strict: bool) -> tuple[QuantResNet, list[Row]]:
         row["seconds"] = round(time.monotonic() - began, 3)
         models.append(reached.model)
         rows.append(row)
+        told = ("top1_int8", "drop", "agreement", "seconds")
+        figures = {f"rung/{key}": row[key] for key in told if row.get(key) is not None}
+        work.context.on_figures("rungs", len(rows), figures)
         missing = missed(row, limits, strict=strict)
         say(row_line(row) + (f": {missing}" if missing else ""))
         if not missing:

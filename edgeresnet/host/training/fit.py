@@ -74,12 +74,12 @@ class _Training:
             while standing.epoch < options.epochs and not _is_over(standing, options):
                 if self.hooks.on_epoch is not None:
                     self.hooks.on_epoch(learner.model, standing.epoch / options.epochs)
-                _train_epoch(learner, self.feed, standing, self.saver, reporter)
+                _train_epoch(learner, self.feed, standing, self.saver, reporter, self.hooks)
                 last = standing.epoch + 1 == options.epochs
                 validated: dict[str, float] = {}
                 if last or (standing.epoch + 1) % options.validate_every == 0:
                     validated = _validate(learner, self.validation, standing, options)
-                text = _end_epoch(learner, standing, validated, self.hooks.figure)
+                text = _end_epoch(learner, standing, validated, self.hooks)
                 reporter.end_epoch(f"{text}  {reporter.images_per_second():.0f} images/s")
                 self.saver.save(learner, standing)
             if standing.epoch < options.epochs:
@@ -167,6 +167,7 @@ def _train_epoch(
     standing: Standing,
     saver: Saver,
     reporter: TrainProgress,
+    hooks: TrainHooks,
 ) -> None:
     """The rest of the epoch that ``standing`` is in."""
     waiting: list[tuple[Tensor, Tensor, int]] = []
@@ -179,7 +180,12 @@ def _train_epoch(
         standing.step += 1
         if standing.step % every and standing.step < feed.steps:
             continue
+        before = standing.loss_sum
         done = _book(waiting, standing, learner, feed.steps)
+        if hooks.on_figures is not None:
+            place = standing.epoch * feed.steps + standing.step
+            loss = (standing.loss_sum - before) / done
+            hooks.on_figures(place, {"step/loss": loss, "step/learning rate": learner.lr})
         now = time.monotonic()
         standing.epoch_s = epoch_s + now - begun
         mean, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
@@ -241,9 +247,10 @@ def _validate(
 
 
 def _end_epoch(
-    learner: Learner, standing: Standing, validated: dict[str, float], figure: str
+    learner: Learner, standing: Standing, validated: dict[str, float], hooks: TrainHooks
 ) -> str:
-    """Close the epoch's books; returns a line about it, in which ``figure`` names the shares."""
+    """Close the epoch's books, and tell its figures; returns a line about it."""
+    figure = hooks.figure
     loss, top1 = standing.loss_sum / standing.images, standing.correct / standing.images
     figures = {
         "epoch": float(standing.epoch + 1),
@@ -258,6 +265,11 @@ def _end_epoch(
         text += f"  val {figure} {standing.top1:.4f} (best {standing.best_top1:.4f})"
     text += f"  {duration(standing.epoch_s)}"
     standing.epoch += 1
+    if hooks.on_figures is not None:
+        told = {"loss": loss, f"training {figure}": top1, "learning rate": learner.lr}
+        told |= {f"validation {figure}": share for share in validated.values()}
+        named = {f"epoch/{name}": value for name, value in told.items()}
+        hooks.on_figures(standing.epoch, named)
     standing.step = standing.images = standing.correct = 0
     standing.loss_sum = standing.epoch_s = 0.0
     return text

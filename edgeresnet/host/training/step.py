@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,11 @@ class TrainHooks:
     Attributes:
         teacher: for distillation; used where ``options.distill`` is above 0; in eval mode.
         param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
-        on_epoch: called before every epoch, one gone on with too, with the model and the share of
-            epochs done.
-        constrain: brings the network back to what it must keep (such as zeros), in place; called
-            after every step.
+        on_epoch: called before every epoch with the model and the share of epochs done.
+        constrain: puts back, in place, what must be kept (such as zeros); called after every step.
         unlabelled: the training images have no labels: the teacher alone is learned from, and its
             answers count as right, in validation too.
+        on_figures: called with the number of a step or of an epoch, and its figures by name.
     """
 
     teacher: nn.Module | None = None
@@ -46,6 +45,7 @@ class TrainHooks:
     on_epoch: Callable[[nn.Module, float], None] | None = None
     constrain: Callable[[nn.Module], None] | None = None
     unlabelled: bool = False
+    on_figures: Callable[[int, Mapping[str, float]], object] | None = None
 
     @property
     def figure(self) -> str:

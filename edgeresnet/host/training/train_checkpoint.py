@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torchvision.models import ResNet
@@ -26,7 +27,7 @@ from edgeresnet.host.models.validation import predict_logits
 from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.splits import open_splits
-from edgeresnet.host.training.step import seed_everything
+from edgeresnet.host.training.step import TrainHooks, seed_everything
 from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE
@@ -87,6 +88,7 @@ def train_checkpoint(
     model, spec = start.model, start.input_spec
     result = fit(
         model, train_set, val_set, spec, options,
+        hooks=TrainHooks(on_figures=partial(context.on_figures, "training")),
         resume_path=context.resume_path,
         resume_key=start.resume_key,
         progress=context.progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -76,6 +77,9 @@ def _hooks(work: Work, options: TrainOptions) -> TrainHooks:
         on_epoch=before_epoch,
         constrain=None if masks is None else lambda network: apply_masks(network, masks),
         unlabelled=not work.reference.labelled,
+        on_figures=partial(
+            work.context.on_figures, "distillation" if options.distill == 1 else "training"
+        ),
     )
 
 

@@ -95,20 +95,25 @@ def compare(
     timed, moments = _time(models, rounds, size, seed, on_block)
     rows = _rows(models, names, found, timed, references or [0] * len(models), seed)
     for row, one, model in zip(rows, timed, models, strict=True):
-        if model.source is not None:
-            row["model_sha256"] = model_sha256(model.source.path)
-            row["options"] = options_record(model.source.options)
-        threads = model.source.options.threads if model.source and model.device == "cpu" else None
-        row |= {} if one is None else row_stability(one.latency.samples_ms, moments, threads)
+        row |= _recorded(model, one, moments)
     return {
         **_figures(rows, found, dataset, budgets),
         **_judged(models, timed, rows, contests or {}, seed),
-        "data": dataset.name,
-        "n": found.look.images,
-        "images_available": found.of,
-        **_circumstances(rounds, size),
-        "board": {when: one.board.to_dict() for when, one in moments.items()},
+        **{"data": dataset.name, "n": found.look.images, "images_available": found.of},
+        **_circumstances(rounds, size, moments),
     }
+
+
+def _recorded(model: Opened, timed: _Timed | None, moments: Mapping[str, Moment]) -> dict[str, Any]:
+    """What a row keeps of model and machine, so that it can be judged later."""
+    source, kept = model.source, dict[str, Any]()
+    if source is not None:
+        kept["model_sha256"] = model_sha256(source.path)
+        kept["options"] = options_record(source.options)
+    if timed is not None:
+        threads = source.options.threads if source and model.device == "cpu" else None
+        kept |= row_stability(timed.latency.samples_ms, moments, threads)
+    return kept
 
 
 def _figures(
@@ -129,13 +134,14 @@ def _figures(
     }
 
 
-def _circumstances(rounds: int, batch: int) -> dict[str, Any]:
+def _circumstances(rounds: int, batch: int, moments: Mapping[str, Moment]) -> dict[str, Any]:
     """Rounds, batch size and machine of a comparison."""
     return {
         "rounds": rounds,
         "batch": batch,
         "note": integer_speed_note(),
         "environment": environment(),
+        "board": {when: one.board.to_dict() for when, one in moments.items()},
     }
 
 

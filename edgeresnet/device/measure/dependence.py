@@ -27,7 +27,8 @@ def correlation_time(values: NDArray[np.float64]) -> float:
     n = len(values)
     centred = values - values.mean()
     power = float(centred @ centred)
-    if n < 4 or power == 0:
+    # Equal values, whose mean may be rounded, are no series that rises and falls together.
+    if n < 4 or np.ptp(values) == 0:
         return 1.0
     # Padded, so that the end of the series does not meet its beginning.
     size = 1 << (2 * n - 1).bit_length()
@@ -40,10 +41,13 @@ def correlation_time(values: NDArray[np.float64]) -> float:
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) places 0 to n - 1 in the order of size: what a few huge values cannot distort."""
-    places = np.empty(len(values))
-    places[np.argsort(values, kind="stable")] = np.arange(len(values))
-    return places
+    """(n,) places 0 to n - 1 in the order of size, equal values sharing the middle of theirs.
+
+    What a few huge values cannot distort.
+    """
+    _, kinds, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middles = np.cumsum(counts) - (counts + 1) / 2
+    return np.asarray(middles[kinds], np.float64)
 
 
 def effective_runs(values: NDArray[np.float64], q: float) -> float:

@@ -121,11 +121,7 @@ def _row(
     with opener(options=options) as opened:
         for note in opened.notes:
             on_step(note)
-        if opened.emulated:
-            raise MissingError(
-                f"{opened.device} is emulated here, and the time of an emulator is no latency",
-                "profile on the device (--on ssh://USER@HOST); evaluate and compare work here.",
-            )
+        _check_real(opened)
         on_cpu = opened.device == "cpu"
         images = _noise(opened, options.batch)
         check_concurrency(opened.session, options.concurrency, opened.target)
@@ -156,6 +152,14 @@ def _row(
                 threads=options.threads if on_cpu else None,
             ),
         }
+
+
+def _check_real(opened: Opened) -> None:
+    if opened.emulated:
+        raise MissingError(
+            f"{opened.device} is emulated here, and the time of an emulator is no latency",
+            "profile on the device (--on ssh://USER@HOST); evaluate and compare work here.",
+        )
 
 
 def _energy(opened: Opened, images: NDArray[Any], root: Path) -> tuple[dict[str, Any], list[str]]:

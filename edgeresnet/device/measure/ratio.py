@@ -95,7 +95,7 @@ def dependence_of_rounds(values: NDArray[np.float64]) -> float:
     n = len(values)
     centred = values - values.mean()
     power = float(centred @ centred)
-    if n < LEAST_ROUNDS or power == 0:
+    if n < LEAST_ROUNDS or np.ptp(values) == 0:
         return 1.0
     neighbours = float(centred[1:] @ centred[:-1]) / power
     corrected = min((n * neighbours + 1) / (n - 3), 0.99)

@@ -169,7 +169,7 @@ def test_compare_marks_the_fastest_of_each_contest(monkeypatch: pytest.MonkeyPat
     check(judged, FastestOfTarget)
     assert (judged["target"], judged["device"], judged["fastest"]) == ("onnx", "cpu", "int8")
     (float_row,) = [row for row in judged["precisions"] if row["precision"] == "fp32"]
-    assert float_row["int8_speedup"] == {"value": 3, "low": 3, "high": 3}
+    assert float_row["int8_speedup"] == pytest.approx({"value": 3, "low": 3, "high": 3})
     assert "fastest" not in compare(models, DATA, Budgets())
 
 

@@ -19,6 +19,11 @@ def test_correlation_time_is_one_when_runs_alternate_or_are_equal() -> None:
     assert correlation_time(np.tile([1.0, 2.0], 50)) == 1.0
     assert correlation_time(np.ones(100)) == 1.0
     assert correlation_time(np.ones(1)) == 1.0
+    # Their mean is rounded, and so would be what is left of them.
+    assert correlation_time(np.full(20, np.log(3))) == 1.0
+    # A clock of few ticks: equal times in a row are no order.
+    ticks = np.random.default_rng(0).integers(1, 3, 1000).astype(float)
+    assert effective_runs(ticks, 50) > 700
 
 
 def test_effective_runs_are_few_when_delays_come_in_bursts() -> None:
@@ -33,3 +38,4 @@ def test_effective_runs_are_few_when_delays_come_in_bursts() -> None:
 
 def test_ranks_are_places_in_the_order_of_size() -> None:
     assert ranks(np.array([3.0, 1e9, 2.0])).tolist() == [1, 2, 0]
+    assert ranks(np.array([5.0, 2.0, 5.0, 2.0, 5.0])).tolist() == [3, 0.5, 3, 0.5, 3]

@@ -95,13 +95,9 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     names = _names(core)
     if device not in names:
         _refuse(device, list(names))
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    settings |= compile_settings(device, cache_dir() / "openvino")
+    settings = _hints(options) | compile_settings(device, cache_dir() / "openvino")
     if device == CPU and (threads := runtime_threads(options.threads)) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    if options.concurrency > 1:
-        settings["PERFORMANCE_HINT"] = "THROUGHPUT"
-        settings["PERFORMANCE_HINT_NUM_REQUESTS"] = options.concurrency
     if options.profile_layers:
         settings["PERF_COUNT"] = True
     # An NPU computes floats in FP16 whatever is asked.
@@ -111,7 +107,7 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
     try:
         # A blob has its settings compiled in: what differs from them needs the model.
         plain = device != CPU and not options.profile_layers and options.batch is None
-        plain = plain and options.concurrency == 1
+        plain &= options.concurrency == 1
         if plain and engine_fits(engine_path, model_path, engine_facts(core, device)) is None:
             return core.import_model(read_content(engine_path), names[device])
         model = core.read_model(str(model_path), weights_of(model_path) or "")
@@ -133,6 +129,14 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
             f"OpenVINO cannot load {model_path} on {device}: {said(error)}",
             "export the model again; a newer OpenVINO may also read it.",
         ) from error
+
+
+def _hints(options: RunOptions) -> dict[str, Any]:
+    """For one run at a time the shortest; of several at once the most in all."""
+    if options.concurrency == 1:
+        return {"PERFORMANCE_HINT": "LATENCY"}
+    several = {"PERFORMANCE_HINT_NUM_REQUESTS": options.concurrency}
+    return {"PERFORMANCE_HINT": "THROUGHPUT", **several}
 
 
 def _static_batch(model: Any, device: str, options: RunOptions) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -147,15 +146,12 @@ def test_charts_are_whole_and_named() -> None:
 def test_the_page_shows_all_timed_runs_where_they_are_kept() -> None:
     slow = [1.0] * 90 + [2.0] * 8 + [4.0, 9.0]
     told = results(rows=[row("onnx-fp32", 2.0), row("onnx-int8", 1.0, samples_ms=slow)])
-    html = page(told)
-    seen = Seen(html)
+    seen = Seen(page(told))
     assert seen.tags.count("svg") == 4
     assert "How long the runs took" in seen.text
     # The slowest run is there: nothing is left out.
     assert re.search(r"onnx-int8\s*100\s*1\.000\s*1\.000\s*1\.000\s*1\.000", seen.text)
     assert "9.000" in seen.text
-    # In the record they are one line, however many they are.
-    assert '"samples_ms": [ 1.0, 1.0' in unescape(html)
     assert distribution_chart([row("onnx-fp32", 2.0)]) is None
     thousands = row("many", 1.0, samples_ms=[1.0 + k / 1e4 for k in range(20_000)])
     svg = distribution_chart([thousands])

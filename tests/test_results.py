@@ -14,12 +14,12 @@ from typing_extensions import NotRequired
 import edgeresnet
 from edgeresnet.device.measure.decisions import decide
 from edgeresnet.device.measure.statistics import Interval
+from edgeresnet.results.evaluated import EvaluateResults
 from edgeresnet.results.made import PruneResults, QuantizeResults, TrainResults
 from edgeresnet.results.measured import (
     Budget,
     CompareResults,
     CompareRow,
-    EvaluateResults,
     ProfileResults,
     ProfileRow,
 )

@@ -14,7 +14,7 @@ from edgeresnet.device.measure.accuracy import Predictions, accuracy, predict
 from edgeresnet.device.measure.confusion import in_classes
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
-from edgeresnet.results.measured import EvaluateResults
+from edgeresnet.results.evaluated import EvaluateResults
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions
 

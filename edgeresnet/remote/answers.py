@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.errors import MissingError
-from edgeresnet.results.measured import CompareResults, EvaluateResults, ProfileResults
+from edgeresnet.results.evaluated import EvaluateResults
+from edgeresnet.results.measured import CompareResults, ProfileResults
 from edgeresnet.untrusted import MIB, parse_record, short
 
 T = TypeVar("T")

@@ -123,33 +123,6 @@ class ProfileResults(ProfileRow):
     why_slow: NotRequired[list[LossRow]]
 
 
-class EvaluateResults(TypedDict):
-    """``evaluate``. ``answers`` are logits, or probabilities of a model that ends in them."""
-
-    schema: int
-    target: str
-    device: str
-    precision: str
-    answers: str
-    n: int
-    top1: float
-    top5: float
-    top1_interval: list[float]
-    balanced_accuracy: float
-    macro_f1: float
-    calibration_error: float
-    confusion: dict[str, dict[str, int]]
-    per_class: dict[str, float | None]
-    data: str
-    skipped: list[str]
-    conversions: dict[str, int]
-    doubts: NotRequired[list[str]]
-    preprocess_ms: float
-    run_ms: float | None
-    emulated: bool
-    placement: list[dict[str, Any]]
-
-
 ClassChange = TypedDict(
     "ClassChange", {"class": str, "images": int, "lost": int, "gained": int, "p": float}
 )

@@ -69,7 +69,8 @@ def time_layers(
     """Run a model whose session profiles, and say what each layer took.
 
     The few runs count that were the fastest as a whole, each with all its layers: a median of each
-    layer alone would be of another run for every layer, and their sum of none.
+    layer alone would be of another run for every layer, and their sum of none. Of a runtime that
+    tells only the mean of its runs all count.
 
     Args:
         opened: with `RunOptions.profile_layers`.
@@ -108,16 +109,16 @@ def calmest(
     """Profiles by the mean of the fastest runs, and the mean of these runs.
 
     Args:
-        profiles: whose ``times_ms`` are of these runs; one without them keeps its time.
+        profiles: whose ``times_ms`` are of these runs. Where a runtime tells only means, as
+            OpenVINO does, all runs count.
         run_ms: how long each run took.
         kept: how many runs count.
     """
+    if any(len(layer.times_ms) != len(run_ms) for layer in profiles):
+        return [*profiles], float(np.mean(np.asarray(run_ms)))
     fastest = np.argsort(np.asarray(run_ms), kind="stable")[:kept]
     means = [
-        layer
-        if len(layer.times_ms) != len(run_ms)
-        else _with_time(layer, float(np.mean(np.asarray(layer.times_ms)[fastest])))
-        for layer in profiles
+        _with_time(layer, float(np.mean(np.asarray(layer.times_ms)[fastest]))) for layer in profiles
     ]
     return means, float(np.mean(np.asarray(run_ms)[fastest]))
 

@@ -114,7 +114,7 @@ def fastest_rate(layers: Iterable[LayerProfile], precision: str) -> float | None
         macs[layer.nodes[0]] / min(times) / 1e6
         for layer in layers
         if layer.precision == precision and layer.nodes and layer.nodes[0] in macs
-        if (times := [one for one in layer.times_ms if one > 0])
+        if (times := [one for one in (*layer.times_ms, layer.time_ms) if one > 0])
     ]
     return max(rates, default=None)
 

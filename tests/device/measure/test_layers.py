@@ -17,6 +17,7 @@ from edgeresnet.device.measure.layers import (
     layer_rows,
     own_name,
 )
+from edgeresnet.device.targets.openvino.session import mean_of_last
 from edgeresnet.device.targets.protocol import LayerProfile
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
@@ -109,11 +110,22 @@ def test_calmest_counts_the_same_runs_for_all_layers() -> None:
     layers = [
         LayerProfile("a", "Conv", "fp32", "cpu", 0.0, (1.0, 2.0, 9.0)),
         LayerProfile("b", "Conv", "fp32", "cpu", 0.0, (9.0, 3.0, 9.0)),
-        LayerProfile("c", "Conv", "fp32", "cpu", 4.0),
     ]
     found, run_ms = calmest(layers, [11.0, 6.0, 19.0], kept=1)
-    assert [layer.time_ms for layer in found] == [2.0, 3.0, 4.0]
+    assert [layer.time_ms for layer in found] == [2.0, 3.0]
     assert run_ms == 6.0
+
+
+def test_calmest_counts_all_runs_when_a_runtime_tells_only_their_mean() -> None:
+    layers = [LayerProfile("a", "Conv", "fp32", "cpu", 4.0)]
+    assert calmest(layers, [5.0, 3.0, 7.0], kept=1) == (layers, 5.0)
+
+
+def test_mean_of_last_is_that_of_the_last_runs_when_all_before_were_slow() -> None:
+    """Runs of 100, 20, 2 and 4 ms, told as OpenVINO does: the mean of all so far."""
+    averages = [100.0, 60.0, 122 / 3, 31.5]
+    assert mean_of_last(averages, 2) == pytest.approx(3.0)
+    assert mean_of_last(averages, 4) == mean_of_last(averages, 9) == pytest.approx(31.5)
 
 
 def test_rows_tell_rate_and_share_of_the_peak_when_both_are_known() -> None:

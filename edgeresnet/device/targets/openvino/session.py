@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,7 +30,6 @@ from edgeresnet.device.targets.protocol import (
     Availability,
     Kernel,
     LayerProfile,
-    layer_profiles,
 )
 from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError, MissingError
@@ -195,7 +195,8 @@ class OpenVinoSession(Closing):
         self._request = self._compiled.create_infer_request()
         self._unit = device
         self._profiled = options.profile_layers
-        self._times: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+        # OpenVINO tells of each kernel the mean of all runs so far.
+        self._averages: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
 
     @property
     def batch_sizes(self) -> tuple[int, int]:
@@ -234,7 +235,7 @@ class OpenVinoSession(Closing):
                 if str(info.status).endswith("EXECUTED"):
                     precision = _precision(info.exec_type)
                     key = (info.node_name, info.node_type, precision, self._unit)
-                    self._times[key].append(info.real_time.total_seconds() * 1e3)
+                    self._averages[key].append(info.real_time.total_seconds() * 1e3)
         return as_logits(output, len(batch))
 
     def queue_runs(
@@ -260,7 +261,10 @@ class OpenVinoSession(Closing):
         """Each kernel in the last runs, with the operations of the file that are in it."""
         if not self._profiled:
             raise InputError("layers were not timed", "open the session with profile_layers.")
-        profiles = layer_profiles(self._times, runs)
+        profiles = [
+            LayerProfile(*layer, mean_of_last(averages, runs))
+            for layer, averages in self._averages.items()
+        ]
         return self.graph.placed(profiles)
 
     @cached_property
@@ -294,6 +298,13 @@ class OpenVinoSession(Closing):
         """Give back what is held."""
         self._request = None
         self._compiled = None
+
+
+def mean_of_last(averages: Sequence[float], runs: int) -> float:
+    """The mean of the last runs, from the mean of all runs so far after each of them."""
+    before = averages[:-runs]
+    earlier = len(before) * before[-1] if before else 0.0
+    return max(0.0, (len(averages) * averages[-1] - earlier) / (len(averages) - len(before)))
 
 
 def _precision(kernel: str) -> str:

@@ -21,7 +21,7 @@ from edgeresnet.device.machine.cpu import cpu_quota, default_threads, runtime_th
 from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.device.targets.onnxruntime_session import session_options
-from edgeresnet.device.targets.openvino.session import compile_model
+from edgeresnet.device.targets.openvino.compiling import compile_model
 from edgeresnet.host.models.torch_threads import resume_threads
 from edgeresnet.host.training import batches as batches_module
 from edgeresnet.settings.inputs import InputSpec

@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.device.targets.model_facts import ModelFacts, layer_facts
+from edgeresnet.device.targets.openvino.compiling import CPU, make_core, sides, tensors
 from edgeresnet.device.targets.openvino.graph_file import WEIGHTED, weights_of
 from edgeresnet.device.targets.openvino.guard import check_shapes
-from edgeresnet.device.targets.openvino.session import (
-    CPU,
-    OpenVinoSession,
-    make_core,
-    sides,
-    tensors,
-)
+from edgeresnet.device.targets.openvino.session import OpenVinoSession
 from edgeresnet.device.targets.stranger import said
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions

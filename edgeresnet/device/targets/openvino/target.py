@@ -6,6 +6,15 @@ from io import BytesIO
 from pathlib import Path
 
 from edgeresnet.device.targets.engine_record import write_engine
+from edgeresnet.device.targets.openvino.compiling import (
+    BLOB,
+    CPU,
+    available,
+    compile_model,
+    engine_facts,
+    make_core,
+    our_name,
+)
 from edgeresnet.device.targets.openvino.facts import read_openvino
 from edgeresnet.device.targets.openvino.graph_file import (
     endings_of_file,
@@ -14,16 +23,7 @@ from edgeresnet.device.targets.openvino.graph_file import (
 )
 from edgeresnet.device.targets.openvino.guard import check_openvino
 from edgeresnet.device.targets.openvino.intel import driver_versions, missing_devices
-from edgeresnet.device.targets.openvino.session import (
-    BLOB,
-    CPU,
-    OpenVinoSession,
-    available,
-    compile_model,
-    engine_facts,
-    make_core,
-    our_name,
-)
+from edgeresnet.device.targets.openvino.session import OpenVinoSession
 from edgeresnet.device.targets.protocol import Availability, Device, Missing, Session
 from edgeresnet.device.targets.spec import BareFiles, TargetSpec
 from edgeresnet.settings.export import BuildOptions

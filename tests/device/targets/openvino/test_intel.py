@@ -9,9 +9,9 @@ import pytest
 
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.targets.engine_record import describe_engines
+from edgeresnet.device.targets.openvino import compiling as openvino
 from edgeresnet.device.targets.openvino import intel, target
-from edgeresnet.device.targets.openvino import session as openvino
-from edgeresnet.device.targets.openvino.session import compile_model
+from edgeresnet.device.targets.openvino.compiling import compile_model
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import MissingError
 from edgeresnet.settings.export import BuildOptions

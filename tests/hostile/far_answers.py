@@ -37,7 +37,8 @@ FIGURES: dict[str, Any] = {
         **_OF, "schema": 1, "answers": "logits", "n": 2, "top1": 0.5, "top5": 1.0,
         "top1_interval": [0.1, 0.9], "per_class": {"a": 1.0, "b": None}, "data": "photos",
         "skipped": [], "conversions": {}, "doubts": ["d"], "preprocess_ms": 1.0, "run_ms": 1.0,
-        "emulated": False, "placement": _PLACEMENT,
+        "emulated": False, "placement": _PLACEMENT, "balanced_accuracy": 0.5, "macro_f1": 0.5,
+        "calibration_error": 0.1, "confusion": {"a": {"a": 1}},
     },
 }  # fmt: skip
 VALUES: list[tuple[str, Any]] = [

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from edgeresnet.device.targets.model_facts import ModelFacts
 
 
+def nothing(channels: int) -> None:
+    """What a target says that has no number of channels to warn of."""
+
+
 def never(device: str) -> bool:
     """What a target says that does something for no device."""
     return False
@@ -112,6 +116,8 @@ class TargetSpec:
             a device lists it in its capabilities.
         adds_integers_apart: an add of integers is a kernel of its own, at best; where it is not,
             and of floats, it is part of a convolution's.
+        wrong_stream: why INT8 answers are wrong where a residual stream has so many channels; None:
+            they are not.
         measures_peak: whether a device's peak can be measured: it loads
             `edgeresnet.device.targets.ideal_network` as it is, says what is in each kernel, and its
             times of kernels are those of the device.
@@ -142,6 +148,7 @@ class TargetSpec:
     float_layers_in: str = "float"
     floats_by_device: bool = False
     adds_integers_apart: bool = False
+    wrong_stream: Callable[[int], str | None] = nothing
     measures_peak: Callable[[str], bool] = never
     nvidia_gpu: bool = False
 

@@ -30,7 +30,7 @@ OWN = r"(conv1|layer[1-4]\.\d\.(conv[123]|downsample\.0|add)|maxpool|avgpool|fla
 NAME = re.compile(rf"{OWN}( \+ add)?( \+ relu)?|(layout change|quantize|dequantize) before {OWN}")
 RUNTIMES = tuple(name for name in CPU_TARGETS if name != "qnn")
 PRUNED = Widths(
-    32, (32, 48, 52, 80), (((20,), (24,)), ((40,), (36,)), ((56,), (50,)), ((72,), (64,)))
+    32, (32, 48, 64, 80), (((20,), (24,)), ((40,), (36,)), ((56,), (50,)), ((72,), (64,)))
 )
 
 

@@ -23,7 +23,7 @@ def of_streams(*streams: int) -> Checkpoint:
     return replace(make_checkpoint(widths=widths), precision="int8", quantization={})
 
 
-@pytest.mark.parametrize("streams", [(24, 32, 64, 64), (32, 32, 40, 64), (32, 32, 64, 72)])
+@pytest.mark.parametrize("streams", [(24, 32, 64, 64), (32, 32, 36, 64), (32, 32, 64, 72)])
 def test_openvino_refuses_integer_streams_at_which_its_threads_race(
     streams: tuple[int, ...],
 ) -> None:
@@ -36,19 +36,17 @@ def test_openvino_refuses_integer_streams_at_which_its_threads_race(
     check_precision(replace(checkpoint, precision="fp32"), "openvino", "fp32")
 
 
-@pytest.mark.parametrize(
-    "streams", [(16, 32, 48, 64), (20, 36, 52, 68), (33, 34, 35, 36), (8,) * 4]
-)
+@pytest.mark.parametrize("streams", [(16, 32, 48, 64), (8,) * 4, (12, 16, 12, 16)])
 def test_openvino_takes_streams_of_other_widths(streams: tuple[int, ...]) -> None:
     check_precision(of_streams(*streams), "openvino", "int8")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", [8, 20, 24, 40, 48])
-def test_openvino_races_at_odd_eights_only(
+@pytest.mark.parametrize("channels", [8, 12, 24, 36, 40, 48])
+def test_openvino_races_where_a_block_of_channels_is_not_full(
     channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If it fails at 24 and 40 a newer OpenVINO, or this processor, is right: refuse less."""
+    """If it fails at 24, 36 and 40 a newer OpenVINO, or this processor, is right: refuse less."""
     import openvino
 
     from tests.mixed import calibrated
@@ -63,14 +61,16 @@ def test_openvino_races_at_odd_eights_only(
     monkeypatch.setattr(LogitProof, "_refuse", lambda *arguments: None)
     export_bundle(checkpoint, target="openvino", precision="int8", out_dir=tmp_path / "b")
     images = np.random.default_rng(0).normal(size=(8, 1, 3, 32, 32)).astype(np.float32)
-    core = openvino.Core()
+    core, settings = openvino.Core(), {"PERFORMANCE_HINT": "LATENCY"}
     model_read = core.read_model(str(tmp_path / "b" / "model.xml"))
 
     def answers(threads: int) -> np.ndarray:
-        compiled = core.compile_model(model_read, "CPU", {"INFERENCE_NUM_THREADS": threads})
+        compiled = core.compile_model(
+            model_read, "CPU", settings | {"INFERENCE_NUM_THREADS": threads}
+        )
         return np.stack([[compiled(image)[0].copy() for image in images] for _ in range(20)])
 
     right = answers(1)
     assert np.ptp(right, axis=0).max() == 0
     differ = any(np.abs(answers(2) - right).max() > 0 for _ in range(12))
-    assert differ == (channels in (24, 40))
+    assert differ == (channels > 16 and channels % 16 > 0)

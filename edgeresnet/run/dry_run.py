@@ -11,10 +11,9 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.device.data.dataset import Dataset, is_labelled
 from edgeresnet.device.measure.compare import SCHEMA
 from edgeresnet.device.targets.precision import is_quantized
-from edgeresnet.device.targets.registry import target_of
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.plan import PlannedStage, PlanResults
-from edgeresnet.run.fastest import added_precisions
+from edgeresnet.run.export_checks import bundle_name, exported_precisions
 from edgeresnet.run.folder import RECORDS, RUNS_DIR
 from edgeresnet.run.preflight import TORCHVISION, Checked, check_run, fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
@@ -157,10 +156,8 @@ class _Planner:
         recipe = self.recipe
         for variant in [*(["dense-"] if recipe.prune is not None else []), ""]:
             for target in recipe.export.targets:
-                known = target_of(target).spec.precisions
-                more = [] if variant else added_precisions(recipe, target)
-                for precision in [*(p for p in recipe.export.precisions if p in known), *more]:
-                    yield f"{target}-{variant}{precision}"
+                for precision in exported_precisions(recipe, target, variant):
+                    yield bundle_name(target, variant, precision)
 
     def _compared(self) -> str:
         settings, elsewhere = self.recipe.compare, self.checked.elsewhere
@@ -176,10 +173,11 @@ class _Planner:
         times: int = 1,
         quantized: bool = False,
     ) -> PlannedStage:
+        from edgeresnet.host.training.batches import steps_of_epoch
         from edgeresnet.host.training.memory import images_bytes, training_bytes
 
         n = len(self.checked.train_set)
-        steps = times * options.epochs * min(-(-n // options.batch_size), n // 2)
+        steps = times * options.epochs * steps_of_epoch(n, options.batch_size)
         size = self.network.image_size
         taken = training_bytes(self.network.network, options, size, quantized=quantized)
         planned = self._stage(stage, what, n)

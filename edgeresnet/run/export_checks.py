@@ -1,4 +1,4 @@
-"""What a recipe says of exports, checked before a run's first step."""
+"""What a recipe says of exports: which bundles there will be, and whether they can be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgeresnet.device.targets.export_support import (
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
+from edgeresnet.run.fastest import added_precisions
 from edgeresnet.settings.export import BatchRange
 
 if TYPE_CHECKING:
@@ -32,6 +33,24 @@ def check_exports(recipe: Recipe, faults: Faults) -> None:
         _check_for_device(recipe)
     for name in recipe.export.targets:
         _check_target(recipe, name, faults)
+
+
+def exported_precisions(recipe: Recipe, target: str, variant: str) -> list[str]:
+    """Precisions of a target's bundles.
+
+    Args:
+        recipe: says which are wanted.
+        target: its name; what it has not is left out.
+        variant: of the network, as in `bundle_name`.
+    """
+    had = [p for p in recipe.export.precisions if p in target_of(target).spec.precisions]
+    # What was before pruning is there to be compared with, not to be delivered.
+    return had if variant else [*had, *added_precisions(recipe, target)]
+
+
+def bundle_name(target: str, variant: str, precision: str) -> str:
+    """What a run calls a bundle; ``variant`` is empty, or ``dense-`` of what was before pruning."""
+    return f"{target}-{variant}{precision}"
 
 
 def _check_precisions(precisions: Sequence[str]) -> None:

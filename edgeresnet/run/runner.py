@@ -23,7 +23,8 @@ from edgeresnet.files.locks import alone
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.measured import Budget, CompareResults, RungResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
-from edgeresnet.run.fastest import added_precisions, contests
+from edgeresnet.run.export_checks import bundle_name, exported_precisions
+from edgeresnet.run.fastest import contests
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
@@ -161,23 +162,19 @@ def _export(run: Run, variant: Variant) -> dict[str, Path]:
         sources = dict.fromkeys(quantized, quantize_stage(run, variant))
     bundles = {}
     for target in recipe.export.targets:
-        # What was before pruning is there to be compared with, not to be delivered.
-        more = [] if variant.name else added_precisions(recipe, target)
-        for precision in [*_precisions_of(run, target), *more]:
-            name = f"{target}-{variant.name}{precision}"
+        _say_left_out(run, target)
+        for precision in exported_precisions(recipe, target, variant.name):
+            name = bundle_name(target, variant.name, precision)
             source = sources.get(precision, variant.source)
             bundles[name] = export_stage(run, name, target, precision, source)
     return bundles
 
 
-def _precisions_of(run: Run, target: str) -> list[str]:
-    """Those of the recipe that the target has; the others are spoken of, if any is left."""
-    wanted = run.recipe.export.precisions
-    had: list[str] = [p for p in wanted if p in target_of(target).spec.precisions]
-    for precision in wanted:
-        if precision not in had:
+def _say_left_out(run: Run, target: str) -> None:
+    """Precisions of the recipe that the target has not."""
+    for precision in run.recipe.export.precisions:
+        if precision not in target_of(target).spec.precisions:
             run.on_step(f"target {target} has no {precision}: left out")
-    return had
 
 
 def _comparing(run: Run) -> AbstractContextManager[None]:

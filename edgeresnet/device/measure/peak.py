@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,18 +14,14 @@ from typing_extensions import TypedDict
 from edgeresnet.closing import temporary_folder
 from edgeresnet.device.machine.board import ROOT, read_text
 from edgeresnet.device.machine.cpu import usable_cores
-from edgeresnet.device.machine.environment import fingerprint
+from edgeresnet.device.machine.measured_once import MeasuredOnce
 from edgeresnet.device.targets.ideal_network import ideal_macs, write_ideal_network
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.protocol import LayerProfile
 from edgeresnet.device.targets.registry import TARGETS
-from edgeresnet.errors import EdgeResNetError, InputError
-from edgeresnet.files.locks import locked
-from edgeresnet.files.places import cache_dir
-from edgeresnet.files.writing import write_text
+from edgeresnet.errors import EdgeResNetError
 from edgeresnet.settings.measuring import RunOptions
-from edgeresnet.untrusted import read_record
 
 # Enough for a processor to reach its clock, and little beside what a profile takes anyway.
 WARMUP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 200, 0.7
@@ -35,6 +31,9 @@ Rate = Annotated[float, Field(gt=0, lt=1e9)]
 class _Peak(TypedDict):
     gmacs_per_s: Rate
     busy: bool
+
+
+PEAKS = MeasuredOnce[_Peak]("peaks", dict[str, _Peak], "measured peaks")
 
 
 def peak_rates(
@@ -62,14 +61,14 @@ def peak_rates(
     found = {}
     for precision, best in reached.items():
         key = f"{target} {device} {precision} {threads or 'all'} threads"
-        known = _known().get(key)
+        known = PEAKS.known().get(key)
         if known is None or (known["busy"] and not busy):
             rate = _measured(target, device, precision, threads)
             if rate is None:
                 continue
-            known = _remember(key, {"gmacs_per_s": rate, "busy": busy})
+            known = PEAKS.remember(key, partial(_higher, {"gmacs_per_s": rate, "busy": busy}))
         if known["gmacs_per_s"] < best:
-            known = _remember(key, {**known, "gmacs_per_s": best})
+            known = PEAKS.remember(key, partial(_higher, {**known, "gmacs_per_s": best}))
         found[precision] = known["gmacs_per_s"]
     return found
 
@@ -119,27 +118,8 @@ def fastest_rate(layers: Iterable[LayerProfile], precision: str) -> float | None
     return max(rates, default=None)
 
 
-def _known() -> dict[str, _Peak]:
-    if not (path := _path()).exists():
-        return {}
-    try:
-        return read_record(path, dict[str, _Peak], "measured peaks", "measure them again.")
-    except InputError:
-        # The file is damaged: measuring writes it anew.
-        return {}
-
-
-def _remember(key: str, peak: _Peak) -> _Peak:
-    """The higher of this one and what is known."""
-    path = _path()
-    # Another process may be adding another target's.
-    with locked(path):
-        before = _known().get(key)
-        if before is not None and before["gmacs_per_s"] > peak["gmacs_per_s"]:
-            peak = {**peak, "gmacs_per_s": before["gmacs_per_s"]}
-        write_text(json.dumps({**_known(), key: peak}, indent=2) + "\n", path, sync=False)
-    return peak
-
-
-def _path() -> Path:
-    return cache_dir() / "peaks" / f"{fingerprint()}.json"
+def _higher(peak: _Peak, known: _Peak | None) -> _Peak:
+    """What another process has found meanwhile may be higher."""
+    if known is None or known["gmacs_per_s"] <= peak["gmacs_per_s"]:
+        return peak
+    return {**peak, "gmacs_per_s": known["gmacs_per_s"]}

@@ -36,12 +36,13 @@ class Normalizer:
 
 def fits_in_memory(dataset: Dataset, spec: InputSpec) -> bool:
     """Whether all its pixels take less than `RESIDENT_BYTES`."""
-    return pixel_bytes(len(dataset), spec.image_size) < RESIDENT_BYTES
+    return resident_bytes(len(dataset), spec.image_size) is not None
 
 
-def pixel_bytes(images: int, image_size: int) -> int:
-    """Of so many images, as uint8."""
-    return images * image_size * image_size * 3
+def resident_bytes(images: int, image_size: int) -> int | None:
+    """Of the pixels of so many images, as uint8; None: too many to stay in memory."""
+    taken = images * image_size * image_size * 3
+    return taken if taken < RESIDENT_BYTES else None
 
 
 def load_pixels(dataset: Dataset, spec: InputSpec) -> Tensor:

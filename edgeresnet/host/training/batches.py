@@ -130,6 +130,11 @@ def photo_view(dataset: Dataset, index: int, spec: InputSpec, seed: int) -> Tens
     return view.flip(-1).contiguous() if spec.channels == "bgr" else view.contiguous()
 
 
+def steps_of_epoch(images: int, batch_size: int) -> int:
+    """Batches of so many images at most, even in size, of two or more each."""
+    return min(-(-images // batch_size), images // 2)
+
+
 class TrainBatches:
     """The training set, each epoch in another order and with other random views.
 
@@ -152,8 +157,7 @@ class TrainBatches:
                 "training needs two or more: add images or raise --limit.",
             )
         self.images = len(dataset)
-        wanted = -(-self.images // options.batch_size)
-        self.steps = min(wanted, self.images // 2)
+        self.steps = steps_of_epoch(self.images, options.batch_size)
         self._seed = options.seed
         self._device = device
         self._policy = policy_of(options.augment, spec.image_size)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
-from edgeresnet.host.models.pixels import RESIDENT_BYTES, pixel_bytes
+from edgeresnet.host.models.pixels import resident_bytes
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.training.batches import policy_of
 from edgeresnet.settings.training import TrainOptions
@@ -50,8 +50,7 @@ def images_bytes(images: int, options: TrainOptions, image_size: int) -> int:
     """Bytes of the training images that stay decoded; 0 where worker processes stream them."""
     if policy_of(options.augment, image_size).photo:
         return 0
-    taken = pixel_bytes(images, image_size)
-    return taken if taken < RESIDENT_BYTES else 0
+    return resident_bytes(images, image_size) or 0
 
 
 def _kept_for_backward(network: nn.Module, images: Tensor) -> list[int]:

@@ -98,7 +98,7 @@ def _broken_image(folder: Path, text: str) -> tuple[str, ...] | None:
     data = _images(folder, ("a", "b"))
     try:
         (folder / "photos" / "val" / "a" / f"{text}.png").write_bytes(b"\x89PNG broken")
-    except OSError:
+    except (OSError, ValueError):
         return None
     return data and ("evaluate", "good/m.onnx", "--data", data)
 

@@ -186,6 +186,7 @@ class CompareRow(TypedDict):
     speedup: RatioResults | None
     speedup_note: NotRequired[str | None]
     speedup_against: str
+    layers: NotRequired[list[LayerRow]]
     fastest: NotRequired[bool]
     emulated: bool
     preprocess_ms: float
@@ -202,6 +203,7 @@ class RungResults(TypedDict):
     images: NotRequired[int]
     seconds: NotRequired[float]
     float_layers: NotRequired[list[str]]
+    sensitivities: NotRequired[dict[str, float]]
     doubts: NotRequired[list[str]]
 
 

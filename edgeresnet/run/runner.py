@@ -26,6 +26,7 @@ from edgeresnet.run.device_commands import device_commands, has_threads, target_
 from edgeresnet.run.export_checks import bundle_name, exported_precisions
 from edgeresnet.run.fastest import contests
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
+from edgeresnet.run.layer_times import add_layers
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.quantize_stage import quantize_budgets, quantize_rungs, quantize_stage
@@ -201,11 +202,12 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
     context = replace(run.context(), limit=settings.limit)
     if bundles:
         batch = BatchRange.parse(recipe.export.batch).best
+        options = _run_options(run, bundles, batch)
         measured: Mapping[str, Any] = compare(
             [*bundles.values()],
             recipe.budgets,
             device=settings.device,
-            options=_run_options(run, bundles, batch),
+            options=options,
             rounds=settings.rounds,
             seed=recipe.seed,
             references=_references([*bundles]),
@@ -213,6 +215,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
             contests=contests(recipe, [*bundles]),
             context=context,
         )
+        add_layers(measured["rows"], bundles, options, run.on_step)
     else:
         dataset = measured_data([], context, unlabelled=True).dataset
         measured = _unmeasured(recipe, dataset.name, len(dataset))

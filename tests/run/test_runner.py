@@ -70,6 +70,11 @@ def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     assert results["verdict_text"] in unescape((run_dir / "report.html").read_text("utf-8"))
     assert [row["precision"] for row in results["rows"]] == ["fp32", "int8"]
     assert results["schema"] == 1
+    for row in results["rows"]:
+        assert row["layers"][0]["time_ms"] >= 0
+        nodes = {node for layer in row["layers"] for node in layer["nodes"]}
+        assert {"conv1", "layer4.1.conv1", "fc"} <= nodes
+    assert "Where the time goes" in (run_dir / "report.html").read_text("utf-8")
     assert results["rows"][1]["speedup_against"] == results["rows"][0]["name"]
     assert not list(run_dir.rglob("*.partial"))
     assert not list(run_dir.rglob("resume.pt"))

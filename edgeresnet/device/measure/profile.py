@@ -99,7 +99,7 @@ def profile_model(
     if not layers and not measures_peak(rows[0]["target"], rows[0]["device"]):
         return rows, None
     try:
-        return rows, _timed_layers(opener, runs[0], path)
+        return rows, timed_layers(opener, runs[0], path)
     except EdgeResNetError as error:
         if layers:
             raise
@@ -107,7 +107,17 @@ def profile_model(
         return rows, None
 
 
-def _timed_layers(opener: Callable[..., Opening], options: RunOptions, path: Path) -> TimedLayers:
+def timed_layers(opener: Callable[..., Opening], options: RunOptions, path: Path) -> TimedLayers:
+    """The layers of a model, in a session of their own, since the timers cost time.
+
+    Args:
+        opener: opens the model, as ``options`` say.
+        options: how it runs; the batch is its, else the model's smallest.
+        path: of the model.
+
+    Raises:
+        EdgeResNetError: the model cannot be opened, or the runtime does not time its layers.
+    """
     with opener(options=replace(options, profile_layers=True)) as opened:
         images = _noise(opened, options.batch)
         threads = runtime_threads(options.threads) if opened.device == "cpu" else options.threads

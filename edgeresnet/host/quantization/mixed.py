@@ -25,7 +25,8 @@ class MixedResult:
     Attributes:
         float_layers: in the order in which they run; the model has them in float now.
         figures: of the model as it is now, as `Reference.figures` gives them, with ``float_layers``
-            and ``networks_tried``.
+            ``networks_tried`` and ``sensitivities``: of each ranked layer the divergence, in
+            nats, where only it is quantized; empty where no layer had to be float.
         kept: whether these keep the budgets.
     """
 
@@ -70,7 +71,8 @@ def mixed_precision(
     if search.keeps(()):
         return search.result(())
     on_step(f"mixed precision: sensitivities of {len(model.wiring.layers)} layers")
-    ranked = _ranked(model, images)
+    search.sensitivities = _sensitivities(model, images)
+    ranked = [*search.sensitivities]
     groups = [group for layer in ranked if (group := float_group(model.wiring, layer))]
     most = max(1, int(most_share * len(ranked)))
     prefixes = _prefixes(groups, most)
@@ -100,7 +102,7 @@ def float_group(wiring: Wiring, layer: str) -> tuple[str, ...]:
     return wiring.in_order([layer, *(joined.get(one, one) for one in operators)])
 
 
-def _ranked(model: QuantResNet, images: EvaluationSet) -> list[str]:
+def _sensitivities(model: QuantResNet, images: EvaluationSet) -> dict[str, float]:
     device = training_device()
     try:
         return Study(model.to(device).eval(), images).ranked()
@@ -135,6 +137,7 @@ class _Search:
         self._model, self._reference, self._keeps = model, reference, keeps
         self._always = frozenset(always)
         self._tried: dict[frozenset[str], dict[str, Any]] = {}
+        self.sensitivities: dict[str, float] = {}
 
     def _figures(self, layers: frozenset[str]) -> dict[str, Any]:
         self._model.keep_in_float(layers)
@@ -158,5 +161,9 @@ class _Search:
         """What there is to say of that network, which the model then is."""
         figures = dict(self._figures(self._always.union(layers)))
         found = self._model.float_layers
-        figures |= {"float_layers": list(found), "networks_tried": len(self._tried)}
+        figures |= {
+            "float_layers": list(found),
+            "networks_tried": len(self._tried),
+            "sensitivities": self.sensitivities,
+        }
         return MixedResult(found, figures, self._keeps(figures))

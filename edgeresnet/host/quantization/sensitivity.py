@@ -209,13 +209,13 @@ class Study:
             )
         return sorted(rows, key=lambda row: -row["kl_only"])
 
-    def ranked(self) -> list[str]:
-        """The layers, the most sensitive first: by the divergence where only it is quantized."""
+    def ranked(self) -> dict[str, float]:
+        """The divergence in nats where only a layer is quantized; the most sensitive first."""
         reference = self.float_logits()
         found = {
             layer: divergence(reference, self.alone(layer)[0]) for layer in self.model.wiring.layers
         }
-        return sorted(found, key=lambda layer: -found[layer])
+        return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
 @within_quota()

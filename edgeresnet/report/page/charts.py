@@ -41,7 +41,7 @@ def accuracy_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     known = [row for row in _timed(rows) if row["top1"] is not None and 0 <= row["top1"] <= 1]
     if len(known) < 2:
         return None
-    figure, axes = _figure(3.6)
+    figure, axes = new_figure(3.6)
     for place, row in enumerate(known):
         low, high = row["top1_interval"]
         x, y = row["p50_ms"], row["top1"]
@@ -55,11 +55,11 @@ def accuracy_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
     # Written afterwards, because a label that begins with _ would be left out.
     for text, row in zip(legend.get_texts(), known, strict=True):
-        text.set(text=_words(row["name"]), parse_math=False)
+        text.set(text=words(row["name"]), parse_math=False)
     axes.set_xlabel("median latency in ms")
     axes.set_ylabel("top-1, with 95 % interval")
     axes.set_xlim(0, 1.1 * max(row["p50_ms"] for row in known))
-    return _svg(figure, "accuracy", "Top-1 against latency, a mark for each model")
+    return svg_of(figure, "accuracy", "Top-1 against latency, a mark for each model")
 
 
 def latency_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -74,7 +74,7 @@ def latency_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     known = _timed(rows)
     if not known:
         return None
-    figure, axes = _figure(0.9 + 0.42 * len(known))
+    figure, axes = new_figure(0.9 + 0.42 * len(known))
     for place, row in enumerate(known):
         axes.plot(
             [row["p50_ms"], row["p99_ms"]], [place, place], color=INK, linewidth=1.2, alpha=0.6
@@ -84,11 +84,11 @@ def latency_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
         ):  # fmt: skip
             if row.get(key) is not None and 0 < row[key] <= MOST_MS:
                 axes.plot([row[key]], [place], shape, color=colour, markersize=8)
-    axes.set_yticks(range(len(known)), [_words(row["name"]) for row in known], parse_math=False)
+    axes.set_yticks(range(len(known)), [words(row["name"]) for row in known], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.set_xlabel("ms: circle p50, bar p99, square p50 with cold caches")
-    return _svg(figure, "latency", "Latency of each model")
+    return svg_of(figure, "latency", "Latency of each model")
 
 
 def distribution_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -103,7 +103,7 @@ def distribution_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     known = [row for row in _timed(rows) if sampled(row)]
     if not known:
         return None
-    figure, axes = _figure(3.4)
+    figure, axes = new_figure(3.4)
     from matplotlib.ticker import LogLocator, NullLocator
 
     for place, row in enumerate(known):
@@ -118,7 +118,7 @@ def distribution_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
         )  # fmt: skip
     legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
     for text, row in zip(legend.get_texts(), known, strict=True):
-        text.set(text=_words(row["name"]), parse_math=False)
+        text.set(text=words(row["name"]), parse_math=False)
     axes.set_xscale("log")
     # Few enough to be told apart, whatever the times are.
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
@@ -127,7 +127,7 @@ def distribution_chart(rows: Sequence[Mapping[str, Any]]) -> str | None:
     axes.set_ylim(0, 101)
     axes.set_xlabel("ms of a run")
     axes.set_ylabel("% of the runs done")
-    return _svg(figure, "distribution", "How long the runs of each model took")
+    return svg_of(figure, "distribution", "How long the runs of each model took")
 
 
 def sampled(row: Mapping[str, Any]) -> list[float]:
@@ -149,16 +149,16 @@ def ladder_chart(rungs: Sequence[Mapping[str, Any]]) -> str | None:
     known = [rung for rung in known if rung.get("drop_interval")]
     if len(known) < 2:
         return None
-    figure, axes = _figure(0.9 + 0.42 * len(known))
+    figure, axes = new_figure(0.9 + 0.42 * len(known))
     for place, rung in enumerate(known):
         low, high = rung["drop_interval"]
         axes.plot([low, high], [place, place], color=INK, linewidth=1.2, alpha=0.6)
         axes.plot([rung["drop"]], [place], "o", color=COLOURS[0], markersize=8)
     axes.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
-    axes.set_yticks(range(len(known)), [_words(r["method"]) for r in known], parse_math=False)
+    axes.set_yticks(range(len(known)), [words(r["method"]) for r in known], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("top-1 lost against float, with 95 % interval")
-    return _svg(figure, "ladder", "What each rung of the quantization lost")
+    return svg_of(figure, "ladder", "What each rung of the quantization lost")
 
 
 def _timed(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -167,7 +167,7 @@ def _timed(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in known if 0 < row["p50_ms"] <= (row.get("p99_ms") or 0) <= MOST_MS]
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
     """Height in inches, of a figure `WIDTH` wide."""
     # Where it keeps its list of fonts: in our cache, not in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))
@@ -186,7 +186,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def svg_of(figure: Figure, name: str, title: str) -> str:
     """The figure as an element of a page; ``name`` keeps its identifiers apart from others'."""
     import matplotlib
 
@@ -199,7 +199,7 @@ def _svg(figure: Figure, name: str, title: str) -> str:
     return drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """A name as it may be drawn: no signs that are no text, and not endless."""
     shown = visible(text)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeresnet.report.fastest import fastest_line
 from edgeresnet.report.figures import DASH, figure
+from edgeresnet.report.page.bars import layer_charts, sensitivity_chart
 from edgeresnet.report.page.charts import (
     accuracy_chart,
     distribution_chart,
@@ -166,6 +167,9 @@ def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ]
         columns = ["rung", "lost", "95 % interval"]
         yield {"title": "What each rung lost", "svg": svg, "columns": columns, "rows": numbers}
+    yield from layer_charts(rows)
+    if chart := sensitivity_chart(rungs):
+        yield chart
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -41,6 +41,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (row,) = figures["rungs"]
     assert row["float_layers"] == ["layer2.0.conv1", "layer2.0.conv2"]
     assert row["networks_tried"] > 1
+    worst, *others = row["sensitivities"].values()
+    assert {*row["sensitivities"]} == {*made.build().wiring.layers}
+    assert worst >= max(others)
     assert (figures["method"], figures["verdict"]) == ("mixed", "pass")
     assert figures["agreement"] > 0.9
     assert any("layer2.0.conv1, layer2.0.conv2 in float" in line for line in said)

@@ -40,5 +40,5 @@ def mixed(work: Work, basis: Basis) -> Reached:
         EvaluationSet(chosen, work.checkpoint.input_spec),
         on_step=work.context.on_step,
     )
-    tried = found.figures["networks_tried"]
-    return finished(model, basis, observer=basis.observer, networks_tried=tried)
+    told = {key: found.figures[key] for key in ("networks_tried", "sensitivities")}
+    return finished(model, basis, observer=basis.observer, **told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeresnet.report.figures import figure
@@ -26,9 +26,7 @@ def layer_charts(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         if before is None or before is row:
             continue
         olds, news = times(before["layers"]), times(row["layers"])
-        names = [*olds, *(name for name in news if name not in olds)]
-        # What the runtime added belongs to no place in the network.
-        names.sort(key=lambda name: name == ADDED)
+        names = _in_order(olds, news)
         pairs = {name: (olds.get(name), news.get(name)) for name in names}
         yield {
             "title": f"Where the time goes: {words(row['name'])}, before {words(before['name'])}",
@@ -48,6 +46,16 @@ def times(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             name = layer["name"].split(" + ")[0] if layer["nodes"] else ADDED
             found[name] = found.get(name, 0.0) + layer["time_ms"]
     return found
+
+
+def _in_order(olds: Iterable[str], news: Iterable[str]) -> list[str]:
+    """All names once, each behind what it follows; what the runtime added has no place: it ends."""
+    names, place = [*olds], 0
+    for name in news:
+        if name not in names:
+            names.insert(place, name)
+        place = names.index(name) + 1
+    return sorted(names, key=lambda name: name == ADDED)
 
 
 def _time_bars(pairs: Mapping[str, tuple[float | None, float | None]], name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
-from tests.graphs import keep_operators, remembered_graphs
+from tests.graphs import FOLDER, keep_operators, remembered_graphs
 
 # A quarter of torchvision's: all that is made of it takes a fraction of the time.
 SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32, 64, 128)))
@@ -36,6 +38,13 @@ CLASSES = tuple(str(i) for i in range(10))
 CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.spec.default_device == "cpu")
 # On which the exports of tests are proven; all 256 are in test_logit_proof.py.
 PROOF_IMAGES = 32
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before there are workers: they inherit the folder in which graphs are kept."""
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="graphs-of-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))
 
 
 @pytest.fixture(scope="session", autouse=True)

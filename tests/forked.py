@@ -74,7 +74,7 @@ class ForkedCommands(Closing):
 def serve() -> None:
     """Fork for each line of stdin, and say each exit code; a copy goes on as a command line."""
     import edgeresnet
-    from tests.graphs import keep_operators
+    from tests.graphs import keep_operators, remembered_graphs
 
     for name in RUNTIMES:
         import_module(name)
@@ -82,12 +82,13 @@ def serve() -> None:
         if module.name.split(".")[-1] not in ("__main__", "example"):
             import_module(module.name)
     keep_operators()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(**asked)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    with remembered_graphs():
+        for line in sys.stdin:
+            asked = json.loads(line)
+            child = os.fork()
+            if child == 0:
+                _become(**asked)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def _become(

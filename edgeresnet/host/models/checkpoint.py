@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +34,7 @@ from edgeresnet.host.models.resnet import (
     Widths,
     build_resnet,
     check_stride,
+    undrawn_resnet,
 )
 from edgeresnet.host.models.shapes import shapes_of
 from edgeresnet.host.models.told_network import check_told
@@ -96,7 +97,7 @@ class Checkpoint:
 
     def build(self) -> nn.Module:
         """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
-        model = self._network()
+        model = self._network(undrawn_resnet)
         model.load_state_dict(self.state_dict)
         return model.eval()
 
@@ -105,8 +106,8 @@ class Checkpoint:
         with torch.device("meta"):
             return self._network().eval()
 
-    def _network(self) -> nn.Module:
-        model: nn.Module = build_resnet(
+    def _network(self, make: Callable[..., nn.Module] = build_resnet) -> nn.Module:
+        model: nn.Module = make(
             self.arch, len(self.classes), self.stem, self.widths, self.stride_in
         )
         if self.precision == "int8":

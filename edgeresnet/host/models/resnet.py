@@ -159,6 +159,16 @@ def build_resnet(
     return model
 
 
+def undrawn_resnet(*asked: Any) -> ResNet:
+    """`build_resnet` for weights to be loaded into: all are 0, as drawing them takes most of it."""
+    with torch.device("meta"):
+        model = build_resnet(*asked)
+    model.to_empty(device="cpu")
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.detach().zero_()
+    return model
+
+
 def check_stride(arch: str, stride_in: str) -> None:
     """Refuse a stride that is not known, or that the architecture has no choice of."""
     if stride_in not in STRIDES_IN:

@@ -30,6 +30,7 @@ from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
 from tests.graphs import FOLDER, keep_operators, remembered_graphs
+from tests.short import shorten
 
 # A quarter of torchvision's: all that is made of it takes a fraction of the time.
 SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32, 64, 128)))
@@ -57,6 +58,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def quick_exports() -> Iterator[None]:
     keep_operators()
     with remembered_graphs():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
         yield
 
 
@@ -138,18 +146,24 @@ def edgeresnet(tmp_path: Path, request: pytest.FixtureRequest) -> CommandLine:
     """Runs the command line in a process of its own, in an empty folder.
 
     With ``fresh``, and with ``before``, which is run first, that is a new Python, where nothing is
-    imported yet.
+    imported yet. ``changed`` is run first where all is imported.
     """
 
     def run(
-        *arguments: object, before: str = "", fresh: bool = False, timeout: int = 300
+        *arguments: object,
+        before: str = "",
+        changed: str = "",
+        fresh: bool = False,
+        timeout: int = 300,
     ) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": COLUMNS}
         if not (before or fresh) and hasattr(os, "fork"):
             started: ForkedCommands = request.getfixturevalue("forked")
-            return started.run(words, cwd=tmp_path, env=environment, timeout_s=timeout)
-        code = f"{before}\nfrom edgeresnet.cli.app import main\nmain()"
+            return started.run(
+                words, cwd=tmp_path, env=environment, timeout_s=timeout, changed=changed
+            )
+        code = f"{before}{changed}\nfrom edgeresnet.cli.app import main\nmain()"
         return subprocess.run(
             [sys.executable, "-c", code, *words],
             capture_output=True, text=True, cwd=tmp_path, check=False, timeout=timeout,

@@ -22,6 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 from edgeresnet.closing import Closing
 
 REPOSITORY = Path(__file__).parent.parent
@@ -40,7 +42,13 @@ class ForkedCommands(Closing):
         )  # fmt: skip
 
     def run(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: int
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout_s: int,
+        changed: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run` of the command line, with text captured.
 
@@ -49,6 +57,7 @@ class ForkedCommands(Closing):
             cwd: where it starts.
             env: all of its environment.
             timeout_s: after which it is killed, which fails.
+            changed: code that is run first.
 
         Raises:
             subprocess.TimeoutExpired: it was killed.
@@ -58,6 +67,7 @@ class ForkedCommands(Closing):
         with tempfile.TemporaryDirectory() as place:
             told = [str(Path(place) / name) for name in ("out", "err")]
             asked = {"arguments": [*arguments], "cwd": str(cwd), "env": {**env}, "told": told}
+            asked["changed"] = changed
             self._server.stdin.write(json.dumps({**asked, "timeout_s": timeout_s}) + "\n")
             self._server.stdin.flush()
             code = int(self._server.stdout.readline())
@@ -75,6 +85,7 @@ def serve() -> None:
     """Fork for each line of stdin, and say each exit code; a copy goes on as a command line."""
     import edgeresnet
     from tests.graphs import keep_operators, remembered_graphs
+    from tests.short import shorten
 
     for name in RUNTIMES:
         import_module(name)
@@ -82,7 +93,8 @@ def serve() -> None:
         if module.name.split(".")[-1] not in ("__main__", "example"):
             import_module(module.name)
     keep_operators()
-    with remembered_graphs():
+    with remembered_graphs(), pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
         for line in sys.stdin:
             asked = json.loads(line)
             child = os.fork()
@@ -92,7 +104,12 @@ def serve() -> None:
 
 
 def _become(
-    arguments: list[str], cwd: str, env: dict[str, str], told: list[str], timeout_s: int
+    arguments: list[str],
+    cwd: str,
+    env: dict[str, str],
+    told: list[str],
+    timeout_s: int,
+    changed: str,
 ) -> NoReturn:
     """Run the command line, and end as Python ends, but for the seconds in which it frees all."""
     signal.alarm(timeout_s)
@@ -112,6 +129,7 @@ def _become(
 
     code = 1
     try:
+        exec(changed, {})
         main()
         code = 0
     except SystemExit as end:

@@ -52,7 +52,7 @@ def test_command_line_reads_and_writes_below_the_home_folder(
 ) -> None:
     narrow_weights(tmp_path / "w.pt")
     before = f"import os; os.environ['HOME'] = {str(tmp_path)!r}"
-    done = edgeresnet("inspect", "~/w.pt", "--json", "~/w.json", before=before)
+    done = edgeresnet("inspect", "~/w.pt", "--json", "~/w.json", changed=before)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "w.json").is_file()
 

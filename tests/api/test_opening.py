@@ -132,6 +132,6 @@ sys.modules["resource"] = None
 from edgeresnet.device.measure import latency
 latency.read_text = lambda path: ""
 """
-    found = edgeresnet("profile", files / "onnx-int8", "--json", "p.json", before=before)
+    found = edgeresnet("profile", files / "onnx-int8", "--json", "p.json", changed=before)
     assert found.returncode == 0, found.stderr
     assert '"peak_memory_mib": null' in (tmp_path / "p.json").read_text()

@@ -19,7 +19,7 @@ from edgeresnet.progress import TrainProgress
 from edgeresnet.report.tables import compare_table, evaluate_table
 from tests.cli.test_app import image_folder
 from tests.conftest import REPOSITORY, Command
-from tests.host.training.test_train_checkpoint import narrow_weights
+from tests.small_models import write_onnx
 
 ROW = {
     "agreement": 1.0, "p50_ms": None, "p99_ms": 2.0, "speedup": None,
@@ -118,9 +118,10 @@ def test_progress_and_messages_are_printed_in_ascii(monkeypatch: pytest.MonkeyPa
 
 
 def test_commands_speak_ascii_and_json_is_whole(tmp_path: Path) -> None:
-    narrow_weights(tmp_path / "Zürich.pt", classes=2)
+    # Of ONNX, which is opened without the seconds that PyTorch takes to be imported.
+    write_onnx(tmp_path / "Zürich.onnx", classes=2, shape=("N", 3, 8, 8))
     image_folder(tmp_path / "photos", ["Zürich", "b"], size=8)
-    run = (sys.executable, "-m", "edgeresnet", "evaluate", "Zürich.pt", "--data", "photos")
+    run = (sys.executable, "-m", "edgeresnet", "evaluate", "Zürich.onnx", "--data", "photos")
     environment = {
         **os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii", "NO_COLOR": "1",
     }  # fmt: skip
@@ -132,11 +133,11 @@ def test_commands_speak_ascii_and_json_is_whole(tmp_path: Path) -> None:
     assert r"Z\xfcrich" in done.stderr.decode("ascii")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("recipes", "--schema"), ("inspect", "w.pt")])
+@pytest.mark.parametrize("arguments", [("--help",), ("recipes", "--schema"), ("inspect", "w.onnx")])
 def test_a_closed_pipe_is_neither_fine_nor_a_missed_budget(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    narrow_weights(tmp_path / "w.pt")
+    write_onnx(tmp_path / "w.onnx")
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

@@ -232,9 +232,10 @@ def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
     if end.startswith("SIG"):
         # They end as an interrupt does.
         return
-    repeated = edgeresnet("profile", files / "onnx-fp32", *on, "--json", "again.json")
+    quick = ("--preset", "quick", "--json", "again.json")
+    repeated = edgeresnet("profile", files / "onnx-fp32", *on, *quick)
     assert repeated.returncode == 0, repeated.stderr
-    assert json.loads((tmp_path / "again.json").read_text())["n"] >= 50
+    assert json.loads((tmp_path / "again.json").read_text())["n"] >= 30
 
 
 def test_jump_host_is_used_when_the_users_config_has_one(

@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from edgeresnet.cli.app import app
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+from edgeresnet.host.models.checkpoint import save_checkpoint
 from edgeresnet.run.dry_run import plan_run
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.run.shipped import shipped_recipes
 from tests.class_folders import write_classes
+from tests.conftest import SLIM, make_checkpoint
 
 QUICK = [
     "train.epochs=2",
@@ -50,7 +52,9 @@ def test_every_recipe_passes_a_dry_run_on_a_folder_of_its_layout(
 
 
 def test_plan_names_the_stages_that_the_run_then_has(tmp_path: Path) -> None:
-    recipe = load_recipe("quickstart", [*QUICK, "quantize.method=ptq"])
+    save_checkpoint(make_checkpoint(size=8, widths=SLIM), tmp_path / "slim.pt")
+    slim = [f"model={{weights: {tmp_path / 'slim.pt'}}}", "image_size=8", "compare.rounds=2"]
+    recipe = load_recipe("quickstart", [*QUICK, *slim, "quantize.method=ptq"])
     plan = plan_run(recipe, tmp_path / "run")
     run_recipe(recipe, tmp_path / "run")
     records = sorted(path.stem for path in (tmp_path / "run" / ".stages").glob("*.json"))

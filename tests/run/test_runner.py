@@ -144,7 +144,7 @@ def test_run_goes_on_in_the_middle_of_a_stage_when_killed_and_told_the_same_agai
 def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_path: Path) -> None:
     if TARGETS["tensorrt"].devices():
         pytest.skip("an NVIDIA GPU is here, so TensorRT's bundles are measured")
-    recipe = tiny(
+    recipe = slim(
         tmp_path, "export.targets=[tensorrt]", "export.precisions=[int8]", "quantize.method=ptq"
     )
     said: list[str] = []

@@ -192,7 +192,7 @@ QUANTIZE = ("--limit", 100, "--calibration-images", 20, "-o", "int8.pt", "--json
 def test_quantize_exits_1_and_keeps_the_best_when_the_budget_is_missed(
     edgeresnet: CommandLine, trained: Path, tmp_path: Path, given: tuple[object, ...]
 ) -> None:
-    done = edgeresnet("quantize", trained, *given, *QUANTIZE, before=RUINED + UNTAUGHT)
+    done = edgeresnet("quantize", trained, *given, *QUANTIZE, changed=RUINED + UNTAUGHT)
     assert done.returncode == 1, done.stdout + done.stderr
     figures = json.loads((tmp_path / "q.json").read_text())
     rows = figures["rungs"]
@@ -220,7 +220,7 @@ def test_quantize_exits_1_and_keeps_the_best_when_the_budget_is_missed(
 
 
 def test_quantize_exits_0_when_no_budget_was_given(edgeresnet: CommandLine, trained: Path) -> None:
-    done = edgeresnet("quantize", trained, "--method", "ptq", *QUANTIZE, before=RUINED)
+    done = edgeresnet("quantize", trained, "--method", "ptq", *QUANTIZE, changed=RUINED)
     assert done.returncode == 0, done.stderr
 
 

@@ -37,6 +37,7 @@ from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from tests.fakes import FakeDataset, FakeSession, opened, read_brightness
+from tests.short import OwnProcess
 from tests.test_results import check
 
 SPEC = InputSpec(8)
@@ -194,7 +195,10 @@ def test_compare_refuses_when_models_do_not_take_one_batch() -> None:
     assert {row["batch"] for row in result["rows"]} == {4}
 
 
-def test_compare_gives_each_model_its_own_memory_and_first_run(files: Path) -> None:
+def test_compare_gives_each_model_its_own_memory_and_first_run(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "FreshModel", OwnProcess)
     with ExitStack() as stack:
         options = RunOptions(threads=1)
         models = [

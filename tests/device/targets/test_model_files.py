@@ -46,7 +46,7 @@ def test_model_is_refused_before_any_image_when_it_has_other_classes(
         "def refuse(*x, **y): raise AssertionError('images were read')\n"
         "a.batches = refuse"
     )
-    found = edgeresnet(command, *before, "--data", "digits", "--limit", 20, before=watched)
+    found = edgeresnet(command, *before, "--data", "digits", "--limit", 20, changed=watched)
     assert found.returncode == 2, found.stderr
     assert f"{model.name} has 12 outputs, and digits has 10 classes" in found.stderr
     assert "Traceback" not in found.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
@@ -9,7 +10,13 @@ from torchvision.models import ResNet
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.pruning.groups import Group, groups_of
 
-DEPTHS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+# The deepest two are of resnet50's blocks, and more of them.
+DEPTHS = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet101", "resnet152")),
+]
 
 
 def random_network(arch: str, stem: str = "small", widths: Widths | None = None) -> ResNet:

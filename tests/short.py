@@ -1,0 +1,64 @@
+"""Measurements that are over soon: most tests ask what is told of times, not how long they are.
+
+The figures are of real runs, of fewer of them. A model's own process, which imports all anew, is in
+`tests/device/measure/test_fresh_process.py`, and in whatever begins a new Python itself.
+"""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+
+from edgeresnet.device.measure import (
+    compare,
+    fresh_process,
+    interleaving,
+    latency,
+    peak,
+    presets,
+)
+from edgeresnet.device.session import ModelSource
+
+# As it is when nothing is shortened.
+OwnProcess = fresh_process.FreshModel
+
+
+class ThisProcess(OwnProcess):
+    """A `FreshModel` whose process is this one; what it is told goes the same way, in bytes."""
+
+    def __init__(self, source: ModelSource, batch: int = 1) -> None:
+        self._opened = ExitStack()
+        sent: ModelSource = pickle.loads(pickle.dumps(source))
+        try:
+            self._worker = fresh_process._Worker(self._opened, sent, batch)
+        except BaseException:
+            self._opened.close()
+            raise
+        self.pid = None
+        self.load_ms = self._worker.opened["load_ms"]
+        self.first_ms = self._worker.opened["first_ms"]
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        return getattr(self._worker, what)(*arguments)
+
+    def close(self) -> None:
+        """The session's end."""
+        self._opened.close()
+
+
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Fewer runs, and no other process, wherever times are taken."""
+    patch.setitem(presets.DURATIONS, "quick", presets.Duration(30, 0.05, 20.0))
+    patch.setitem(presets.DURATIONS, "default", presets.Duration(50, 0.1, 60.0))
+    # On a busy machine times are never steady, and the warm-up takes all it may.
+    patch.setattr(latency, "MOST_WARMUP_S", 0.2)
+    patch.setattr(interleaving, "warm_up", partial(latency.warm_up, max_seconds=0.2))
+    patch.setattr(interleaving, "BLOCK_S", 0.02)
+    patch.setattr(peak, "SECONDS", 0.05)
+    patch.setattr(presets, "COLD_RUNS", 5)
+    patch.setattr(compare, "COLD_RUNS", 5)
+    patch.setattr(compare, "FreshModel", ThisProcess)

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.measure import compare as comparing
-from edgeresnet.device.measure import latency
+from edgeresnet.device.measure import interleaving, latency
 from edgeresnet.device.measure.accuracy import (
     Predictions,
     accuracy,
@@ -105,7 +105,10 @@ class Turns(Here):
         return super().block(runs)
 
 
-def test_take_turns_gives_each_model_a_block_in_every_round() -> None:
+def test_take_turns_gives_each_model_a_block_in_every_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interleaving, "BLOCK_S", 0.1)  # as it is outside of tests
     order: list[str] = []
     found = take_turns({name: Turns(name, order) for name in "abc"}, 4, seed=1)
     rounds = [order[i : i + 3] for i in range(0, len(order), 3)]

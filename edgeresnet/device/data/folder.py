@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from edgeresnet.device.data.listing import (
     places_around,
     sub_folders,
 )
+from edgeresnet.device.data.names import Names, Paths
 from edgeresnet.device.data.parts import PARTS, parts_among
 from edgeresnet.errors import InputError
 
@@ -40,7 +41,7 @@ class FolderDataset:
     split: Split
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    paths: tuple[Path, ...]
+    paths: Paths
     root: Path
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -63,15 +64,12 @@ class FolderDataset:
 
     def file_name(self, index: int) -> str:
         """Path under the data folder; a byte that is no UTF-8 is a surrogate, as Python has it."""
-        path = self.paths[index]
-        # A file of labels may name what lies elsewhere.
-        inside = path.is_relative_to(self.root)
-        return (path.relative_to(self.root) if inside else path).as_posix()
+        return self.paths.below(self.root, index)
 
     def subset(self, indices: Sequence[int]) -> FolderDataset:
         """Only these files."""
         labels = self.labels[np.asarray(indices, np.int64)]
-        return replace(self, labels=labels, paths=tuple(self.paths[i] for i in indices))
+        return replace(self, labels=labels, paths=self.paths.take(indices))
 
     def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> FolderDataset:
         """The same images, with these labels of these classes."""
@@ -187,24 +185,11 @@ def _read_folder(
     """The images of the class folders; a class whose folder is None has none."""
     if not folders:
         return _read_flat(spec, folder, split)
-    paths: list[Path] = []
-    labels: list[int] = []
-    around, left_out = places_around(folder), LeftOut()
+    left_out, counts = LeftOut(), np.zeros(len(folders), np.int64)
     beside = images_beside(folder)
     for name in beside:
         left_out.add("images beside the class folders", name)
-    for label, class_dir in enumerate(folders.values()):
-        if class_dir is None:
-            continue
-        members = images_in(class_dir, around, left_out)
-        if not members:
-            raise InputError(
-                f"class folder {class_dir} has no images",
-                f"add images ({', '.join(IMAGE_SUFFIXES[:4])} …) or remove the folder.",
-            )
-        start = f"{class_dir}/"
-        paths += [Path(start + member) for member in members]
-        labels += [label] * len(members)
+    names = Names(_names_by_class(folder, folders, left_out, counts))
     if len(folders) == 1:
         raise InputError(
             f"{folder} has only one class, {next(iter(folders))}",
@@ -215,9 +200,30 @@ def _read_folder(
             ),
         )
     return FolderDataset(
-        spec, split, tuple(folders), np.array(labels, np.int64), tuple(paths), folder,
-        notes=tuple(left_out.lines()),
+        spec, split, tuple(folders), np.repeat(np.arange(len(folders)), counts),
+        Paths(f"{folder}/", names), folder, notes=tuple(left_out.lines()),
     )  # fmt: skip
+
+
+def _names_by_class(
+    folder: Path,
+    folders: Mapping[str, Path | None],
+    left_out: LeftOut,
+    counts: NDArray[np.int64],
+) -> Iterator[list[str]]:
+    """Paths of the images below ``folder``, class by class; ``counts`` gets how many each has."""
+    around = places_around(folder)
+    for label, class_dir in enumerate(folders.values()):
+        if class_dir is None:
+            continue
+        members = images_in(class_dir, around, left_out)
+        if not members:
+            raise InputError(
+                f"class folder {class_dir} has no images",
+                f"add images ({', '.join(IMAGE_SUFFIXES[:4])} …) or remove the folder.",
+            )
+        counts[label] = len(members)
+        yield [f"{class_dir.name}/{member}" for member in members]
 
 
 def _read_flat(spec: str, folder: Path, split: Split) -> FolderDataset:
@@ -230,8 +236,7 @@ def _read_flat(spec: str, folder: Path, split: Split) -> FolderDataset:
             "; ".join([f"{folder} has no class folders, and no images", *notes]),
             f"put the images of each class in {folder}/CLASS/.",
         )
-    start = f"{folder}/"
-    paths = tuple(Path(start + member) for member in members)
+    paths = Paths(f"{folder}/", Names([members]))
     labels = np.full(len(paths), UNLABELLED, np.int64)
     return FolderDataset(spec, split, (), labels, paths, folder, notes=tuple(notes))
 

@@ -15,6 +15,7 @@ from edgeresnet.device.data.class_names import check_lengths, listed, natural_ke
 from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.file_kinds import check_is_text
 from edgeresnet.device.data.folder import FolderDataset, split_by_name
+from edgeresnet.device.data.names import Names, Paths
 from edgeresnet.device.data.parts import PARTS
 from edgeresnet.errors import InputError
 from edgeresnet.untrusted import MIB, parse_json, read_bytes, short
@@ -75,7 +76,7 @@ def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset
         split,
         tuple(classes),
         np.array([where.get(row.label, UNLABELLED) for row in told], np.int64),
-        tuple(path.parent / row.path for row in told),
+        Paths("", Names([(str(path.parent / row.path) for row in told)])),
         path.parent,
     )
     return split_by_name(dataset, seed) if rows[0].part is None else dataset

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeresnet.api.profile import profile
     from edgeresnet.api.prune import prune
     from edgeresnet.api.quantize import quantize
+    from edgeresnet.api.shard import shard
     from edgeresnet.api.train import train
     from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
     from edgeresnet.progress import TaskContext
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edgeresnet.settings.network import NetworkTold
     from edgeresnet.settings.pruning import PruneOptions
     from edgeresnet.settings.quantization import QuantizeOptions
+    from edgeresnet.settings.sharding import ShardOptions
     from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 __version__ = "0.1.0"
@@ -52,6 +54,7 @@ __all__ = [
     "PruneOptions",
     "QuantizeOptions",
     "RunOptions",
+    "ShardOptions",
     "TaskContext",
     "TrainOptions",
     "adopt",
@@ -65,6 +68,7 @@ __all__ = [
     "prune",
     "quantize",
     "run_recipe",
+    "shard",
     "train",
     "verify",
 ]
@@ -78,6 +82,7 @@ _MODULES = {
     "edgeresnet.api.profile": ("profile",),
     "edgeresnet.api.prune": ("prune",),
     "edgeresnet.api.quantize": ("quantize",),
+    "edgeresnet.api.shard": ("shard",),
     "edgeresnet.api.train": ("train",),
     "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),
     "edgeresnet.progress": ("TaskContext",),
@@ -90,6 +95,7 @@ _MODULES = {
     "edgeresnet.settings.network": ("NetworkTold",),
     "edgeresnet.settings.pruning": ("PruneOptions",),
     "edgeresnet.settings.quantization": ("QuantizeOptions",),
+    "edgeresnet.settings.sharding": ("ShardOptions",),
     "edgeresnet.settings.training": ("ModelSettings", "TrainOptions"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

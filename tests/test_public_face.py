@@ -15,7 +15,7 @@ PUBLIC = {
     "compare", "run_recipe", "TaskContext", "ModelSettings", "TrainOptions", "PruneOptions",
     "QuantizeOptions", "ExportOptions", "BatchRange", "RunOptions", "Budgets", "EdgeResNetError",
     "InputChanges", "InputError", "MissingError", "CheckError", "adopt", "AdoptOptions",
-    "NetworkTold", "fastest", "FastestOptions", "verify",
+    "NetworkTold", "fastest", "FastestOptions", "verify", "shard", "ShardOptions",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "numpy", "pydantic", "typer")
 

@@ -14,7 +14,7 @@ from edgeresnet.device.bundle.bundle import Bundle, load_bundle, read_manifest
 from edgeresnet.device.bundle.golden import golden_fault
 from edgeresnet.device.bundle.manifest import SIGNATURE
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.data.open import SOURCES
+from edgeresnet.device.data.open import SOURCES, is_here
 from edgeresnet.device.data.remembered import known_by
 from edgeresnet.device.machine.saturation import check_products
 from edgeresnet.device.measure.accuracy import Predictions, predict
@@ -31,7 +31,6 @@ from edgeresnet.device.targets.model_files import describe_model
 from edgeresnet.device.targets.precision import float_precision, is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
-from edgeresnet.files.places import from_home
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results.audit import Claim, ClaimsOf
 from edgeresnet.settings.measuring import RunOptions
@@ -262,7 +261,7 @@ def _data_of(manifest: Manifest, context: TaskContext) -> tuple[str | None, str]
         return None, "it does not say what it was trained on (--data SPEC)"
     if data in SOURCES:
         return data, ""
-    if not from_home(data).exists():
+    if not is_here(data):
         return None, f"data {data} is not at hand (--data SPEC)"
     if manifest.data_fingerprint is None or known_by(data) != manifest.data_fingerprint:
         return None, f"{data} here is not known to be the data that it remembers (--data SPEC)"

@@ -45,6 +45,8 @@ COMMANDS = {
     "compare": "Accuracy and latency before and after, measured by turns; exit 1 over a budget.",
     "inspect": "Layers, widths, multiply-accumulates, parameters and precision of each.",
     "devices": "What this machine can run on, and how to get what is missing.",
+    "shard": "Write an image folder as checksummed tar shards. Interrupted, it goes on where it "
+    "was.",
     "recipes": "List the recipes that come along, or copy one out to change it.",
     "report": "Write the page of a run: verdict, before and after, charts, ladder, stages, full "
     "record.",
@@ -56,7 +58,7 @@ COMMANDS = {
 
 
 # Which of them go on when they are told the same again.
-GOING_ON = ("train", "prune", "quantize", "run")
+GOING_ON = ("train", "prune", "quantize", "run", "shard")
 _told: list[Interrupted] = []
 
 

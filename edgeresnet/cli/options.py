@@ -16,7 +16,10 @@ from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import Arch as ArchName
 from edgeresnet.settings.training import ModelSettings
 
-SPEC_HELP = "Images: digits, fashion-mnist, cifar10, an image folder, or a CSV of path,label"
+SPEC_HELP = (
+    "Images: digits, fashion-mnist, cifar10, an image folder, tar shards (their folder, or "
+    "'train-{000000..000009}.tar'), or a CSV of path,label"
+)
 
 Data = Annotated[str, typer.Option("--data", help=f"{SPEC_HELP}.", metavar="SPEC")]
 MaybeData = Annotated[

@@ -20,6 +20,23 @@ class TrainResults(TypedDict):
     doubts: list[str]
 
 
+class ShardedPart(TypedDict):
+    """One part of what ``shard`` wrote; ``kept`` of its shards lay there already, whole."""
+
+    images: int
+    bytes: int
+    shards: int
+    kept: int
+
+
+class ShardResults(TypedDict):
+    """``shard``: where to, how many classes, and what was written, by part."""
+
+    output: str
+    classes: int
+    parts: dict[str, ShardedPart]
+
+
 class PruneResults(TypedDict):
     """``prune``; what the cut itself tells (latency, cost share, step) stands beside these."""
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from edgeresnet.device.data.folder import FolderDataset
+from edgeresnet.device.data.shards.dataset import ShardDataset
 from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.device.machine.cpu import usable_cores
 from edgeresnet.errors import InputError
@@ -62,6 +63,9 @@ def content_fingerprint(dataset: Dataset, on_step: OnStep = silent) -> str:
     if isinstance(dataset, FolderDataset):
         for content in file_hashes(dataset.paths, on_step):
             digest.update(content)
+    elif isinstance(dataset, ShardDataset):
+        for content in _shard_contents(dataset, on_step):
+            digest.update(content)
     elif isinstance(dataset, ArrayDataset):
         digest.update(str(dataset.pixels.shape).encode())
         digest.update(np.ascontiguousarray(dataset.pixels).tobytes())
@@ -71,6 +75,40 @@ def content_fingerprint(dataset: Dataset, on_step: OnStep = silent) -> str:
             digest.update(str(pixels.shape).encode())
             digest.update(pixels.tobytes())
     return digest.hexdigest()
+
+
+def _shard_contents(dataset: ShardDataset, on_step: OnStep) -> Iterator[bytes]:
+    """What tells the images of shards: of ours each image's hash, as of a folder's files.
+
+    Of shards without an index: those of whole shards, and where the images lie in them.
+    """
+    if dataset.checked:
+        yield from (dataset.image_sha256(index) for index in range(len(dataset)))
+        return
+    yield from file_hashes(dataset.files, on_step)
+    yield dataset.table.tobytes()
+
+
+def image_hashes(dataset: FolderDataset | ShardDataset, places: Sequence[int]) -> list[bytes]:
+    """SHA-256 of some images as they lie on the disk, 32 bytes each.
+
+    Raises:
+        InputError: a file is gone or cannot be read.
+    """
+    if isinstance(dataset, ShardDataset):
+        return [dataset.image_sha256(place) for place in places]
+    return file_hashes(dataset.paths.take(places))
+
+
+def image_sizes(dataset: FolderDataset | ShardDataset) -> list[int]:
+    """Size of each image as it lies on the disk, in bytes.
+
+    Raises:
+        InputError: a file is gone.
+    """
+    if isinstance(dataset, ShardDataset):
+        return [int(size) for size in dataset.table["size"]]
+    return file_sizes(dataset.paths)
 
 
 def file_hashes(paths: Sequence[Path], on_step: OnStep = silent) -> list[bytes]:

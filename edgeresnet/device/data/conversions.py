@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import cast
 
 from PIL import Image
@@ -25,18 +25,18 @@ class Conversions:
     """Which images were converted how: each counts once, however often it is read."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, set[Path]] = {key: set() for key in _WORDS}
+        self._paths: dict[str, set[PurePath]] = {key: set() for key in _WORDS}
 
-    def add(self, path: Path, image: Image.Image) -> None:
-        """Look at an image as it was read of this file."""
+    def add(self, path: PurePath, image: Image.Image) -> None:
+        """Look at an image as it was read of this file, or of this name in a shard."""
         for key in _kinds(image):
             self._paths[key].add(path)
 
-    def of(self, path: Path) -> tuple[str, ...]:
+    def of(self, path: PurePath) -> tuple[str, ...]:
         """What was done to the image of this file, as far as it was read."""
         return tuple(key for key, paths in self._paths.items() if path in paths)
 
-    def take(self, path: Path, kinds: Sequence[str]) -> None:
+    def take(self, path: PurePath, kinds: Sequence[str]) -> None:
         """What another process did to the image of this file, as it has it from `of`."""
         for key in kinds:
             self._paths[key].add(path)

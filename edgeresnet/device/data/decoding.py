@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -66,13 +66,22 @@ def decode(path: Path, look: Callable[[Image.Image], None]) -> Image.Image:
     with turn(), opened(path, "image") as file:
         if os.fstat(file.fileno()).st_size > MOST_FILE_BYTES:
             raise InputError(f"it has more than {MOST_FILE_BYTES // MIB} MiB", "make it smaller.")
-        with _refused_if_damaged(), Image.open(file, formats=formats()) as image:
-            _check_size(image)
-            image.load()
-            check_values(image)
-            look(image)
-            rotated = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-            return ImageOps.exif_transpose(image) if rotated else image
+        return decode_open(file, look)
+
+
+def decode_open(file: BinaryIO, look: Callable[[Image.Image], None]) -> Image.Image:
+    """`decode`, of what lies in a file that is open, or in memory; within its caller's `turn`.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    with _refused_if_damaged(), Image.open(file, formats=formats()) as image:
+        _check_size(image)
+        image.load()
+        check_values(image)
+        look(image)
+        rotated = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+        return ImageOps.exif_transpose(image) if rotated else image
 
 
 def _check_size(image: Image.Image) -> None:

@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
+from typing_extensions import Self
 
 from edgeresnet.device.data.class_names import listed, match_names
 from edgeresnet.device.data.conversions import Conversions
-from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Split
 from edgeresnet.device.data.decoding import decode
 from edgeresnet.device.data.listing import (
     IMAGE_SUFFIXES,
@@ -62,6 +63,10 @@ class FolderDataset:
                 f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
             ) from error
 
+    def path(self, index: int) -> Path:
+        """Of one file."""
+        return self.paths[index]
+
     def file_name(self, index: int) -> str:
         """Path under the data folder; a byte that is no UTF-8 is a surrogate, as Python has it."""
         return self.paths.below(self.root, index)
@@ -76,7 +81,7 @@ class FolderDataset:
         return replace(self, classes=classes, labels=labels)
 
 
-def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
+def open_folder(spec: str, root: Path, split: Split, seed: int) -> FolderDataset:
     """Open a folder of train and val folders, or of class folders that are split by name.
 
     The part for validation needs no other beside it. Where there is one for training, that one
@@ -99,6 +104,16 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> Dataset:
             f"{error.filename or root} cannot be read: {error.strerror}",
             "make folders and files readable for you.",
         ) from error
+
+
+def parts_of(root: Path) -> tuple[Split, ...]:
+    """The parts that a folder has; both where its images are split by name.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    parts = parts_among(sub_folders(root))
+    return tuple(part for part, found in parts.items() if found) or tuple(parts)
 
 
 def _no_part(root: Path, split: Split, parts: Mapping[Split, list[Path]]) -> InputError:
@@ -241,7 +256,26 @@ def _read_flat(spec: str, folder: Path, split: Split) -> FolderDataset:
     return FolderDataset(spec, split, (), labels, paths, folder, notes=tuple(notes))
 
 
-def split_by_name(dataset: FolderDataset, seed: int) -> FolderDataset:
+class _Files(Protocol):
+    """A data set of files in a folder."""
+
+    @property
+    def split(self) -> Split: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+    @property
+    def root(self) -> Path: ...
+    def __len__(self) -> int: ...
+    def file_name(self, index: int) -> str: ...
+    def subset(self, indices: Sequence[int]) -> Self: ...
+
+
+Files = TypeVar("Files", bound=_Files)
+
+
+def split_by_name(dataset: Files, seed: int) -> Files:
     """Share files out by a hash of their name, so that new files do not move old ones."""
     wanted: list[int] = []
     for index in range(len(dataset)):

@@ -40,6 +40,11 @@ class Row(NamedTuple):
     part: str | None
 
 
+def is_list(path: Path) -> bool:
+    """Whether a file of this name names images."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def open_labels(spec: str, path: Path, split: Split, seed: int) -> FolderDataset:
     """The images that a file of labels names; shared out by name where it says no split.
 

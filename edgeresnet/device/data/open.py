@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import (
@@ -15,7 +16,10 @@ from edgeresnet.device.data.dataset import (
     drawn_by_name,
 )
 from edgeresnet.device.data.folder import FolderDataset, open_folder
-from edgeresnet.device.data.labels_file import SUFFIXES, open_labels
+from edgeresnet.device.data.labels_file import is_list, open_labels
+from edgeresnet.device.data.shards.dataset import ShardDataset
+from edgeresnet.device.data.shards.naming import check_is_local, is_range, is_shards
+from edgeresnet.device.data.shards.open import open_shards
 from edgeresnet.device.data.standard import cifar10, digits, fashion_mnist
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
@@ -29,32 +33,60 @@ SOURCES: dict[str, Callable[[Split, int], Dataset]] = {
 }
 
 
+@dataclass(frozen=True)
+class PlaceSource:
+    """A kind of data that lies where the user says.
+
+    Attributes:
+        takes: whether a path is of this kind.
+        open: opens a part of it, given DATA SPEC, path, split and seed.
+    """
+
+    takes: Callable[[Path], bool]
+    open: Callable[[str, Path, Split, int], Dataset]
+
+
+# The first that takes a path opens it.
+PLACES: dict[str, PlaceSource] = {
+    "tar shards": PlaceSource(is_shards, open_shards),
+    "a folder of class folders": PlaceSource(Path.is_dir, open_folder),
+    "a CSV or JSON of path and label": PlaceSource(is_list, open_labels),
+}
+# Data sets whose images lie in files, of which each is known by its path.
+FILES = (FolderDataset, ShardDataset)
+
+
 def open_source(spec: str, split: Split, seed: int) -> Dataset:
     """The whole split of a DATA SPEC; see `edgeresnet.device.data.open.open_dataset`."""
     if spec in SOURCES:
         return SOURCES[spec](split, seed)
+    check_is_local(spec)
     path = from_home(spec)
     try:
-        is_folder = path.is_dir()
-    except OSError as error:
+        source = next((source for source in PLACES.values() if source.takes(path)), None)
+        is_there = is_here(spec)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"data {shortened(path)} cannot be read: {error.strerror}", "check the path."
+            f"data {shortened(path)} cannot be read: {reason}", "check the path."
         ) from error
-    if is_folder:
-        return open_folder(spec, path, split, seed)
-    fix = (
-        f"give a folder of class folders, a CSV or JSON of path and label, or {', '.join(SOURCES)}."
-    )
-    if not path.exists():
+    fix = f"give {', '.join(PLACES)}, or {', '.join(SOURCES)}."
+    if not is_there:
         raise InputError(f"data {spec} does not exist", fix)
-    if path.suffix.lower() in SUFFIXES:
-        return open_labels(spec, path, split, seed)
-    raise InputError(f"data {spec} is a file of another kind", fix)
+    if source is None:
+        raise InputError(f"data {spec} is a file of another kind", fix)
+    return source.open(spec, path, split, seed)
+
+
+def is_here(spec: str) -> bool:
+    """Whether something lies where a DATA SPEC says; of a range of shards, their folder."""
+    path = from_home(spec)
+    return spec in SOURCES or (path.parent if is_range(path) else path).exists()
 
 
 def without_broken(dataset: Dataset) -> Dataset:
     """Decode everything once and leave out what cannot be read."""
-    if not isinstance(dataset, FolderDataset):
+    if not isinstance(dataset, FILES):
         return dataset
 
     def readable(index: int) -> bool:
@@ -74,21 +106,21 @@ def without_broken(dataset: Dataset) -> Dataset:
 
 def conversions_of(datasets: Sequence[Dataset]) -> Conversions:
     """How images of these were converted when they were read, in this process."""
-    folders = [dataset for dataset in datasets if isinstance(dataset, FolderDataset)]
+    folders = [dataset for dataset in datasets if isinstance(dataset, FILES)]
     return Conversions().with_all(folder.conversions for folder in folders)
 
 
 def converted(dataset: Dataset, index: int) -> tuple[str, ...]:
     """How one image was converted when it was read, in this process."""
-    if not isinstance(dataset, FolderDataset):
+    if not isinstance(dataset, FILES):
         return ()
-    return dataset.conversions.of(dataset.paths[index])
+    return dataset.conversions.of(dataset.path(index))
 
 
 def take_converted(dataset: Dataset, index: int, kinds: tuple[str, ...]) -> None:
     """Count what `converted` told in another process."""
-    if isinstance(dataset, FolderDataset):
-        dataset.conversions.take(dataset.paths[index], kinds)
+    if isinstance(dataset, FILES):
+        dataset.conversions.take(dataset.path(index), kinds)
 
 
 def say_conversions(datasets: Sequence[Dataset], on_step: OnStep) -> dict[str, int]:
@@ -111,8 +143,9 @@ def open_dataset(
     """Open a DATA SPEC.
 
     Args:
-        spec: ``digits``, ``fashion-mnist``, ``cifar10``, an image folder, or a CSV or JSON file of
-            path and label; or a folder, CSV or JSON of images alone.
+        spec: ``digits``, ``fashion-mnist``, ``cifar10``, an image folder, tar shards (their folder,
+            or as ``train-{000000..000009}.tar``), or a CSV or JSON file of path and label; or a
+            folder, shards, CSV or JSON of images alone.
         split: training or validation part.
         limit: take only so many images: for validation drawn by a hash of name and ``seed``, each
             as likely as any other; for training drawn with ``seed``, even over the classes, so

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
-from edgeresnet.device.data.open import SOURCES, open_source
+from edgeresnet.device.data.open import SOURCES, is_here, open_source
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 
@@ -49,7 +49,7 @@ def check_remembered(spec: str, fingerprint: str | None, model: str) -> None:
     if fingerprint is None or spec in SOURCES:
         return
     fix = "give --data, the images to take."
-    if not from_home(spec).exists():
+    if not is_here(spec):
         raise InputError(f"{model} was trained on {spec}, which is not here", fix)
     if known_by(spec) != fingerprint:
         raise InputError(

@@ -10,8 +10,7 @@ import numpy as np
 
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes
 from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
-from edgeresnet.device.data.folder import FolderDataset
-from edgeresnet.device.data.open import open_dataset, without_broken
+from edgeresnet.device.data.open import FILES, open_dataset, without_broken
 from edgeresnet.device.measure.doubts import answer_doubts
 from edgeresnet.errors import InputError, MissingError
 
@@ -102,7 +101,7 @@ def _images(
             pixels, _ = next(iter(batches(chosen, checkpoint.input_spec, count, raw=True)))
             # Of data without files a subset counts anew: such a place would name another image.
             names = tuple(
-                chosen.file_name(i) if isinstance(chosen, FolderDataset) else f"image {i}"
+                chosen.file_name(i) if isinstance(chosen, FILES) else f"image {i}"
                 for i in range(len(chosen))
             )
             origin: Literal["calibration", "data"]

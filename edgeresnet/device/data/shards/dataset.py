@@ -1,0 +1,149 @@
+"""Images in tar shards: each is read from its place, and nothing but these is in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from edgeresnet.device.data.conversions import Conversions
+from edgeresnet.device.data.dataset import Split
+from edgeresnet.device.data.decoding import decode_open, turn
+from edgeresnet.device.data.names import Names
+from edgeresnet.device.data.shards.records import ShardRecords
+from edgeresnet.errors import InputError
+from edgeresnet.untrusted import opened, short
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAMAGED_FIX = (
+    "copy the shard again, or repeat edgeresnet shard, which writes anew what is damaged; "
+    "--skip-broken leaves such images out."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ShardDataset:
+    """Images of tar shards, in any order: of each is known where it lies.
+
+    Attributes:
+        files: the shards.
+        table: (n,) of `edgeresnet.device.data.shards.records.RECORD`.
+        names: what each image is called.
+        root: folder of the shards.
+        checked: whether the table has checksums, by which each image is checked as it is read.
+    """
+
+    name: str
+    split: Split
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    files: tuple[Path, ...]
+    table: NDArray[Any]
+    names: Names
+    root: Path
+    checked: bool
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    # Of all that were read, of its subsets too.
+    conversions: Conversions = field(default_factory=Conversions)
+
+    @classmethod
+    def of(
+        cls,
+        spec: str,
+        split: Split,
+        classes: tuple[str, ...],
+        records: ShardRecords,
+        root: Path,
+    ) -> ShardDataset:
+        """The images of some shards."""
+        return cls(
+            spec, split, classes, records.labels, records.files, records.table, records.names,
+            root, records.checked, notes=records.left_out,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Image.Image:
+        """Decode one image; InputError names its shard and it if that fails."""
+        with turn():
+            content = BytesIO(self.content(index))
+            try:
+                return decode_open(
+                    content, lambda image: self.conversions.add(self.path(index), image)
+                )
+            except InputError as error:
+                raise InputError(
+                    f"{self._where(index)} is not a readable image: {error.cause}",
+                    f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
+                ) from error
+
+    def content(self, index: int) -> bytes:
+        """One image as it lies in its shard.
+
+        Raises:
+            InputError: the shard cannot be read, ends before, or is damaged there.
+        """
+        record = self.table[index]
+        path, start = self.files[record["shard"]], int(record["start"])
+        with opened(path, "shard", follow=False) as file:
+            file.seek(start)
+            whole = file.read(int(record["bytes"]))
+        first = int(record["offset"]) - start
+        content = whole[first : first + int(record["size"])]
+        if len(content) < record["size"] or len(whole) < record["bytes"]:
+            raise InputError(f"{self._where(index)}: the shard ends before it", DAMAGED_FIX)
+        if self.checked and (
+            zlib.crc32(whole) != record["crc32"]
+            or hashlib.sha256(content).digest() != record["sha256"].tobytes()
+        ):
+            end = start + int(record["bytes"])
+            raise InputError(
+                f"{self._where(index)} is damaged: bytes {start} to {end} of the shard are not "
+                "what was written",
+                DAMAGED_FIX,
+            )
+        return content
+
+    def image_sha256(self, index: int) -> bytes:
+        """SHA-256 of one image as it lies in its shard, 32 bytes."""
+        if self.checked:
+            return bytes(self.table["sha256"][index].tobytes())
+        return hashlib.sha256(self.content(index)).digest()
+
+    def path(self, index: int) -> PurePath:
+        """By what an image is told from all others: no file is called so."""
+        return PurePath(self.files[self.table["shard"][index]], self.names[index])
+
+    def file_name(self, index: int) -> str:
+        """As it was called in the folder that was sharded, else shard and key."""
+        return self.names[index]
+
+    def subset(self, indices: Sequence[int]) -> ShardDataset:
+        """Only these images."""
+        places = np.asarray(indices, np.int64)
+        return replace(
+            self,
+            labels=self.labels[places],
+            table=self.table[places],
+            names=self.names.take(places),
+        )
+
+    def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> ShardDataset:
+        """The same images, with these labels of these classes."""
+        return replace(self, classes=classes, labels=labels)
+
+    def _where(self, index: int) -> str:
+        path, name = self.files[self.table["shard"][index]], self.names[index]
+        # Where nobody says how it was called, its name begins with the shard's.
+        return f"{path}: {short(name.removeprefix(f'{path.name}/'))}"

@@ -22,8 +22,9 @@ from edgeresnet.progress import OnStep
 from edgeresnet.remote.answers import MOST_LINES, RESULTS, parsed
 from edgeresnet.remote.bootstrap import Machine, prepare_machine, send_parcel
 from edgeresnet.remote.fetch import fetch
+from edgeresnet.remote.images import data_parcel, told_outside
 from edgeresnet.remote.ssh import Address, Connection
-from edgeresnet.remote.transfer import data_parcel, model_parcel, told_outside
+from edgeresnet.remote.transfer import model_parcel
 from edgeresnet.untrusted import checked, short
 
 # How the command line begins an error; see `edgeresnet.cli.app.main`.

@@ -19,21 +19,14 @@ import edgeresnet
 from edgeresnet.closing import ends_with_us, temporary_folder
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.bundle.manifest import MANIFEST
-from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.data.folder import FolderDataset
-from edgeresnet.device.data.listing import IMAGE_SUFFIXES, is_folder_name, is_image_path, suffix_of
-from edgeresnet.device.data.open import SOURCES, open_dataset
-from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.model_files import is_model_file, reader_of
 from edgeresnet.device.targets.protocol import ENGINES
 from edgeresnet.device.targets.stranger import check_beside
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.hashes import sha256_bytes, sha256_file
-from edgeresnet.files.places import from_home, shortened
 from edgeresnet.remote import probe
 from edgeresnet.remote.answers import MOST_LINES, Hash, listen, read_answer
 from edgeresnet.remote.ssh import Connection
-from edgeresnet.untrusted import short
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,7 @@ def package_parcel() -> Parcel:
         if entry.name == "METADATA":
             path = Path(str(entry.locate()))
             files[f"{path.parent.name}/METADATA"] = path
-    return Parcel(f"package/{_key(package_dir)}", files)
+    return Parcel(f"package/{key_of(package_dir)}", files)
 
 
 def model_parcel(path: Path) -> tuple[Parcel, str, str]:
@@ -85,7 +78,7 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     Raises:
         InputError: there is no model, or it is a checkpoint.
     """
-    place, name = f"models/{_key(path)}", path.resolve().name
+    place, name = f"models/{key_of(path)}", path.resolve().name
     if path.is_dir() or (path / MANIFEST).is_file():
         manifest = load_bundle(path).manifest
         # Opening it has refused links. An engine or an example that was removed is not missed.
@@ -104,93 +97,6 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
     # As when it is opened here: a cache of downloads keeps its files behind links.
     files = {path.name: path, **{n: check_beside(path, n)[0] for n in beside}}
     return Parcel(place, files), name, target.spec.name
-
-
-def told_outside(parcel: Parcel, spec: str) -> str | None:
-    """Which of the images lie elsewhere, as links and lists may name them; None: none.
-
-    Raises:
-        InputError: one of them is not called an image, and so would be sent for nothing.
-    """
-    if spec in SOURCES:
-        return None
-    given = from_home(spec).resolve()
-    root = given if given.is_dir() else given.parent
-    outside = [p for p in (path.resolve() for path in parcel.files.values())
-               if not p.is_relative_to(root)]  # fmt: skip
-    for path in outside:
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise InputError(
-                f"{shortened(path)} is not sent: it lies outside of data {spec}, which names it, "
-                "and is not called an image",
-                "remove it from the data.",
-            )
-    if not outside:
-        return None
-    return f"{len(outside)} images lie outside of {root}, and are sent too: {shortened(outside[0])}"
-
-
-def data_parcel(
-    spec: str, limit: int | None, *, unlabelled: bool = False
-) -> tuple[Parcel, str | None]:
-    """The validation images of a DATA SPEC, and no more of them than are looked at.
-
-    Args:
-        spec: DATA SPEC here.
-        limit: images at most.
-        unlabelled: images without labels will do.
-
-    Returns:
-        (parcel, name of the image folder in it; None for a standard data set).
-
-    Raises:
-        InputError: the data is not there or not usable.
-    """
-    if spec in SOURCES:
-        return Parcel("data/standard", standard_files(spec, "val"), exact=False), None
-    dataset = open_dataset(spec, "val", limit=limit, unlabelled=unlabelled)
-    assert isinstance(dataset, FolderDataset)
-    if odd := [name for name in dataset.classes if not is_folder_name(name)]:
-        raise InputError(
-            f"data {spec} has a class that cannot be the name of a folder: {short(odd[0])}",
-            "call it otherwise, or copy model and data there and measure there.",
-        )
-    root = from_home(spec)
-    name = root.resolve().name
-    # Laid out by class whatever it is here; class folders of a training part, without images, say
-    # which classes there are, for those that the limit has left without.
-    files = {
-        f"{name}/val/{_below_val(dataset, index)}": dataset.paths[index]
-        for index in range(len(dataset))
-    }
-    folders = tuple(f"{name}/train/{c}" for c in dataset.classes)
-    return Parcel(f"data/{_key(root)}", files, folders), name
-
-
-def _below_val(dataset: FolderDataset, index: int) -> str:
-    """Path in the part for validation: a folder in it would be a class."""
-    inside = _inside(dataset, index)
-    if is_labelled(dataset):
-        return f"{dataset.classes[dataset.labels[index]]}/{inside}"
-    if "/" not in inside:
-        return inside
-    return f"{_digest(inside)}{suffix_of(inside)}"
-
-
-def _inside(dataset: FolderDataset, index: int) -> str:
-    """Path in the folder of its class, where the device takes it for an image.
-
-    A file of labels may name what lies elsewhere, and images of any name.
-    """
-    name = dataset.file_name(index)
-    if is_image_path(name):
-        return name
-    suffix = suffix_of(name) if suffix_of(name) in IMAGE_SUFFIXES else ".png"
-    return f"{_digest(name)}{suffix}"
-
-
-def _digest(name: str) -> str:
-    return sha256_bytes(name.encode(errors="surrogateescape"))[:16]
 
 
 def send(
@@ -294,7 +200,7 @@ def _check_taken(connection: Connection, code: int, errors: Iterable[str]) -> No
         )
 
 
-def _key(path: Path) -> str:
+def key_of(path: Path) -> str:
     """The same for the same place of the same machine, so that only changes travel."""
     name = f"{platform.node()}\n{path.resolve()}"
     return sha256_bytes(name.encode())[:12]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeresnet.device.data.shards.naming import is_range
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.settings.export import BatchRange
 
@@ -58,15 +59,14 @@ def _commands_of(
         on_cpu = [n for n, t in TARGETS.items() if t.spec.default_device == "cpu"]
         floats = [p for n, p in bundles.items() if n in [f"{cpu}-fp32" for cpu in on_cpu]]
         own = [*floats[:1], *own]
-    data = Path(recipe.data).expanduser()
-    copied = [*map(str, own), *([str(data)] if data.is_dir() else [])]
-    data_there = data.resolve().name if data.is_dir() else recipe.data
+    copied, spec_there = data_there(recipe.data)
+    copied = [*map(str, own), *copied]
     on_device = [] if device is None else ["--device", device]
     commands = [["scp", "-r", *copied, f"{DEVICE}:"]]
     if target.spec.is_built_for(device or target.spec.default_device):
         commands += [["edgeresnet", "build", path.name, *on_device] for path in to_build]
     there = [path.name for path in own]
-    options = ["--data", data_there, *on_device]
+    options = ["--data", spec_there, *on_device]
     if len(there) > 1:
         commands.append(["edgeresnet", "compare", *there, *options, *_measuring(recipe)])
     else:
@@ -74,6 +74,16 @@ def _commands_of(
         if labelled:
             commands.append(["edgeresnet", "evaluate", *there, *options])
     return [shlex.join(command) for command in commands]
+
+
+def data_there(spec: str) -> tuple[list[str], str]:
+    """Which folder to copy to the device, and the DATA SPEC there."""
+    data = Path(spec).expanduser()
+    if data.is_dir():
+        return [str(data)], data.resolve().name
+    if is_range(data):
+        return [str(data.parent)], f"{data.parent.resolve().name}/{data.name}"
+    return [], spec
 
 
 def _measuring(recipe: Recipe) -> list[str]:

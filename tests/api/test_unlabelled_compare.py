@@ -17,7 +17,7 @@ from edgeresnet.api.compare import compare
 from edgeresnet.device.session import Opened
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.progress import TaskContext
-from edgeresnet.remote.transfer import data_parcel
+from edgeresnet.remote.images import data_parcel
 from edgeresnet.report.tables import budget_lines, compare_table
 from edgeresnet.run.device_commands import device_commands
 from edgeresnet.run.preflight import check_run

@@ -17,8 +17,9 @@ from edgeresnet.remote import answers
 from edgeresnet.remote.answers import BuildAnswer, Probed, between, listen, marked, parsed, skip_to
 from edgeresnet.remote.command import Job, _parsed
 from edgeresnet.remote.fetch import fetch
+from edgeresnet.remote.images import told_outside
 from edgeresnet.remote.ssh import Address
-from edgeresnet.remote.transfer import Parcel, model_parcel, told_outside
+from edgeresnet.remote.transfer import Parcel, model_parcel
 from tests.hostile.far_answers import FIGURES
 from tests.hostile.far_end import FarEnd, archive
 from tests.small_models import keep_weights_apart, write_onnx

@@ -15,8 +15,10 @@ from edgeresnet.device.targets.onnx.external_data import files_beside
 from edgeresnet.device.targets.tensorrt.engine import EngineRecord, Host, read_record, write_engine
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.hashes import sha256_bytes
-from edgeresnet.remote.transfer import Parcel, data_parcel, model_parcel
+from edgeresnet.remote.images import data_parcel, told_outside
+from edgeresnet.remote.transfer import Parcel, model_parcel
 from tests.class_folders import write_classes
+from tests.shards import photos, samples, sharded, write_tar
 from tests.small_models import keep_weights_apart, write_onnx, write_openvino
 
 
@@ -129,3 +131,35 @@ def test_external_files_stay_in_the_models_folder(tmp_path: Path) -> None:
     for name in ("../x", "/etc/x"):
         with pytest.raises(InputError, match="no name of a file in its folder"):
             files_beside(keeps(name))
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        "val-{000000..000001}.tar",
+        "val-{000001..000001}.tar",
+        "val-000001.tar",
+        "train-{000000..000002}.tar",
+    ],
+)  # fmt: skip
+def test_shards_for_validation_travel_whole_and_without_those_for_training(
+    tmp_path: Path, named: str
+) -> None:
+    shards = sharded(photos(tmp_path / "photos"), tmp_path / "shards")
+    here = open_dataset(str(shards / named), "val", limit=2)
+    parcel, name = data_parcel(str(shards / named), 2)
+    assert not any("train" in file for file in parcel.files)
+    spec = str(data_unpacked(parcel, tmp_path / "there") / str(name))
+    there = open_dataset(spec, "val", limit=2)
+    assert [there.file_name(i) for i in range(2)] == [here.file_name(i) for i in range(2)]
+    assert told_outside(parcel, str(shards / named)) is None
+
+
+def test_shards_of_other_makers_travel_too(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_tar(tmp_path / "shards" / f"{part}-0.tar", samples(6))
+    parcel, name = data_parcel(str(tmp_path / "shards"), None)
+    assert [*parcel.files] == ["shards/val-0.tar"]
+    there = data_unpacked(parcel, tmp_path / "there") / str(name)
+    assert len(open_dataset(str(there), "val")) == 6

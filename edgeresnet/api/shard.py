@@ -52,7 +52,7 @@ def shard(
 
     sharded = write_shards(parts, place, options or ShardOptions(), context)
     return {
-        "output": str(place),
+        "data": str(place),
         "classes": len(next(iter(parts.values())).classes),
         "parts": {
             part: {

@@ -17,4 +17,4 @@ def shard_lines(result: ShardResults) -> list[str]:
         + (f"; {one['kept']} of them were there already, whole" if one["kept"] else "")
         for part, one in result["parts"].items()
     ]
-    return [*lines, f"--data {result['output']} reads them"]
+    return [*lines, f"--data {result['data']} reads them"]

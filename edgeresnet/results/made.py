@@ -30,9 +30,9 @@ class ShardedPart(TypedDict):
 
 
 class ShardResults(TypedDict):
-    """``shard``: where to, how many classes, and what was written, by part."""
+    """``shard``: what to give as ``data``, how many classes, and what was written, by part."""
 
-    output: str
+    data: str
     classes: int
     parts: dict[str, ShardedPart]
 

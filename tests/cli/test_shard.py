@@ -24,12 +24,12 @@ def test_shard_says_what_it_wrote_and_that_it_was_there(
         "--data shards reads them",
     ]
     code, out, err = command(
-        "shard", "photos", "-o", "shards", "--images-per-shard", 4, "--json", "-", "--quiet"
+        "shard", "photos", "-o", tmp_path / "shards", "--images-per-shard", 4, "--json", "-", "-q"
     )
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "schema": 1,
-        "output": "shards",
+        "data": "shards",
         "classes": 2,
         "parts": {
             "train": {"images": 10, "bytes": 30720, "shards": 3, "kept": 3},

@@ -31,7 +31,7 @@ from tests.benchmarks.by_turns import HERE
 SIZES = (1_000, 16_000, 64_000, 256_000)
 # Files of content of their own; the others are links to them, for a disk of usual size.
 DISTINCT, CLASSES = 1_000, 100
-PHOTOGRAPHS, ROUNDS = 400, 7
+PHOTOGRAPHS, ROUNDS = 300, 5
 READING = """
 import sys, time
 from edgeresnet.device.data.folder import FolderDataset
@@ -91,7 +91,9 @@ def memory(place: Path, sizes: tuple[int, ...], console: Console) -> None:
                 env={**os.environ, "PYTHONPATH": str(HERE)},
                 capture_output=True, text=True, check=True,
             ).stdout.split()  # fmt: skip
-            table.add_row(told[0], source, *(f"{float(value):.1f}" for value in told[1:]))
+            row = [told[0], source, *(f"{float(value):.1f}" for value in told[1:])]
+            console.print(", ".join(row))
+            table.add_row(*row)
         console.print(f"{images} images written in {written_s:.1f} s")
         shutil.rmtree(folder)
         shutil.rmtree(shards)
@@ -140,9 +142,9 @@ def main() -> None:
     sizes = tuple(map(int, sys.argv[1:])) or SIZES
     console = Console()
     with tempfile.TemporaryDirectory() as place:
-        speed(Path(place), console)
-    with tempfile.TemporaryDirectory() as place:
         memory(Path(place), sizes, console)
+    with tempfile.TemporaryDirectory() as place:
+        speed(Path(place), console)
 
 
 if __name__ == "__main__":

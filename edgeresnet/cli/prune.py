@@ -32,7 +32,8 @@ EXAMPLE = "edgeresnet prune photos.pt --data photos --macs 0.5 -o photos-half.pt
 OPTIONS = Fields(
     "macs", "parameters", "latency", "latency_ms", "pattern", "target", "device", "criterion",
     "step", "floor", "remove_blocks", "iterations", "compare_criteria", "train.epochs",
-    "train.batch_size", "train.lr", "train.augment", "threads", "seed",
+    "train.batch_size", "train.lr", "train.augment", "train.precision", "train.accumulate",
+    "train.deterministic", "threads", "seed",
     phases={"train": "each recovery"},
 )  # fmt: skip
 

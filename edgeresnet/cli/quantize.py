@@ -52,7 +52,8 @@ EXAMPLE = "edgeresnet quantize photos.pt --data photos -o photos-int8.pt"
 OPTIONS = Fields(
     "method", "max_drop", "max_class_drop", "max_disagreement", "all_images", "observer",
     "calibration_images", "weight_bits", "float_layers", "start",
-    "train.epochs", "train.batch_size", "train.lr", "train.augment", "seed",
+    "train.epochs", "train.batch_size", "train.lr", "train.augment", "train.precision",
+    "train.accumulate", "train.deterministic", "seed",
     phases={"train": "quantization-aware training"},
 )  # fmt: skip
 

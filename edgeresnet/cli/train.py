@@ -26,7 +26,7 @@ EXAMPLE = (
 )
 OPTIONS = Fields(
     "epochs", "batch_size", "lr", "optimizer", "augment", "precision", "ema", "clip_norm",
-    "patience", "seed",
+    "patience", "accumulate", "deterministic", "seed",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -17,6 +18,10 @@ DEFAULT_ARCH: Arch = "resnet18"
 OptimizerName = Literal["sgd", "adamw"]
 TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
+# What came later than the rest, and its value where nobody says it.
+LATER: Mapping[str, object] = MappingProxyType(
+    {"distill_features": 0.0, "accumulate": 1, "deterministic": False}
+)
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED, description="Seed of everything random.")]
 
 
@@ -71,6 +76,15 @@ class TrainOptions:
     precision: TrainPrecision = Field(
         default="fp32", description="Precision of the forward pass; the weights stay fp32."
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_BATCH // 2,
+        repr=False,
+        description="Parts that the images of a training step are computed in, one after the "
+        "other; their gradients are added up. Takes less memory for the same batch size; batch "
+        "normalization sees each part by itself.",
+    )
     clip_norm: float | None = Field(
         default=None, gt=0, le=1e6, description="Largest L2 norm of the gradient; left out: any."
     )
@@ -124,6 +138,24 @@ class TrainOptions:
         description="Decoding processes where the data does not fit into memory; left out: as many "
         "as suit the machine.",
     )
+    deterministic: bool = Field(
+        default=False,
+        repr=False,
+        description="Use only kernels that give the same each time, on a GPU too, where some are "
+        "slower. On a CPU the same number of threads gives the same anyway.",
+    )
+
+    @field_validator("accumulate")
+    @classmethod
+    def _has_parts_of_two(cls, parts: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size")
+        if parts > 1 and batch_size is not None and batch_size < 2 * parts:
+            raise fault(
+                f"accumulate {parts} of batch_size {batch_size} leaves parts of one image, which "
+                "has no spread for batch normalization to divide by",
+                f"give accumulate {max(1, batch_size // 2)} or fewer, or a larger batch_size.",
+            )
+        return parts
 
     @field_validator("distill_features")
     @classmethod
@@ -138,8 +170,9 @@ class TrainOptions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what came later is there only where it is given, so that keys stay."""
         values = asdict(self)
-        if not self.distill_features:
-            del values["distill_features"]
+        for name, unsaid in LATER.items():
+            if values[name] == unsaid:
+                del values[name]
         return values
 
 

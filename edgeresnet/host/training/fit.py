@@ -16,12 +16,12 @@ from edgeresnet.errors import CheckError
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.training.batches import TrainBatches
+from edgeresnet.host.training.randomness import reproducible, seed_everything
 from edgeresnet.host.training.resume import Saver, Standing, training_key
 from edgeresnet.host.training.step import (
     NO_HOOKS,
     Learner,
     TrainHooks,
-    seed_everything,
     training_device,
 )
 from edgeresnet.progress import TrainProgress, duration
@@ -125,11 +125,14 @@ def fit(
         InputError: options that do not go together, or a broken image.
         CheckError: the loss became NaN or infinite.
     """
-    training = _prepare(model, train_set, val_set, spec, options, hooks, resume_path, resume_key)
-    with TrainProgress(
-        options.epochs, training.feed.images, enabled=progress, figure=hooks.figure
-    ) as reporter:
-        standing = training.run(reporter)
+    with reproducible(options.deterministic):
+        training = _prepare(
+            model, train_set, val_set, spec, options, hooks, resume_path, resume_key
+        )
+        with TrainProgress(
+            options.epochs, training.feed.images, enabled=progress, figure=hooks.figure
+        ) as reporter:
+            standing = training.run(reporter)
     return _finish(model, training.learner, standing, options)
 
 

@@ -24,7 +24,8 @@ def training_bytes(
     """Bytes that one training needs on the device that trains, beside the program and the images.
 
     Weights, gradients, the optimizer's moments, the moving average and the teacher, and what the
-    forward pass of a batch leaves for the backward pass: counted tensor by tensor as autograd keeps
+    forward pass of a batch, or of a part of it that is computed at a time, leaves for the backward
+    pass: counted tensor by tensor as autograd keeps
     them, of a network without memory (PyTorch's meta device). A reduced precision halves that. The
     backward pass has two more of the largest tensor at a time.
 
@@ -40,7 +41,8 @@ def training_bytes(
             student = QuantResNet(network, live_bn=True)
     weights: int = sum(p.numel() for p in network.parameters()) * FLOAT_BYTES
     copies = 2 + MOMENTS[options.optimizer] + (options.ema > 0) + (options.distill > 0)
-    shape = (options.batch_size, 3, image_size, image_size)
+    at_once = -(-options.batch_size // options.accumulate)
+    shape = (at_once, 3, image_size, image_size)
     kept = _kept_for_backward(student.train(), torch.empty(shape, device="meta"))
     activations = sum(kept) + 2 * max(kept, default=0)
     return copies * weights + activations // (1 if options.precision == "fp32" else 2)

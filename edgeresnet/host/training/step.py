@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.weights import check_moments
 from edgeresnet.host.training.distillation import Teacher
+from edgeresnet.host.training.randomness import restore_rng, rng_state
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
 from edgeresnet.settings.training import TrainOptions
 
@@ -167,12 +167,8 @@ class Learner:
             Mean loss and number of right answers, both 0-D on the device.
         """
         self.model.train()
-        with self._autocast(), self._convolutions(), self._watched():
-            logits = self.model(images)
-        logits = logits.float()
-        loss, right = self._loss(logits, images, labels)
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        told = [self._learn(*part, len(images)) for part in self._parts(images, labels)]
         if self.options.clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
@@ -186,6 +182,27 @@ class Learner:
                 self._constrain(self.model)
             if self._ema is not None:
                 self._ema.update_parameters(self.model)
+        losses, hits = zip(*told, strict=True)
+        return torch.stack(losses).sum(), torch.stack(hits).sum()
+
+    def _parts(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What is computed at a time, two images or more."""
+        parts = max(1, min(self.options.accumulate, len(images) // 2))
+        split = (torch.tensor_split(tensor, parts) for tensor in (images, labels))
+        return list(zip(*split, strict=True))
+
+    def _learn(self, images: Tensor, labels: Tensor, of: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of one part of the ``of`` images of a step.
+
+        Returns:
+            What the part adds to the mean loss, and its right answers.
+        """
+        with self._autocast(), self._convolutions(), self._watched():
+            logits = self.model(images)
+        logits = logits.float()
+        loss, right = self._loss(logits, images, labels)
+        loss = loss * (len(images) / of)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), (logits.detach().argmax(1) == right).sum()
 
     def _autocast(self) -> torch.autocast:
@@ -264,29 +281,3 @@ def _check(options: TrainOptions, device: torch.device, hooks: TrainHooks) -> No
             f"distill {options.distill} needs a teacher, and this training has none",
             "set distill to 0; quantization-aware training has the float network as its teacher.",
         )
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch (all devices) and numpy's global generator."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-def rng_state() -> dict[str, Any]:
-    """States of the global generators, as tensors and plain values."""
-    legacy = np.random.get_state(legacy=False)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy_key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
-        "numpy_position": int(legacy["state"]["pos"]),
-    }
-
-
-def restore_rng(state: dict[str, Any]) -> None:
-    """Undo what happened since `rng_state`."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    key = state["numpy_key"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", key, state["numpy_position"], 0, 0.0))

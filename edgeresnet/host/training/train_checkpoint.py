@@ -26,8 +26,9 @@ from edgeresnet.host.models.resnet import Widths, arch_of, build_resnet, check_h
 from edgeresnet.host.models.validation import predict_logits
 from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.training.fit import TrainResult, fit
+from edgeresnet.host.training.randomness import seed_everything
 from edgeresnet.host.training.splits import open_splits
-from edgeresnet.host.training.step import TrainHooks, seed_everything
+from edgeresnet.host.training.step import TrainHooks
 from edgeresnet.progress import OnStep, TaskContext
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges, InputSpec
 from edgeresnet.settings.network import USUAL_STRIDE

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeresnet.errors import MissingError
 from edgeresnet.files.outputs import check_output_folder
+from edgeresnet.files.ranks import is_first
 from edgeresnet.progress import TaskContext
 
 
@@ -28,7 +29,8 @@ def on_board(context: TaskContext, folder: Path | None) -> Iterator[TaskContext]
         InputError: the folder cannot be written.
         MissingError: TensorBoard is not installed; nothing was trained.
     """
-    if folder is None:
+    # Of several processes of one task the first writes.
+    if folder is None or not is_first():
         yield context
         return
     if find_spec("tensorboard") is None:

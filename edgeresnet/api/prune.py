@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, check_room_to_train, resumable, save_result
+from edgeresnet.api.together import by_first, data_parallel
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results.made import PruneResults
@@ -16,6 +17,7 @@ from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import ModelSettings
 
 
+@data_parallel
 @one_writer("output")
 def prune(
     source: str | Path,
@@ -51,9 +53,11 @@ def prune(
         CheckError: the training diverged.
     """
     path = Path(output)
-    check_output(path)
+    by_first(lambda: check_output(path))
     context = resumable(context or TaskContext(), path, "work")
-    check_room_to_train(path, ModelSettings(weights=str(source)), context.resume_path)
+    model = ModelSettings(weights=str(source))
+    resume_path = context.resume_path
+    by_first(lambda: check_room_to_train(path, model, resume_path))
     from edgeresnet.host.pruning.prune_checkpoint import prune_checkpoint
 
     checkpoint = load_checkpoint(
@@ -67,5 +71,5 @@ def prune(
     )
     context = with_data(context, checkpoint, str(source))
     pruned, figures = prune_checkpoint(checkpoint, options, context=context)
-    save_result(pruned, path, context)
+    by_first(lambda: save_result(pruned, path, context))
     return figures

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeresnet.api.data import on_foreign, with_data
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, check_room_to_train, resumable, save_result
+from edgeresnet.api.together import by_first, data_parallel
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import TaskContext
 from edgeresnet.results.made import QuantizeResults
@@ -16,6 +17,7 @@ from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import ModelSettings
 
 
+@data_parallel
 @one_writer("output")
 def quantize(
     source: str | Path,
@@ -55,9 +57,11 @@ def quantize(
         CheckError: the training diverged, or the result is not finite.
     """
     path = Path(output)
-    check_output(path)
+    by_first(lambda: check_output(path))
     context = resumable(context or TaskContext(), path, "resume")
-    check_room_to_train(path, ModelSettings(weights=str(source)), context.resume_path)
+    model = ModelSettings(weights=str(source))
+    resume_path = context.resume_path
+    by_first(lambda: check_room_to_train(path, model, resume_path))
     from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 
     checkpoint = load_checkpoint(
@@ -73,5 +77,5 @@ def quantize(
     quantized, figures = quantize_checkpoint(
         checkpoint, options or QuantizeOptions(), strict=strict, context=context
     )
-    save_result(quantized, path, context)
+    by_first(lambda: save_result(quantized, path, context))
     return figures

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeresnet.api.data import on_foreign
 from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.api.saving import check_output, check_room_to_train, resumable, save_result
+from edgeresnet.api.together import by_first, data_parallel
 from edgeresnet.files.locks import one_writer
 from edgeresnet.progress import OnStep, TaskContext, silent
 from edgeresnet.results.made import TrainResults
@@ -16,6 +17,7 @@ from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 from edgeresnet.settings.training import ModelSettings, TrainOptions
 
 
+@data_parallel
 @one_writer("output")
 def train(
     output: str | Path,
@@ -44,15 +46,15 @@ def train(
         CheckError: the training diverged.
     """
     path = Path(output)
-    check_output(path)
+    by_first(lambda: check_output(path))
     context = resumable(context, path, "resume")
-    check_room_to_train(path, model, context.resume_path)
+    by_first(lambda: check_room_to_train(path, model, context.resume_path))
     from edgeresnet.host.training.train_checkpoint import train_checkpoint
 
     checkpoint, result = train_checkpoint(
         model, options or TrainOptions(), image_size=image_size, inputs=inputs, context=context
     )
-    save_result(checkpoint, path, context)
+    by_first(lambda: save_result(checkpoint, path, context))
     return {
         "top1": result.top1,
         "epochs_run": result.epochs_run,

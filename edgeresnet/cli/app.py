@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +22,14 @@ from edgeresnet import __version__
 from edgeresnet.cli.plain_text import say, say_error, use_plain_text
 from edgeresnet.closing import Interrupted, end_with, ending_on_signals, leave
 from edgeresnet.device.machine.process_environment import SERVING
-from edgeresnet.errors import CheckError, MissingError
+from edgeresnet.errors import CheckError, InputError, MissingError
+from edgeresnet.files.ranks import is_first, this_rank
 from edgeresnet.untrusted import visible
 
 # Typer has a Click of its own from some version on.
 UsageError: Any = typer.BadParameter.__bases__[0]
+# In which a launcher such as torchrun has noticed that the first process has ended.
+FIRST_SPEAKS_S = 2.0
 # 128 and the number of SIGPIPE.
 BROKEN_PIPE = 141
 HOST_FIX = "pip install 'edgeresnet[host]'"
@@ -149,6 +153,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
+        _check_shared()
         app()
         # Else a pipe that was closed is noticed where nobody can tell of it.
         sys.stdout.flush()
@@ -168,12 +173,31 @@ def _run() -> None:
         _end(error)
 
 
+def _check_shared() -> None:
+    """Refuse several processes where a command has no use for them.
+
+    Raises:
+        InputError: it would be run once by each.
+    """
+    count, command = this_rank().count, _command()
+    if count > 1 and command not in (*GOING_ON, None):
+        raise InputError(
+            f"{command} is done by one process, and {count} were started",
+            f"start it without torchrun; {', '.join(GOING_ON)} take several.",
+        )
+
+
+def _command() -> str | None:
+    """The command that was asked for, as far as one can tell."""
+    return next((word for word in sys.argv[1:] if word in COMMANDS), None)
+
+
 def _tell(end: Interrupted) -> None:
     """What was interrupted, and how to go on; once, by whichever thread ends the process."""
-    if _told:
+    if _told or not is_first():
         return
     _told.append(end)
-    command = next((word for word in sys.argv[1:] if word in COMMANDS), "edgeresnet")
+    command = _command() or "edgeresnet"
     fix = "repeat the command: nothing half-done is left."
     if command in GOING_ON:
         fix = "repeat the same command: it goes on where it was."
@@ -192,8 +216,21 @@ def _end(error: Exception) -> NoReturn:
     if told is None:
         _end_in_bug()
     label = {CheckError: "failed", MissingError: "missing"}.get(type(told), "error")
+    if _is_further():
+        # If it is an error of all, the first process tells it, and the launcher ends this one.
+        time.sleep(FIRST_SPEAKS_S)
+        label = f"process {this_rank().number}: {label}"
     say_error(label, told.cause, told.fix)
     sys.exit(told.exit_code)
+
+
+def _is_further() -> bool:
+    """Whether this is one of several processes, and not the first."""
+    try:
+        return not is_first()
+    except InputError:
+        # That is what is being told.
+        return False
 
 
 def _end_at_once(error: Exception) -> NoReturn:

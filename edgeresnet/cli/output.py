@@ -17,6 +17,7 @@ from edgeresnet.errors import EdgeResNetError, InputError, MissingError
 from edgeresnet.files.hashes import CHUNK_BYTES
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.places import from_home, is_stream
+from edgeresnet.files.ranks import is_first
 from edgeresnet.files.writing import writing
 from edgeresnet.progress import OnStep, TaskContext, silent
 
@@ -88,7 +89,7 @@ def expanded(value: Any) -> Any:
 
 def writable_json(value: str | None) -> str | None:
     """What ``--json`` names, refused before the work if it could not be written after it."""
-    if value is not None:
+    if value is not None and is_first():
         check_json(value)
     return value
 
@@ -116,14 +117,14 @@ def task_context(
         skip_broken=skip_broken,
         class_order=class_order,
         classes_path=None if classes is None else from_home(classes),
-        progress=not quiet,
+        progress=not quiet and is_first(),
         on_step=speaker(quiet),
     )
 
 
 def speaker(quiet: bool) -> OnStep:
-    """`say_line`, or nothing with ``--quiet``."""
-    return silent if quiet else say_line
+    """`say_line`, or nothing with ``--quiet``, and where another process speaks for this one."""
+    return silent if quiet or not is_first() else say_line
 
 
 def tell(
@@ -139,7 +140,7 @@ def tell(
         EdgeResNetError: the JSON cannot be written. The tables are shown then even with
             ``--quiet``: the work may have taken hours.
     """
-    if json:
+    if json and is_first():
         from edgeresnet.device.machine.privacy import write_result
 
         try:
@@ -152,7 +153,7 @@ def tell(
 
 def show(*renderables: object, quiet: bool, json: str | None) -> None:
     """Tables on stdout; on stderr when JSON has stdout."""
-    if quiet or SERVING in os.environ:
+    if quiet or SERVING in os.environ or not is_first():
         return
     from edgeresnet.cli.plain_text import make_console
 

@@ -39,6 +39,7 @@ from edgeresnet.cli.settings_options import (
 )
 from edgeresnet.device.measure.budgets import enforce_quantized
 from edgeresnet.errors import EdgeResNetError, InputError
+from edgeresnet.files.ranks import is_first
 from edgeresnet.results.fastest import FastestResults
 from edgeresnet.results.made import QuantizeResults
 from edgeresnet.settings.export import DEFAULT_TARGET
@@ -118,7 +119,7 @@ def quantize(
         asked = {**told, "context": watched}
         result = quantize_model(checkpoint, output, options, strict=strict, **asked)
     failure = None
-    if speed is not None:
+    if speed is not None and is_first():
         result["fastest"], failure = _timed(checkpoint, output, speed, options.seed, told)
     tell(result, *_tables(result, output), quiet=quiet, json=json, record_host=record_host)
     if failure is not None:

@@ -17,6 +17,7 @@ from edgeresnet.cli.output import (
     speaker,
     tell,
 )
+from edgeresnet.files.ranks import is_first
 from edgeresnet.run.folder import RUNS_DIR
 
 EXAMPLE = "edgeresnet run quickstart --set train.epochs=2 -o runs/short"
@@ -70,6 +71,8 @@ def run(
     overrides += ["budgets.strict=true"] if strict else []
     loaded = load_recipe(recipe, overrides, check=fault_lines)
     if dry_run:
+        if not is_first():
+            return
         from edgeresnet.report.plan import plan_lines, plan_table
         from edgeresnet.run.dry_run import plan_run
 

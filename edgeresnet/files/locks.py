@@ -29,6 +29,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.files.holders import Holder, read_holder, this_process
 from edgeresnet.files.places import cache_dir, shortened
+from edgeresnet.files.ranks import is_first
 from edgeresnet.files.writing import write_text
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def alone(path: Path, option: str = "-o", *, inside: str | None = None) -> Itera
         InputError: another process makes it; names that process.
     """
     with ExitStack() as stack:
-        for place in _places(path, inside):
+        # Of several processes of one task the first holds it for all.
+        for place in _places(path, inside) if is_first() else ():
             try:
                 stack.enter_context(_held(place, partial(_refuse, path, option, place)))
                 break

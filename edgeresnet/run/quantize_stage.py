@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeresnet.api.quantize import quantize
+from edgeresnet.api.together import by_first
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import quantization_budgets
 from edgeresnet.errors import InputError
@@ -31,7 +32,7 @@ def quantize_stage(run: Run, variant: Variant) -> Stage:
             strict=recipe.budgets.strict,
             context=run.context(path.with_name(RESUME)),
         )
-        write_result(figures, path.with_name(REPORT))
+        by_first(lambda: write_result(figures, path.with_name(REPORT)))
 
     options = variant.quantize.to_dict()
     # Only these look at the budget meanwhile; of the others a finished network stays as it is.

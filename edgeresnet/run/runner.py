@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from edgeresnet.api.compare import compare
 from edgeresnet.api.data import measured_data
+from edgeresnet.api.together import by_first, data_parallel
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.machine.environment import environment
@@ -20,6 +22,7 @@ from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import alone
+from edgeresnet.files.ranks import is_first
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.measured import Budget, CompareResults, RungResults
 from edgeresnet.run.device_commands import device_commands, has_threads, target_name
@@ -47,6 +50,7 @@ from edgeresnet.settings.measuring import RunOptions
 NOTHING_MEASURED = "No bundle runs on this machine, so no budget was checked."
 
 
+@data_parallel
 def run_recipe(
     recipe: Recipe | str | Path,
     run_dir: str | Path | None = None,
@@ -77,19 +81,41 @@ def run_recipe(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, check=fault_lines)
     path = RUNS_DIR / recipe.name if run_dir is None else Path(run_dir)
-    try:
-        check_folder(path, RECORDS)
-    except InputError:
-        # Told with all other faults.
-        check_run(recipe, path, RECORDS)
-        raise
+    if is_first():
+        try:
+            check_folder(path, RECORDS)
+        except InputError:
+            # Told with all other faults.
+            check_run(recipe, path, RECORDS)
+            raise
     with alone(path, inside=RECORDS):
         return _run(Run(path, recipe, progress, on_step, record_host), fresh=fresh)
 
 
 def _run(run: Run, *, fresh: bool) -> CompareResults:
+    recipe, begun = run.recipe, list[Checked]()
+    data_key = by_first(lambda: _begin(run, begun, fresh=fresh))
+    bundles: dict[str, Path] = {}
+    quantized_budgets: list[Budget] = []
+    rungs: list[RungResults] = []
+    for variant in _variants(run, data_key):
+        bundles |= _export(run, variant)
+        if _quantized(recipe):
+            quantized_budgets += by_first(partial(quantize_budgets, run, variant))
+            # Of several networks the last is the one that the recipe is to deliver.
+            rungs = by_first(partial(quantize_rungs, run, variant))
+    return by_first(lambda: _judged(run, bundles, begun[0], quantized_budgets, rungs))
+
+
+def _begin(run: Run, begun: list[Checked], *, fresh: bool) -> list[str]:
+    """Check what the run needs, which ``begun`` then has, and make its folder.
+
+    Returns:
+        What is in the training and in the validation images.
+    """
     path, recipe, on_step = run.path, run.recipe, run.on_step
     checked = check_run(recipe, path, RECORDS)
+    begun.append(checked)
     if not any((path / RECORDS).glob("*.json")):
         check_room_of_run(recipe, path)
     for name, why in checked.elsewhere.items():
@@ -102,15 +128,18 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
     (path / RECORDS).mkdir(parents=True, exist_ok=True)
     if fresh:
         discard_finished(path)
-    bundles: dict[str, Path] = {}
-    quantized_budgets: list[Budget] = []
-    rungs: list[RungResults] = []
-    for variant in _variants(run, data_key):
-        bundles |= _export(run, variant)
-        if _quantized(recipe):
-            quantized_budgets += quantize_budgets(run, variant)
-            # Of several networks the last is the one that the recipe is to deliver.
-            rungs = quantize_rungs(run, variant)
+    return data_key
+
+
+def _judged(
+    run: Run,
+    bundles: dict[str, Path],
+    checked: Checked,
+    quantized_budgets: list[Budget],
+    rungs: list[RungResults],
+) -> CompareResults:
+    """The comparison, with what quantizing cost; written, and its page too."""
+    recipe = run.recipe
     with _comparing(run):
         result = _compare(run, bundles, checked)
     if rungs:
@@ -119,7 +148,7 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
         if quantized_budgets:
             with_them = with_budgets(result, quantized_budgets, strict=recipe.budgets.strict)
             result = cast(CompareResults, with_them)
-        write_result(result, path / RESULTS, record_host=run.record_host)
+        write_result(result, run.path / RESULTS, record_host=run.record_host)
     _write_page(run)
     return result
 
@@ -167,7 +196,7 @@ def _export(run: Run, variant: Variant) -> dict[str, Path]:
         for precision in exported_precisions(recipe, target, variant.name):
             name = bundle_name(target, variant.name, precision)
             source = sources.get(precision, variant.source)
-            bundles[name] = export_stage(run, name, target, precision, source)
+            bundles[name] = by_first(partial(export_stage, run, name, target, precision, source))
     return bundles
 
 

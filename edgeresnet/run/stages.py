@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgeresnet.api.export import export
 from edgeresnet.api.prune import prune
+from edgeresnet.api.together import by_first
 from edgeresnet.api.train import take_checkpoint, train
 from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.machine.privacy import write_result
@@ -24,6 +27,7 @@ from edgeresnet.device.machine.saturation import saturates_on
 from edgeresnet.device.targets.export_support import may_saturate
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
+from edgeresnet.files.ranks import is_first
 from edgeresnet.progress import OnStep, TaskContext, duration
 from edgeresnet.run.folder import RECORDS, RESUME, WORK
 from edgeresnet.run.making import Making
@@ -70,7 +74,7 @@ class Run:
         )
 
     def stage(self, name: str, settings: Any, output: Path, work: Callable[[], object]) -> str:
-        """Run one stage unless it stands already.
+        """Run one stage unless it stands already; of several processes all call this.
 
         Args:
             name: of the stage; its record's too.
@@ -86,23 +90,30 @@ class Run:
         making = Making(name, version, settings)
         key = making.key
         record_path = self.path / RECORDS / f"{name}.json"
-        doubt = why_not_standing(record_path, key, self.path, output)
+        doubt = by_first(lambda: why_not_standing(record_path, key, self.path, output))
         if doubt is None:
             self.on_step(making.kept_line(record_path))
             return key
+        by_first(lambda: self._clear(making, record_path, output, doubt))
+        self.on_step(f"{name}: running")
+        start = time.monotonic()
+        with ExitStack() as stack:
+            if is_first():
+                kept = making.failure_kept(record_path, self.on_step, record_host=self.record_host)
+                stack.enter_context(kept)
+            work()
+            seconds = time.monotonic() - start
+            by_first(lambda: stand(record_path, making.record(seconds), self.path, output))
+        self.on_step(f"{name}: done in {duration(seconds)}")
+        return key
+
+    def _clear(self, making: Making, record_path: Path, output: Path, doubt: str) -> None:
+        """Say why a stage is run again, and make room for what it writes."""
         for line in making.redone_lines(record_path, output, doubt):
             self.on_step(line)
         if doubt:
             set_aside(output, self.on_step)
         record_path.unlink(missing_ok=True)
-        self.on_step(f"{name}: running")
-        start = time.monotonic()
-        with making.failure_kept(record_path, self.on_step, record_host=self.record_host):
-            work()
-            seconds = time.monotonic() - start
-            stand(record_path, making.record(seconds), self.path, output)
-        self.on_step(f"{name}: done in {duration(seconds)}")
-        return key
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,8 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
         if recipe.train is None:
             classes = from_home(recipe.classes) if recipe.classes else None
             named = replace(run.context(), class_order=recipe.class_order, classes_path=classes)
-            take_checkpoint(
+            taken = partial(
+                take_checkpoint,
                 path,
                 str(weights),
                 arch=recipe.model.arch_told,
@@ -150,6 +162,7 @@ def train_stage(run: Run, data_key: list[str]) -> Stage:
                 context=named,
                 on_step=run.on_step,
             )
+            by_first(taken)
         else:
             train(
                 path,
@@ -179,7 +192,7 @@ def prune_stage(run: Run, options: PruneOptions, before: Stage) -> Stage:
 
     def work() -> None:
         figures = prune(before.path, path, options, context=run.context(path.with_name(WORK)))
-        write_result(figures, path.with_name(REPORT))
+        by_first(lambda: write_result(figures, path.with_name(REPORT)))
 
     settings: dict[str, Any] = {
         "before": before.key,

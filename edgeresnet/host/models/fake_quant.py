@@ -12,6 +12,8 @@ Fewer than seven bits are for what a device stores: they multiply as int8 where 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import torch
@@ -137,6 +139,24 @@ def _along(scale: Tensor, axis: int, ndim: int) -> Tensor:
     return scale.reshape([-1 if d == axis else 1 for d in range(ndim)])
 
 
+_part_of_step = 1.0
+
+
+@contextmanager
+def part_of_step(share: float) -> Iterator[None]:
+    """A block in which only this share of a training step's images is computed at a time.
+
+    The gradients of activations' step sizes are balanced by the elements of the whole step, however
+    many parts or processes compute it.
+    """
+    global _part_of_step
+    before, _part_of_step = _part_of_step, share
+    try:
+        yield
+    finally:
+        _part_of_step = before
+
+
 class FakeQuant(nn.Module):
     """Puts a tensor on the int8 grid, keeping it float32.
 
@@ -200,7 +220,9 @@ class FakeQuant(nn.Module):
     def on_grid(self, x: Tensor) -> Tensor:
         """As `forward`, whether it is enabled or not."""
         low, high = self.range
-        step = self._learned_step(x.numel())
+        # Weights are whole in each part of a step; of its images a part has only some.
+        elements = x.numel() / (_part_of_step if self.axis == PER_TENSOR else 1)
+        step = self._learned_step(elements)
         # Autocast would hand over bfloat16, whose 8 bits of mantissa do not resolve the grid.
         y: Tensor = _LearnedStep.apply(x.float(), step, step, self.axis, low, high)
         return y
@@ -231,7 +253,7 @@ class FakeQuant(nn.Module):
         y: Tensor = _LearnedStep.apply(weight.float(), divisor, result, self.axis, low, high)
         return y
 
-    def _learned_step(self, elements: int) -> Tensor:
+    def _learned_step(self, elements: float) -> Tensor:
         """`step`, whose gradient is balanced with the weights' (LSQ, section 2.2)."""
         balance = (elements / self.scale.numel() * self.range[1]) ** -0.5
         damped: Tensor = _DampedGradient.apply(self.step(), balance)
@@ -251,4 +273,8 @@ class Observer(Protocol):
 
     def scale(self, high: int) -> float:
         """Step size of a symmetric grid whose largest integer is ``high``."""
+        ...
+
+    def together(self) -> Observer:
+        """One that has seen what the observers of all processes have, each its own batches."""
         ...

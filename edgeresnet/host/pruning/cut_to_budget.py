@@ -29,11 +29,13 @@ class Shape:
 
     Attributes:
         share: of the dense network's cost that was asked for.
+        step: of which widths are multiples.
         figures: for a latency budget what was measured.
     """
 
     checkpoint: Checkpoint
     share: float
+    step: int
     figures: dict[str, Any]
 
 
@@ -97,10 +99,11 @@ class Shaper(Closing):
         if self._probe is not None and (last or self._share is None):
             cut, self._share, figures = self._measured(self._probe, current, evidence)
             if last:
-                return Shape(cut, self._share, figures)
+                return Shape(cut, self._share, self.step, figures)
         assert self._share is not None
         share = self._share ** (iteration / options.iterations)
-        return Shape(self.at_share(current, evidence, options.criterion, share), share, figures)
+        cut = self.at_share(current, evidence, options.criterion, share)
+        return Shape(cut, share, self.step, figures)
 
     def at_share(
         self, current: Checkpoint, evidence: Evidence, criterion: str, share: float

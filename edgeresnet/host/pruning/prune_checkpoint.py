@@ -27,6 +27,7 @@ from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.weights import weights_digest
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
 from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.pruning.scoring import Bench, weights_of
@@ -110,46 +111,63 @@ class _Work:
     def narrow(self) -> tuple[Checkpoint, dict[str, Any]]:
         """Structured: fewer channels, in one go or in ``iterations``."""
         current, reached = self.dense, dict[str, Any]()
-        with Shaper(self.dense, self.options, self.on_step) as shaper:
+        with ExitStack() as stack:
+            # What is measured is measured once: of several processes by the first.
+            shapers: list[Shaper] = []
+            processes().by_first(
+                lambda: shapers.append(
+                    stack.enter_context(Shaper(self.dense, self.options, self.on_step))
+                )
+            )
             for iteration in range(1, self.options.iterations + 1):
-                cut, figures = self._cut(shaper, current, iteration)
+                cut, figures = self._cut(shapers, current, iteration)
                 current, result = self._recover(cut, iteration, masks=None)
                 reached = {**reached, **figures, "top1": result.top1, "threads": result.threads}
                 self.on_step(f"recovered to top-1 {result.top1:.4f}")
         return current, reached
 
     def _cut(
-        self, shaper: Shaper, current: Checkpoint, iteration: int
+        self, shapers: Sequence[Shaper], current: Checkpoint, iteration: int
     ) -> tuple[Checkpoint, dict[str, Any]]:
-        """The network after this iteration's cut, made once and then kept."""
-        options, bench = self.options, self.bench
+        """The network after this iteration's cut, made once and then kept.
+
+        Args:
+            shapers: one; none in a process that is not the first.
+            current: the network that is cut.
+            iteration: from 1 on.
+        """
+        options, bench, first = self.options, self.bench, processes().by_first
         path = self.work_dir / f"cut-{iteration}.pt"
-        # The network that is cut, too: from the second iteration on it is not the dense one.
-        source = weights_digest(current.state_dict)
-        data = [content_fingerprint(d) for d in (bench.train_set, self.val_set)]
-        key = f"{self._key(iteration)} {source} {current.input_spec.to_dict()} {data}"
-        if (kept := self._kept(path)) is not None and kept.provenance.get("cut_key") == key:
+        key = first(lambda: self._cut_key(current, iteration))
+        kept = first(lambda: self._kept(path))
+        if kept is not None and kept.provenance.get("cut_key") == key:
             self.on_step(f"the cut of iteration {iteration} was made before")
             return kept, kept.provenance["cut_figures"]
         self.on_step(f"scoring channels on {len(bench.scoring)} images ({options.criterion})")
-        first = iteration == 1
-        names = [*CRITERIA] if options.compare_criteria and first else [options.criterion]
+        names = [*CRITERIA] if options.compare_criteria and iteration == 1 else [options.criterion]
         evidence = bench.evidence(
             current, options.seed, gradients=any(CRITERIA[name].of_loss for name in names)
         )
-        shape = shaper.shape(current, evidence, iteration)
+        shape = first(lambda: shapers[0].shape(current, evidence, iteration))
         cut = bench.renormalized(shape.checkpoint)
         before = bench.top1(cut.build())
-        figures = {**shape.figures, "cost_share": shape.share, "step": shaper.step}
-        figures |= {"top1_before_recovery": before} if first else {}
+        figures = {**shape.figures, "cost_share": shape.share, "step": shape.step}
+        figures |= {"top1_before_recovery": before} if iteration == 1 else {}
         self.on_step(f"cut to {shape.share:.3f} of the cost: top-1 {before:.4f}")
         if len(names) > 1:
             figures["criteria_before_recovery"] = self._by_criterion(
-                shaper, current, evidence, names, shape.share
+                shapers, current, evidence, names, shape.share
             )
-        kept = replace(cut, provenance={"cut_key": key, "cut_figures": figures})
-        save_checkpoint(kept, path)
-        return kept, figures
+        made = replace(cut, provenance={"cut_key": key, "cut_figures": figures})
+        first(lambda: save_checkpoint(made, path))
+        return made, figures
+
+    def _cut_key(self, current: Checkpoint, iteration: int) -> str:
+        """What must be the same for a cut to be kept."""
+        # The network that is cut, too: from the second iteration on it is not the dense one.
+        source = weights_digest(current.state_dict)
+        data = [content_fingerprint(d) for d in (self.bench.train_set, self.val_set)]
+        return f"{self._key(iteration)} {source} {current.input_spec.to_dict()} {data}"
 
     def _kept(self, path: Path) -> Checkpoint | None:
         """A cut that an interrupted pruning has left; None where there is none that is whole."""
@@ -163,7 +181,7 @@ class _Work:
 
     def _by_criterion(
         self,
-        shaper: Shaper,
+        shapers: Sequence[Shaper],
         current: Checkpoint,
         evidence: Evidence,
         names: Sequence[str],
@@ -172,7 +190,7 @@ class _Work:
         """Top-1 that each criterion would leave at the same cost, before recovery."""
         left = {}
         for name in names:
-            cut = shaper.at_share(current, evidence, name, share)
+            cut = processes().by_first(partial(_at_share, shapers, current, evidence, name, share))
             left[name] = self.bench.top1(self.bench.renormalized(cut).build())
         listed = ", ".join(f"{name} {top1:.4f}" for name, top1 in left.items())
         self.on_step(f"top-1 before recovery by criterion: {listed}")
@@ -223,6 +241,12 @@ class _Work:
         )
         recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
         return recovered, result
+
+
+def _at_share(
+    shapers: Sequence[Shaper], current: Checkpoint, evidence: Evidence, name: str, share: float
+) -> Checkpoint:
+    return shapers[0].at_share(current, evidence, name, share)
 
 
 def _before_after(dense: Checkpoint, pruned: Checkpoint) -> dict[str, Any]:

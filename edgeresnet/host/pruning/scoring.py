@@ -16,6 +16,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.pixels import Normalizer, load_pixels
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.pruning.criteria import Evidence
 from edgeresnet.host.training.step import training_device
 
@@ -46,17 +47,20 @@ class Bench:
             train_set,
             load_pixels(chosen, spec)[order],
             labels[order],
-            EvaluationSet(val_set, spec),
+            EvaluationSet(val_set, spec, shared=True),
             Normalizer(spec, device),
             device,
         )
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, 3, H, W) float32 and labels, on the device."""
-        pixel_parts = torch.split(self.scoring, SCORING_BATCH)
-        label_parts = torch.split(self.labels, SCORING_BATCH)
-        for pixels, labels in zip(pixel_parts, label_parts, strict=True):
-            yield self.normalize(pixels.to(self.device)), labels.to(self.device)
+        """Images (n, 3, H, W) float32 and labels, on the device: this process's, by turns."""
+        group = processes()
+        for place in range(group.rank, self._batches, group.count):
+            part = slice(place * SCORING_BATCH, (place + 1) * SCORING_BATCH)
+            yield (
+                self.normalize(self.scoring[part].to(self.device)),
+                self.labels[part].to(self.device),
+            )
 
     def top1(self, model: nn.Module) -> float:
         """Of the validation images."""
@@ -67,11 +71,15 @@ class Bench:
         """What the criteria look at."""
         gates: dict[str, Tensor] = {}
         if gradients:
-            gates = gate_gradients(checkpoint.build().to(self.device), self.batches())
+            own = gate_gradients(checkpoint.build().to(self.device), self.batches())
+            gates = {name: _of_all(rows, self._batches) for name, rows in own.items()}
         return Evidence(checkpoint.state_dict, gates, seed)
 
     def renormalized(self, checkpoint: Checkpoint) -> Checkpoint:
         """With the statistics that its narrower layers really have."""
+        return processes().by_first(lambda: self._renormalized(checkpoint))
+
+    def _renormalized(self, checkpoint: Checkpoint) -> Checkpoint:
         model = checkpoint.build().to(self.device)
         images = (images for images, _ in self.batches())
         torch.optim.swa_utils.update_bn(images, model, self.device)
@@ -90,7 +98,19 @@ class Bench:
             gradients = torch.autograd.grad(loss, list(weights.values()))
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                 scores[name] += (gradient * weight).detach().square().cpu()
-        return scores
+        return {name: processes().total(score) for name, score in scores.items()}
+
+    @property
+    def _batches(self) -> int:
+        return -(-len(self.scoring) // SCORING_BATCH)
+
+
+def _of_all(rows: Tensor, batches: int) -> Tensor:
+    """(batches, channels) of all processes' batches in order, of the rows of this one's."""
+    group = processes()
+    whole = torch.zeros(batches, rows.shape[1])
+    whole[group.rank :: group.count] = rows
+    return group.total(whole)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -130,6 +150,8 @@ def gate_gradients(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-    if not gates:
+    if not gates and processes().count == 1:
         raise InputError("pruning saw no image", "give --data at least one image.")
-    return {name: torch.stack(rows) for name, rows in gates.items()}
+    # Of several processes one may have had no batch.
+    none = {name: torch.empty(0, len(norm.weight)) for name, norm in norms.items()}
+    return {name: torch.stack(gates[name]) if gates[name] else none[name] for name in norms}

@@ -11,6 +11,7 @@ from torch import Tensor
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.fake_quant import FakeQuant, Observer
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.quantization.observers import make_observer, weight_scales
 from edgeresnet.settings.quantization import ObserverName
 
@@ -18,7 +19,13 @@ from edgeresnet.settings.quantization import ObserverName
 SETTLED = 0.05
 
 
-def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverName) -> int:
+def calibrate(
+    model: QuantResNet,
+    images: Iterable[Tensor],
+    observer: ObserverName,
+    *,
+    shared: bool = False,
+) -> int:
     """Set the step size of every quantizer of ``model``, in place.
 
     Memory does not grow with the number of images.
@@ -27,9 +34,10 @@ def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverNa
         model: freshly made, or calibrated before.
         images: batches (N, 3, H, W) float32, normalized, on the model's device.
         observer: what makes a step size of the observed values.
+        shared: of several processes, which all call this, each has its own batches, by turns.
 
     Returns:
-        How many images were seen.
+        How many images were seen, by all processes together.
 
     Raises:
         InputError: there was no image.
@@ -38,6 +46,9 @@ def calibrate(model: QuantResNet, images: Iterable[Tensor], observer: ObserverNa
     set_weight_scales(model, observer)
     with observing(model, watching):
         seen = run_all(model, images)
+    if shared:
+        seen = int(processes().total(torch.tensor(seen)))
+        watching = {quantizer: watched.together() for quantizer, watched in watching.items()}
     if seen == 0:
         raise InputError("calibration saw no image", "give --data at least one image.")
     with torch.no_grad():

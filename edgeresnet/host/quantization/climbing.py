@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeresnet.device.measure.budgets import fails, quantization_budgets
 from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.quantization.rungs.registry import RUNGS, rungs_of
 from edgeresnet.host.quantization.rungs.rung import Basis, Work
 
@@ -42,6 +43,9 @@ def climb(work: Work, *, strict: bool) -> tuple[QuantResNet, list[Row]]:
     for name in names:
         began = time.monotonic()
         reached = RUNGS[name](work, basis)
+        # What every process has made by itself must be the same to the last bit.
+        processes().same_weights(reached.model)
+        processes().same_weights(reached.basis.network)
         row = {"method": name, "observer": basis.observer, **reached.details}
         if layers := reached.model.float_layers:
             row["float_layers"] = list(layers)

@@ -23,6 +23,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import LEVELS
+from edgeresnet.host.parallel.processes import processes
 
 # Channels that are (nearly) never active would else get any factor.
 LARGEST_FACTOR = 1024.0
@@ -37,6 +38,12 @@ class ChannelMaximum:
     def update(self, x: Tensor) -> None:
         """Take in one batch (N, C, H, W)."""
         self.maximum = torch.maximum(self.maximum.to(x.device), x.detach().amax((0, 2, 3)))
+
+    def together(self) -> ChannelMaximum:
+        """Of all processes."""
+        whole = ChannelMaximum()
+        whole.maximum = processes().largest(self.maximum)
+        return whole
 
     def scale(self, high: int) -> float:
         """Step size that puts the largest of all channels on the largest integer."""

@@ -9,6 +9,7 @@ from typing import Any
 from edgeresnet.host.models.float_layers import Wiring
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.quantization.reference import Reference
 from edgeresnet.host.quantization.sensitivity import Study
 from edgeresnet.host.training.step import training_device
@@ -71,7 +72,8 @@ def mixed_precision(
     if search.keeps(()):
         return search.result(())
     on_step(f"mixed precision: sensitivities of {len(model.wiring.layers)} layers")
-    search.sensitivities = _sensitivities(model, images)
+    # What all go by: on a GPU another process might find the same but for rounding.
+    search.sensitivities = processes().by_first(lambda: _sensitivities(model, images))
     ranked = [*search.sensitivities]
     groups = [group for layer in ranked if (group := float_group(model.wiring, layer))]
     most = max(1, int(most_share * len(ranked)))

@@ -1,17 +1,22 @@
 """What calibration sees: each observer turns a stream of tensors into one step size.
 
-Memory is bounded whatever the calibration set: an observer keeps one running figure or one
-histogram, never the tensors. All but the moving average give the same whatever the order.
+Memory is bounded whatever the calibration set: an observer keeps one figure (the moving average:
+one a batch) or one histogram, never the tensors. All but the moving average give the same whatever
+the order. Of several processes each observes its own batches; `together` gives what one that had
+seen all of them would have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from edgeresnet.host.models.fake_quant import Observer
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.quantization.histogram import Histogram
 from edgeresnet.host.quantization.kl_threshold import kl_threshold
 from edgeresnet.settings.quantization import ObserverName
@@ -33,6 +38,12 @@ class MinMaxObserver:
         """Take in one batch; any shape."""
         self.maximum = max(self.maximum, x.abs().amax().item())
 
+    def together(self) -> MinMaxObserver:
+        """Of all processes."""
+        whole = MinMaxObserver()
+        whole.maximum = largest_of(self.maximum)
+        return whole
+
     def scale(self, high: int) -> float:
         """Step size that puts the maximum on the largest integer."""
         return max(self.maximum, SMALLEST_MAXIMUM) / high
@@ -47,19 +58,24 @@ class EmaObserver:
 
     def __init__(self, decay: float = 0.9) -> None:
         self.decay = decay
-        self.maximum: float | None = None
+        self.maxima: list[float] = []
 
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape."""
-        batch_maximum = x.abs().amax().item()
-        if self.maximum is None:
-            self.maximum = batch_maximum
-        else:
-            self.maximum = self.decay * self.maximum + (1 - self.decay) * batch_maximum
+        self.maxima.append(x.abs().amax().item())
+
+    def together(self) -> EmaObserver:
+        """Of all processes, whose batches came by turns."""
+        whole = EmaObserver(self.decay)
+        whole.maxima = by_turns(self.maxima)
+        return whole
 
     def scale(self, high: int) -> float:
         """Step size that puts the averaged maximum on the largest integer."""
-        return max(self.maximum or 0.0, SMALLEST_MAXIMUM) / high
+        averaged = self.maxima[0] if self.maxima else 0.0
+        for maximum in self.maxima[1:]:
+            averaged = self.decay * averaged + (1 - self.decay) * maximum
+        return max(averaged, SMALLEST_MAXIMUM) / high
 
 
 class HistogramObserver:
@@ -71,6 +87,14 @@ class HistogramObserver:
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape."""
         self.histogram.update(x)
+
+    def together(self) -> Self:
+        """Of all processes."""
+        whole = copy.copy(self)
+        whole.histogram = Histogram()
+        whole.histogram.counts = processes().total(self.histogram.counts)
+        whole.histogram.maximum = largest_of(self.histogram.maximum)
+        return whole
 
     def scale(self, high: int) -> float:
         """Step size that puts the clip point on the largest integer."""
@@ -117,6 +141,24 @@ class MseObserver(HistogramObserver):
         best = _least_error(values, counts, _ratios(lowest, highest, COARSE), high)
         around = _ratios(best / COARSE, min(best * COARSE, highest), FINE)
         return _least_error(values, counts, around, high)
+
+
+def largest_of(number: float) -> float:
+    """The largest that a process has; float64, so that it is exactly one of them."""
+    return float(processes().largest(torch.tensor(number, dtype=torch.float64)))
+
+
+def by_turns(numbers: Sequence[float]) -> list[float]:
+    """All processes' numbers: the first of each, then the second of each, and so on."""
+    group = processes()
+    longest = int(largest_of(len(numbers)))
+    table = torch.zeros(longest, group.count, dtype=torch.float64)
+    present = torch.zeros(longest, group.count, dtype=torch.int64)
+    table[: len(numbers), group.rank] = torch.tensor(numbers, dtype=torch.float64)
+    present[: len(numbers), group.rank] = 1
+    table, present = group.total(table), group.total(present)
+    numbers_in_order: list[float] = table[present > 0].tolist()
+    return numbers_in_order
 
 
 def _ratios(lowest: float, highest: float, ratio: float) -> Tensor:

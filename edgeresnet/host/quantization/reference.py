@@ -75,7 +75,7 @@ class Reference:
 
         def part(start: int, stop: int) -> EvaluationSet:
             indices = [int(i) for i in self._order[start:stop]]
-            return EvaluationSet(val_set.subset(indices), spec, keep=keep)
+            return EvaluationSet(val_set.subset(indices), spec, keep=keep, shared=True)
 
         # The images of each look that the one before has not seen; read when they are needed.
         self._parts = [cache(partial(part, *ends)) for ends in pairwise(counts)]

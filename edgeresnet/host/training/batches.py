@@ -24,7 +24,9 @@ from edgeresnet.device.data.open import converted, take_converted
 from edgeresnet.device.data.preprocess import CROP_FROM, to_colours
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
+from edgeresnet.files.ranks import this_rank
 from edgeresnet.host.models.pixels import Normalizer, fits_in_memory, load_pixels
+from edgeresnet.host.parallel.processes import own_of_step, processes
 from edgeresnet.settings.inputs import InputSpec, Interpolation
 from edgeresnet.settings.training import Augment, TrainOptions
 
@@ -75,13 +77,21 @@ def seeded(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)
 
 
-def shift_flip(pixels: Tensor, policy: Policy, generator: torch.Generator) -> Tensor:
+def shift_flip(
+    pixels: Tensor,
+    policy: Policy,
+    generator: torch.Generator,
+    places: Tensor | None = None,
+    of: int = 0,
+) -> Tensor:
     """Move and mirror every image of a batch by its own draw.
 
     Args:
         pixels: (n, H, W, 3) uint8.
         policy: how far, and whether to mirror.
         generator: on the CPU, so that a GPU gets the same draws.
+        places: (n,) int64, where these images stand in the whole batch; None: they are all of it.
+        of: images in the whole batch, if these are not all.
 
     Returns:
         (n, H, W, 3) uint8, on the device of ``pixels``.
@@ -90,11 +100,13 @@ def shift_flip(pixels: Tensor, policy: Policy, generator: torch.Generator) -> Te
         return pixels
     n, height, width, _ = pixels.shape
     p = policy.padding
-    top, left = torch.randint(0, 2 * p + 1, (2, n, 1), generator=generator)
+    # Drawn for the whole batch: an image moves the same whichever process computes it.
+    places, of = (torch.arange(n), n) if places is None else (places, of)
+    top, left = torch.randint(0, 2 * p + 1, (2, of, 1), generator=generator)[:, places]
     rows = torch.arange(height) + top
     columns = torch.arange(width) + left
     if policy.flip:
-        mirrored = torch.rand((n, 1), generator=generator) < 0.5
+        mirrored = torch.rand((of, 1), generator=generator)[places] < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     padded = F.pad(pixels, (0, 0, p, p, p, p))
     at = [torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -135,6 +147,15 @@ def steps_of_epoch(images: int, batch_size: int) -> int:
     return min(-(-images // batch_size), images // 2)
 
 
+def _check_enough(fewest: int) -> None:
+    """Refuse batches of which some process would have no image."""
+    if (count := processes().count) > fewest:
+        raise InputError(
+            f"a training step has {fewest} images, and {count} processes share them",
+            "give a larger batch_size, or start fewer processes.",
+        )
+
+
 class TrainBatches:
     """The training set, each epoch in another order and with other random views.
 
@@ -158,6 +179,8 @@ class TrainBatches:
             )
         self.images = len(dataset)
         self.steps = steps_of_epoch(self.images, options.batch_size)
+        self._parts = options.accumulate
+        _check_enough(self.images // self.steps)
         self._seed = options.seed
         self._device = device
         self._policy = policy_of(options.augment, spec.image_size)
@@ -175,17 +198,32 @@ class TrainBatches:
         """The batches of one epoch, from ``first_step`` on.
 
         Yields:
-            (n, 3, H, W) float32 in channels-last memory and labels (n,) int64, on the device.
+            (n, 3, H, W) float32 in channels-last memory and labels (n,) int64, on the device: of
+            several processes the images that are this one's, part by part (`own_of_step`).
         """
         generator = seeded(self._seed, epoch)
         order = torch.randperm(self.images, generator=generator)
         view_seeds = torch.randint(0, 1 << 62, (self.images,), generator=generator)
-        parts = list(torch.tensor_split(order, self.steps))[first_step:]
+        wholes = list(torch.tensor_split(order, self.steps))[first_step:]
+        owns = [self._own(len(whole)) for whole in wholes]
+        parts = [whole[own] for whole, own in zip(wholes, owns, strict=True)]
         for step, (part, pixels) in enumerate(
             zip(parts, self._read(parts, view_seeds), strict=True), first_step
         ):
-            pixels = shift_flip(pixels, self._policy, seeded(self._seed, epoch, step + 1))
+            draws = seeded(self._seed, epoch, step + 1)
+            own = owns[step - first_step]
+            pixels = shift_flip(pixels, self._policy, draws, own, self.images_of(step))
             yield self._normalize(pixels), self._labels[part.to(self._device)]
+
+    def images_of(self, step: int) -> int:
+        """Images of a step of an epoch, all processes' together."""
+        least, longer = divmod(self.images, self.steps)
+        return least + (step < longer)
+
+    def _own(self, images: int) -> Tensor:
+        """Places in a batch of so many images that this process computes."""
+        own = own_of_step(images, self._parts, of=processes())
+        return torch.tensor([place for places in own for place in places], dtype=torch.int64)
 
     def _read(self, parts: list[Tensor], view_seeds: Tensor) -> Iterator[Tensor]:
         if self._stream is not None:
@@ -256,7 +294,8 @@ class _Stream:
 
     def __init__(self, views: _Views, workers: int | None, device: torch.device) -> None:
         if workers is None:
-            workers = min(default_threads(), MOST_WORKERS)
+            here = default_threads() // this_rank().local_count
+            workers = min(max(1, here), MOST_WORKERS)
         self._views = views
         self._plan: list[list[tuple[int, int]]] = []
         self._loader: DataLoader[Any] = DataLoader(

@@ -15,6 +15,7 @@ from edgeresnet.device.data.dataset import Dataset
 from edgeresnet.errors import CheckError
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.training.batches import TrainBatches
 from edgeresnet.host.training.randomness import reproducible, seed_everything
 from edgeresnet.host.training.resume import Saver, Standing, training_key
@@ -151,9 +152,9 @@ def _prepare(
     feed = TrainBatches(train_set, spec, options, device)
     learner = Learner(model, options, feed.steps * options.epochs, device, hooks)
     # Nobody compares the key where there is no file, and it takes reading all images.
-    known = resume_path is not None
+    known = resume_path is not None and processes().rank == 0
     key = training_key(learner, train_set, val_set, spec, resume_key) if known else ""
-    validation = EvaluationSet(val_set, spec)
+    validation = EvaluationSet(val_set, spec, shared=True)
     return _Training(options, hooks, feed, learner, Saver(resume_path, key), validation)
 
 
@@ -179,7 +180,8 @@ def _train_epoch(
     begun = saved = checked = time.monotonic()
     epoch_s = standing.epoch_s
     for images, labels in feed.epoch(standing.epoch, standing.step):
-        waiting.append((*learner.step(images, labels), len(labels)))
+        of = feed.images_of(standing.step)
+        waiting.append((*learner.step(images, labels, of), of))
         standing.step += 1
         if standing.step % every and standing.step < feed.steps:
             continue
@@ -204,8 +206,9 @@ def _book(
 ) -> int:
     """Add finished steps to the epoch's figures and empty the list; returns their images."""
     first = standing.step - len(waiting)
-    losses = torch.stack([loss for loss, _, _ in waiting]).tolist()
-    hits = int(torch.stack([correct for _, correct, _ in waiting]).sum())
+    told = torch.stack([torch.stack([loss, hits.to(loss)]) for loss, hits, _ in waiting])
+    losses, rights = processes().total(told).T.tolist()
+    hits = round(sum(rights))
     for place, loss in enumerate(losses):
         if not math.isfinite(loss):
             step = first + place + 1

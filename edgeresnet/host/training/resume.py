@@ -24,6 +24,7 @@ from edgeresnet.host.models.foreign.damage import first_line
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.torch_threads import resume_threads
 from edgeresnet.host.models.weights import check_tensors, tree_digest
+from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.training.step import Learner
 from edgeresnet.progress import OnStep
 from edgeresnet.settings.inputs import InputSpec
@@ -91,7 +92,7 @@ class Saver:
     def save(self, learner: Learner, standing: Standing) -> None:
         """Write all that `load` needs, whole or not at all."""
         standing.tick()
-        if self.path is not None:
+        if self.path is not None and processes().rank == 0:
             content = {"key": self.key, **learner.state(), "standing": standing.to_dict()}
             content["threads"] = torch.get_num_threads()
             save_atomically({**content, DIGEST: tree_digest(content)}, self.path)
@@ -101,15 +102,11 @@ class Saver:
 
         Another file, or a damaged one, is ignored, and the learner then as it was.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
             return Standing()
-        try:
-            content = read_tensors(self.path)
-        except InputError as error:
-            on_step(f"{self.path} cannot be read ({error.cause}): starting afresh")
-            return Standing()
-        if content.get("key") != self.key:
-            on_step(f"{self.path} is of other settings, data or weights: starting afresh")
+        # The others may see other folders.
+        content = processes().by_first(lambda: self._read(on_step))
+        if content is None:
             return Standing()
         before = copy.deepcopy(learner.state())
         try:
@@ -122,6 +119,21 @@ class Saver:
         resume_threads(content.get("threads"), on_step)
         on_step(f"resuming behind epoch {standing.epoch}, step {standing.step} ({self.path})")
         return standing
+
+    def _read(self, on_step: OnStep) -> dict[str, Any] | None:
+        """What is in the file; None where there is none of this training."""
+        assert self.path is not None
+        if not self.path.exists():
+            return None
+        try:
+            content = read_tensors(self.path)
+        except InputError as error:
+            on_step(f"{self.path} cannot be read ({error.cause}): starting afresh")
+            return None
+        if content.get("key") != self.key:
+            on_step(f"{self.path} is of other settings, data or weights: starting afresh")
+            return None
+        return content
 
 
 def _standing_of(content: dict[str, Any], learner: Learner) -> Standing:

@@ -16,7 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.host.models.fake_quant import part_of_step
 from edgeresnet.host.models.weights import check_moments
+from edgeresnet.host.parallel.processes import own_of_step, processes
 from edgeresnet.host.training.distillation import Teacher
 from edgeresnet.host.training.randomness import restore_rng, rng_state
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
@@ -136,6 +138,8 @@ class Learner:
             self._optimizer, lambda step: lr_factor(step, steps, options.warmup)
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
+        self._processes = processes()
+        self._network = self._processes.averaging(self.model)
         self._constrain, self._unlabelled = hooks.constrain, hooks.unlabelled
         self._ema = _average(model, options.ema, device) if options.ema > 0 else None
 
@@ -156,19 +160,27 @@ class Learner:
             for g in self._optimizer.param_groups
         ]
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, of: int | None = None) -> tuple[Tensor, Tensor]:
         """Learn one batch.
 
         Args:
-            images: (n, 3, H, W) float32, normalized, on the device.
+            images: (n, 3, H, W) float32, normalized, on the device: of several processes this
+                one's, part by part.
             labels: (n,) int64; not looked at where the hooks say that there are none.
+            of: images of the step, all processes' together; None: these.
 
         Returns:
-            Mean loss and number of right answers, both 0-D on the device.
+            Mean loss and number of right answers, both 0-D on the device; of several processes
+            what this one adds to them.
         """
         self.model.train()
         self._optimizer.zero_grad(set_to_none=True)
-        told = [self._learn(*part, len(images)) for part in self._parts(images, labels)]
+        of = of or len(images)
+        sizes = [len(own) for own in own_of_step(of, self.options.accumulate, of=self._processes)]
+        parts = [*zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)]
+        told = [
+            self._learn(*part, of, last=place == len(parts) - 1) for place, part in enumerate(parts)
+        ]
         if self.options.clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
@@ -185,25 +197,23 @@ class Learner:
         losses, hits = zip(*told, strict=True)
         return torch.stack(losses).sum(), torch.stack(hits).sum()
 
-    def _parts(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What is computed at a time, two images or more."""
-        parts = max(1, min(self.options.accumulate, len(images) // 2))
-        split = (torch.tensor_split(tensor, parts) for tensor in (images, labels))
-        return list(zip(*split, strict=True))
-
-    def _learn(self, images: Tensor, labels: Tensor, of: int) -> tuple[Tensor, Tensor]:
+    def _learn(
+        self, images: Tensor, labels: Tensor, of: int, *, last: bool
+    ) -> tuple[Tensor, Tensor]:
         """Add the gradients of one part of the ``of`` images of a step.
 
         Returns:
-            What the part adds to the mean loss, and its right answers.
+            What it adds to the mean loss, and its right answers.
         """
-        with self._autocast(), self._convolutions(), self._watched():
-            logits = self.model(images)
-        logits = logits.float()
-        loss, right = self._loss(logits, images, labels)
-        loss = loss * (len(images) / of)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), (logits.detach().argmax(1) == right).sum()
+        group, share = self._processes, len(images) / of
+        with group.passing(self._network, last=last), part_of_step(share):
+            with self._autocast(), self._convolutions(), self._watched(), group.normalizing():
+                logits = self._network(images)
+            logits = logits.float()
+            loss, right = self._loss(logits, images, labels)
+            # The gradients' mean over all processes is then their sum.
+            self._scaler.scale(loss * (share * group.count)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * share, (logits.detach().argmax(1) == right).sum()
 
     def _autocast(self) -> torch.autocast:
         precision = self.options.precision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.resnet import build_resnet
+from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.models.resnet import Widths, build_resnet
+from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.training.fit import TrainResult, fit
 from edgeresnet.host.training.memory import training_bytes
 from edgeresnet.host.training.step import Learner, TrainHooks
@@ -66,6 +69,21 @@ def test_four_parts_learn_as_one_batch_of_all_when_normalization_is_frozen(
     assert (weights(few) - weights(whole)).abs().max() > 1e-4
 
 
+def test_step_sizes_of_activations_learn_as_of_the_whole_batch() -> None:
+    data = blobs("train", 16)
+    batch = torch.from_numpy(normalize(data.pixels, SPEC)), torch.from_numpy(data.labels)
+    scales = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        widths = Widths(8, (8, 8, 8, 8), (((8,), (8,)),) * 4)
+        model = QuantResNet(build_resnet("resnet18", 2, "small", widths))
+        calibrate(model, [batch[0]], "minmax")
+        plain = replace(PLAIN, accumulate=parts, momentum=0.0, lr=1e-3, ema=0.0)
+        Learner(model, plain, 10, CPU).step(*batch)
+        scales.append(torch.stack([q.scale.detach().mean() for q in model.quantizers().values()]))
+    torch.testing.assert_close(scales[1], scales[0], rtol=1e-5, atol=1e-7)
+
+
 def test_uneven_parts_weigh_by_their_images() -> None:
     whole, losses = learned(PLAIN, images=15)
     parts, losses_of_parts = learned(replace(PLAIN, accumulate=4), images=15)
@@ -79,9 +97,9 @@ def test_no_part_has_one_image_when_the_last_batch_is_small(
     seen: list[int] = []
     original = Learner._learn
 
-    def learn(self: Learner, images: Tensor, labels: Tensor, of: int) -> tuple[Tensor, Tensor]:
+    def learn(self: Learner, images: Tensor, *given: Any, **more: Any) -> Any:
         seen.append(len(images))
-        return original(self, images, labels, of)
+        return original(self, images, *given, **more)
 
     monkeypatch.setattr(Learner, "_learn", learn)
     learned(replace(PLAIN, accumulate=8), images=5, steps=1)

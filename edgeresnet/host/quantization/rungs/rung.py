@@ -14,6 +14,7 @@ from torchvision.models import ResNet
 from edgeresnet.device.data.dataset import Dataset, batches
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.parallel.processes import own_places, processes
 from edgeresnet.host.quantization.calibrate import calibrate, images_until_settled
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
 from edgeresnet.host.quantization.reference import Reference
@@ -73,9 +74,16 @@ class Work:
         """The training images that a rung without training looks at."""
         return self.images.chosen if self.options.method == "ptq" else self.images.all
 
-    def batches_of(self, dataset: Dataset) -> Iterator[Tensor]:
-        """(n, 3, H, W) float32, normalized, on the training's device."""
-        device = training_device()
+    def batches_of(self, dataset: Dataset, *, shared: bool = False) -> Iterator[Tensor]:
+        """(n, 3, H, W) float32, normalized, on the training's device.
+
+        Args:
+            dataset: is read in order.
+            shared: of several processes each reads its own batches, by turns.
+        """
+        device, group = training_device(), processes()
+        if shared and group.count > 1:
+            dataset = dataset.subset(own_places(len(dataset), CALIBRATION_BATCH, of=group))
         for inputs, _ in batches(dataset, self.checkpoint.input_spec, CALIBRATION_BATCH):
             yield torch.from_numpy(inputs).to(device)
 
@@ -101,14 +109,17 @@ class Work:
             live: leave batch normalization in it.
         """
         model = self.fresh(basis.network, live=live)
-        calibrate(model, self.batches_of(images or self.images.chosen), basis.observer)
+        batches = self.batches_of(images or self.images.chosen, shared=True)
+        calibrate(model, batches, basis.observer, shared=True)
         return model
 
     def with_settled_images(self) -> Work:
         """The same with as many calibration images as it takes until step sizes settle."""
         model = self.fresh(self.start.network)
         parts = map(self.batches_of, self.images.parts())
-        count = images_until_settled(model, parts, self.options.observer)
+        count = processes().by_first(
+            lambda: images_until_settled(model, parts, self.options.observer)
+        )
         return replace(self, images=replace(self.images, count=count))
 
     @cached_property
@@ -133,7 +144,8 @@ class Work:
                 total += float(distillation_loss(model(images), wanted, 1.0)) * len(images)
                 count += len(images)
         model.cpu()
-        return total / count
+        # The next decision hangs on it.
+        return processes().by_first(lambda: total / count)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,109 +9,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from edgeresnet.device.data.dataset import Dataset, pixels_of
 from edgeresnet.device.data.open import converted, take_converted
-from edgeresnet.device.data.preprocess import CROP_FROM, to_colours
+from edgeresnet.device.data.preprocess import to_colours
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.errors import InputError
 from edgeresnet.files.ranks import this_rank
 from edgeresnet.host.models.pixels import Normalizer, fits_in_memory, load_pixels
 from edgeresnet.host.parallel.processes import own_of_step, processes
+from edgeresnet.host.training.augment import policy_of, seeded, shift_flip
 from edgeresnet.settings.inputs import InputSpec, Interpolation
-from edgeresnet.settings.training import Augment, TrainOptions
+from edgeresnet.settings.training import TrainOptions
 
 MOST_WORKERS = 8
 # Share of the photograph that a random crop keeps: milder than the 0.08 of 90-epoch ImageNet
 # training, because edge networks are mostly fine-tuned for few epochs.
 CROP_SCALE = (0.25, 1.0)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What is random about a training image.
-
-    Attributes:
-        padding: pixels by which it moves at most, in each direction; black comes in.
-        flip: mirrored left to right half of the time.
-        photo: random resized crop of the whole photograph, and colour jitter.
-    """
-
-    padding: int = 0
-    flip: bool = False
-    photo: bool = False
-
-
-def policy_of(augment: Augment, image_size: int) -> Policy:
-    """The policy of that name; below 128 px ``standard`` is He et al.'s pad-and-crop for CIFAR.
-
-    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, sections 3.4 and 4.2.
-    """
-    slight = max(1, round(image_size / 14))
-    if augment == "none":
-        return Policy()
-    if augment == "flip":
-        return Policy(flip=True)
-    if augment == "shift":
-        return Policy(slight)
-    if augment == "light":
-        return Policy(slight, flip=True)
-    if image_size < CROP_FROM:
-        return Policy(max(1, round(image_size / 8)), flip=True)
-    return Policy(flip=True, photo=True)
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator whose sequence depends on all of ``numbers``, each 0 or more."""
-    state = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-    # torch takes 64 bits, but as a signed number.
-    return torch.Generator().manual_seed(state >> 1)
-
-
-def shift_flip(
-    pixels: Tensor,
-    policy: Policy,
-    generator: torch.Generator,
-    places: Tensor | None = None,
-    of: int = 0,
-) -> Tensor:
-    """Move and mirror every image of a batch by its own draw.
-
-    Args:
-        pixels: (n, H, W, 3) uint8.
-        policy: how far, and whether to mirror.
-        generator: on the CPU, so that a GPU gets the same draws.
-        places: (n,) int64, where these images stand in the whole batch; None: they are all of it.
-        of: images in the whole batch, if these are not all.
-
-    Returns:
-        (n, H, W, 3) uint8, on the device of ``pixels``.
-    """
-    if policy.padding == 0 and not policy.flip:
-        return pixels
-    n, height, width, _ = pixels.shape
-    p = policy.padding
-    # Drawn for the whole batch: an image moves the same whichever process computes it.
-    places, of = (torch.arange(n), n) if places is None else (places, of)
-    top, left = torch.randint(0, 2 * p + 1, (2, of, 1), generator=generator)[:, places]
-    rows = torch.arange(height) + top
-    columns = torch.arange(width) + left
-    if policy.flip:
-        mirrored = torch.rand((of, 1), generator=generator)[places] < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    padded = F.pad(pixels, (0, 0, p, p, p, p))
-    at = [torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    at = [index.to(pixels.device, non_blocking=True) for index in at]
-    return padded[at[0], at[1], at[2]]
 
 
 @functools.cache

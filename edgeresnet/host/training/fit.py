@@ -30,7 +30,7 @@ from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.training import TrainOptions
 
 RESUME_EVERY_S = 60.0
-# Reading a loss off a GPU waits for it; on the CPU it costs nothing.
+# Reading a loss off a GPU waits for it.
 CHECK_EVERY = {"cuda": 16, "cpu": 1}
 
 
@@ -180,8 +180,7 @@ def _train_epoch(
     begun = saved = checked = time.monotonic()
     epoch_s = standing.epoch_s
     for images, labels in feed.epoch(standing.epoch, standing.step):
-        of = feed.images_of(standing.step)
-        waiting.append((*learner.step(images, labels, of), of))
+        waiting.append((*learner.step(images, labels, of := feed.images_of(standing.step)), of))
         standing.step += 1
         if standing.step % every and standing.step < feed.steps:
             continue

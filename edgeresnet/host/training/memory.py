@@ -10,7 +10,7 @@ from torchvision.models import ResNet
 
 from edgeresnet.host.models.pixels import resident_bytes
 from edgeresnet.host.models.quant_resnet import QuantResNet
-from edgeresnet.host.training.batches import policy_of
+from edgeresnet.host.training.augment import policy_of
 from edgeresnet.settings.training import TrainOptions
 
 FLOAT_BYTES = 4

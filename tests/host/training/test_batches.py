@@ -14,14 +14,8 @@ from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.errors import InputError
 from edgeresnet.host.models import pixels
 from edgeresnet.host.models.pixels import Normalizer, load_pixels
-from edgeresnet.host.training.batches import (
-    Policy,
-    TrainBatches,
-    photo_view,
-    policy_of,
-    seeded,
-    shift_flip,
-)
+from edgeresnet.host.training.augment import Policy, policy_of, seeded, shift_flip
+from edgeresnet.host.training.batches import TrainBatches, photo_view
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.training import Augment, TrainOptions
 from tests.fakes import FakeDataset

@@ -43,7 +43,7 @@ def test_every_path_of_the_command_line_knows_the_home_folder(name: str) -> None
 def test_all_commands_with_paths_are_looked_at() -> None:
     assert {name.split()[0] for name in path_parameters()} == {
         "train", "adopt", "prune", "quantize", "export", "build", "profile", "evaluate", "compare",
-        "inspect", "recipes", "report", "run", "verify",
+        "inspect", "recipes", "report", "run", "shard", "verify",
     }  # fmt: skip
 
 

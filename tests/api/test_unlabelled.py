@@ -94,9 +94,9 @@ def test_quantize_gives_agreement_on_the_validation_part_and_no_top1(
 ) -> None:
     calibrated: list[str] = []
 
-    def read(self: Work, dataset: Dataset) -> Any:
+    def read(self: Work, dataset: Dataset, *, shared: bool = False) -> Any:
         calibrated.extend(dataset.file_name(i) for i in range(len(dataset)))
-        return own_read(self, dataset)
+        return own_read(self, dataset, shared=shared)
 
     own_read = Work.batches_of
     monkeypatch.setattr(Work, "batches_of", read)
@@ -291,12 +291,14 @@ def test_quantize_trains_on_the_float_networks_answers_when_there_are_no_labels(
 ) -> None:  # fmt: skip
     losses: list[tuple[float, float]] = []
 
-    def step(self: Learner, images: torch.Tensor, labels: torch.Tensor) -> Any:
+    def step(
+        self: Learner, images: torch.Tensor, labels: torch.Tensor, of: int | None = None
+    ) -> Any:
         assert self.options.distill == 1
         with torch.inference_mode():
             taught = float_network(images)
             own = self.model.train()(images)
-        loss, hits = own_step(self, images, labels)
+        loss, hits = own_step(self, images, labels, of)
         wanted = torch.nn.functional.kl_div(
             (own / 2).log_softmax(1), (taught / 2).log_softmax(1), log_target=True,
             reduction="batchmean",
@@ -331,7 +333,7 @@ def test_auto_binds_agreement_when_there_are_no_labels(
     limit: float | None, methods: int,
 ) -> None:  # fmt: skip
     # Calibration that nothing is left of: one step for all values.
-    def coarse(model: Any, *rest: Any) -> None:
+    def coarse(model: Any, *rest: Any, **how: Any) -> None:
         for quantizer in model.quantizers().values():
             quantizer.scale.data.fill_(1.0)
 

@@ -14,9 +14,10 @@ from edgeresnet.device.data.folder import FolderDataset
 from edgeresnet.device.data.shards.index import ShardEntry, ShardIndex, record_path
 from edgeresnet.device.data.shards.naming import INDEX
 from edgeresnet.device.machine.cpu import default_threads
+from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.errors import InputError
 from edgeresnet.files.outputs import check_room
-from edgeresnet.files.writing import PARTIAL, write_json, writing
+from edgeresnet.files.writing import PARTIAL, writing
 from edgeresnet.host.sharding.write_shard import ShardPlan, kept_shard, write_shard
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.settings.sharding import ShardOptions
@@ -82,7 +83,7 @@ def write_shards(
             "images_per_shard": options.images_per_shard,
             "parts": {part: list(done.entries) for part, done in sharded.items()},
         }
-        write_json(index, output / INDEX)
+        write_result(index, output / INDEX)
     return sharded
 
 

@@ -169,8 +169,8 @@ from edgeresnet.host.quantization import rounding
 from edgeresnet.host.quantization.rungs import rung as quantize_module
 rounding.STEPS = 1
 calibrate = quantize_module.calibrate
-def ruined(model, images, observer):
-    calibrate(model, images, observer)
+def ruined(model, images, observer, **how):
+    calibrate(model, images, observer, **how)
     for quantizer in model.quantizers().values():
         quantizer.scale.data *= 100
 quantize_module.calibrate = ruined
@@ -276,8 +276,8 @@ def test_run_shows_the_table_and_fails_when_its_quantization_missed_the_budget(
 ) -> None:
     calibrate = quantize_module.calibrate
 
-    def ruined(model: Any, *more: Any) -> None:
-        calibrate(model, *more)
+    def ruined(model: Any, *more: Any, **how: Any) -> None:
+        calibrate(model, *more, **how)
         model.fc.weight.data.zero_()
 
     monkeypatch.setattr(quantize_module, "calibrate", ruined)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edgeresnet.device.data.standard import ArrayDataset
 from edgeresnet.errors import InputError
 from edgeresnet.host.models import pixels
 from edgeresnet.host.models.pixels import Normalizer, load_pixels
+from edgeresnet.host.parallel.processes import ONE, own_of_step, working_as
 from edgeresnet.host.training.augment import Policy, policy_of, seeded, shift_flip
 from edgeresnet.host.training.batches import TrainBatches, photo_view
 from edgeresnet.settings.inputs import InputSpec
@@ -256,3 +258,30 @@ def test_photo_view_is_in_the_networks_channels_and_interpolation() -> None:
     assert torch.equal(grey[..., 0], grey[..., 2])
     assert lanczos.shape == rgb.shape
     assert not torch.equal(lanczos, rgb)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("augment", get_args(Augment))
+def test_processes_have_the_views_that_one_has(augment: Augment, parts: int) -> None:
+    options = TrainOptions(batch_size=20, augment=augment, accumulate=parts, workers=0)
+
+    def in_order_of_step(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The pixels and labels of an epoch's last two steps, put together from all processes."""
+        told: list[Any] = [SimpleNamespace(rank=rank, count=count) for rank in range(count)]
+        read = []
+        for one in told:
+            with working_as(one if count > 1 else ONE):
+                read.append([*TrainBatches(noise(50), SPEC, options, CPU).epoch(1, 1)])
+        steps = []
+        for own in zip(*read, strict=True):
+            images, labels = (torch.cat(both) for both in zip(*own, strict=True))
+            spans = [own_of_step(len(images), parts, of=one) for one in told]
+            places = [place for one in spans for span in one for place in span]
+            assert sorted(places) == [*range(len(images))]
+            order = torch.tensor(places).argsort()
+            steps.append((images[order], labels[order]))
+        return steps
+
+    for (one, labels), (several, own) in zip(in_order_of_step(1), in_order_of_step(3), strict=True):
+        assert torch.equal(one, several)
+        assert torch.equal(labels, own)

@@ -86,11 +86,13 @@ def kill_behind(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     original = Learner.step
     done: list[int] = []
 
-    def step(self: Learner, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self: Learner, images: Tensor, labels: Tensor, of: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         if len(done) == steps:
             raise KilledError
         done.append(1)
-        return original(self, images, labels)
+        return original(self, images, labels, of)
 
     monkeypatch.setattr(Learner, "step", step)
 

@@ -61,8 +61,10 @@ COMMANDS = {
 }
 
 
-# Which of them go on when they are told the same again.
-GOING_ON = ("train", "prune", "quantize", "run", "shard")
+# Which of them several processes do together, under torchrun.
+SHARED = ("train", "prune", "quantize", "run")
+# And which go on when they are told the same again.
+GOING_ON = (*SHARED, "shard")
 _told: list[Interrupted] = []
 
 
@@ -180,10 +182,10 @@ def _check_shared() -> None:
         InputError: it would be run once by each.
     """
     count, command = this_rank().count, _command()
-    if count > 1 and command not in (*GOING_ON, None):
+    if count > 1 and command not in (*SHARED, None):
         raise InputError(
             f"{command} is done by one process, and {count} were started",
-            f"start it without torchrun; {', '.join(GOING_ON)} take several.",
+            f"start it without torchrun; {', '.join(SHARED)} take several.",
         )
 
 

@@ -184,6 +184,7 @@ def test_one_process_alone_speaks_and_writes(workers: Workers, place: Path) -> N
     ("arguments", "code", "said"),
     [
         (["evaluate", "narrow.pt", "--data", "digits"], 2, "evaluate is done by one process"),
+        (["shard", "photos", "-o", "shards"], 2, "shard is done by one process"),
         ([*TRAIN, "--arch", "resnet34", "-o", "x.pt"], 2, "weights narrow.pt are of resnet18"),
     ],
 )

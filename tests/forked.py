@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -127,10 +127,18 @@ def _become(
     sys.argv = ["-c", *arguments]
     from edgeresnet.cli.app import main
 
-    code = 1
-    try:
+    def command() -> None:
         exec(changed, {})
         main()
+
+    end_after(command)
+
+
+def end_after(work: Callable[[], object]) -> NoReturn:
+    """Do the work, and end the process as Python ends, with its exit code."""
+    code = 1
+    try:
+        work()
         code = 0
     except SystemExit as end:
         code = 0 if end.code is None else int(end.code)

@@ -84,6 +84,22 @@ def decode_open(file: BinaryIO, look: Callable[[Image.Image], None]) -> Image.Im
         return ImageOps.exif_transpose(image) if rotated else image
 
 
+@contextmanager
+def telling_which(where: Callable[[], object]) -> Iterator[None]:
+    """A block that decodes: its errors say which image is not readable, and how to go on.
+
+    Args:
+        where: the image lies; asked only then.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{where()} is not a readable image: {error.cause}",
+            f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
+        ) from error
+
+
 def _check_size(image: Image.Image) -> None:
     """Before memory is taken for what a few bytes may declare."""
     pixels = image.width * image.height

@@ -14,8 +14,8 @@ from typing_extensions import Self
 
 from edgeresnet.device.data.class_names import listed, match_names
 from edgeresnet.device.data.conversions import Conversions
-from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Split
-from edgeresnet.device.data.decoding import decode
+from edgeresnet.device.data.dataset import UNLABELLED, VALIDATION_SHARE, Dataset, Split
+from edgeresnet.device.data.decoding import decode, telling_which
 from edgeresnet.device.data.listing import (
     IMAGE_SUFFIXES,
     LeftOut,
@@ -23,6 +23,7 @@ from edgeresnet.device.data.listing import (
     images_in,
     places_around,
     sub_folders,
+    telling_unreadable,
 )
 from edgeresnet.device.data.names import Names, Paths
 from edgeresnet.device.data.parts import PARTS, parts_among
@@ -55,13 +56,8 @@ class FolderDataset:
     def image(self, index: int) -> Image.Image:
         """Decode one file; InputError names it if that fails."""
         path = self.paths[index]
-        try:
+        with telling_which(lambda: path):
             return decode(path, lambda image: self.conversions.add(path, image))
-        except InputError as error:
-            raise InputError(
-                f"{path} is not a readable image: {error.cause}",
-                f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
-            ) from error
 
     def path(self, index: int) -> Path:
         """Of one file."""
@@ -90,7 +86,7 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> FolderDataset
     Raises:
         InputError: there is no such part, the parts have other classes, or a class has no images.
     """
-    try:
+    with telling_unreadable(root):
         folders = sub_folders(root)
         parts = parts_among(folders)
         if not any(parts.values()):
@@ -99,11 +95,6 @@ def open_folder(spec: str, root: Path, split: Split, seed: int) -> FolderDataset
         if not parts[split]:
             raise _no_part(root, split, parts)
         return _read_part(spec, root, split, parts)
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or root} cannot be read: {error.strerror}",
-            "make folders and files readable for you.",
-        ) from error
 
 
 def parts_of(root: Path) -> tuple[Split, ...]:
@@ -256,19 +247,11 @@ def _read_flat(spec: str, folder: Path, split: Split) -> FolderDataset:
     return FolderDataset(spec, split, (), labels, paths, folder, notes=tuple(notes))
 
 
-class _Files(Protocol):
+class _Files(Dataset, Protocol):
     """A data set of files in a folder."""
 
     @property
-    def split(self) -> Split: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def labels(self) -> NDArray[np.int64]: ...
-    @property
     def root(self) -> Path: ...
-    def __len__(self) -> int: ...
-    def file_name(self, index: int) -> str: ...
     def subset(self, indices: Sequence[int]) -> Self: ...
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from edgeresnet.errors import InputError
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm",
@@ -25,6 +29,18 @@ JUNK = frozenset({
 LONGEST_FOLDER = 255
 # Device and number of a folder on it.
 Place = tuple[int, int]
+
+
+@contextmanager
+def telling_unreadable(path: Path) -> Iterator[None]:
+    """A block that lists and opens what is below a path: what cannot be read is an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path} cannot be read: {error.strerror}",
+            "make folders and files readable for you.",
+        ) from error
 
 
 @dataclass

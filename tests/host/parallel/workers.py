@@ -9,13 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeresnet.closing import Closing
+from tests.forked import end_after
 
 REPOSITORY = Path(__file__).parents[3]
 SERVE = "from tests.host.parallel.workers import serve; serve()"
@@ -105,17 +104,8 @@ def _become(rank: int, count: int, port: int, place: Path, work: Callable[[], An
         told = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count,
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
         os.environ.update({name: str(value) for name, value in told.items()})
-    code = 1
-    try:
-        result = work()
-        (place / f"{rank}.result").write_bytes(pickle.dumps(result))
-        code = 0
-    except SystemExit as end:
-        code = 0 if end.code is None else int(end.code)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        threading._shutdown()  # type: ignore[attr-defined]
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+
+    def told() -> None:
+        (place / f"{rank}.result").write_bytes(pickle.dumps(work()))
+
+    end_after(told)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import Split
-from edgeresnet.device.data.decoding import decode_open, turn
+from edgeresnet.device.data.decoding import decode_open, telling_which, turn
 from edgeresnet.device.data.names import Names
 from edgeresnet.device.data.shards.records import ShardRecords
 from edgeresnet.errors import InputError
@@ -78,15 +78,10 @@ class ShardDataset:
         """Decode one image; InputError names its shard and it if that fails."""
         with turn():
             content = BytesIO(self.content(index))
-            try:
+            with telling_which(lambda: self._where(index)):
                 return decode_open(
                     content, lambda image: self.conversions.add(self.path(index), image)
                 )
-            except InputError as error:
-                raise InputError(
-                    f"{self._where(index)} is not a readable image: {error.cause}",
-                    f"{error.fix.rstrip('.')}, or leave such files out with --skip-broken.",
-                ) from error
 
     def content(self, index: int) -> bytes:
         """One image as it lies in its shard.

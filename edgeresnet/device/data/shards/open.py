@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.folder import split_by_name
+from edgeresnet.device.data.listing import telling_unreadable
 from edgeresnet.device.data.names import Names
 from edgeresnet.device.data.shards.dataset import ShardDataset
 from edgeresnet.device.data.shards.index import ShardIndex, read_index, read_shards
@@ -33,17 +34,12 @@ def open_shards(spec: str, path: Path, split: Split, seed: int) -> ShardDataset:
     Raises:
         InputError: there are no such shards, or one is damaged or not as shards are.
     """
-    try:
+    with telling_unreadable(path):
         which = named(path)
         index = read_index(which.folder)
         if index is not None:
             return _indexed(spec, which, index, split)
         return _scanned(spec, which, split, seed)
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or path} cannot be read: {error.strerror}",
-            "make folders and files readable for you.",
-        ) from error
 
 
 def _indexed(spec: str, which: Named, index: ShardIndex, split: Split) -> ShardDataset:

@@ -15,10 +15,13 @@ from tests.files.faults import Fault
 
 
 def ended(work: Path) -> dict[str, str]:
-    """The weights of each checkpoint that a command has written, and each model's bytes."""
+    """The weights of each checkpoint that a command has written, and each model's bytes.
+
+    What was half written when the power went lies under hidden names, until it is an hour old.
+    """
     checkpoints = [*work.glob("out.pt"), *work.glob("out/*/checkpoint.pt")]
     digests = {p.relative_to(work).as_posix(): _digest(p) for p in sorted(checkpoints)}
-    models = sorted(work.glob("out/*/*/model.onnx"))
+    models = sorted(work.glob("out/*/[!.]*/model.onnx"))
     return digests | {p.relative_to(work).as_posix(): p.read_bytes().hex() for p in models}
 
 

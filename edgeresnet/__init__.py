@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeresnet.api.train import train
     from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
     from edgeresnet.progress import TaskContext
+    from edgeresnet.run.front import run_front
     from edgeresnet.run.runner import run_recipe
     from edgeresnet.run.verify import verify
     from edgeresnet.settings.adoption import AdoptOptions
@@ -67,6 +68,7 @@ __all__ = [
     "profile",
     "prune",
     "quantize",
+    "run_front",
     "run_recipe",
     "shard",
     "train",
@@ -86,6 +88,7 @@ _MODULES = {
     "edgeresnet.api.train": ("train",),
     "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),
     "edgeresnet.progress": ("TaskContext",),
+    "edgeresnet.run.front": ("run_front",),
     "edgeresnet.run.runner": ("run_recipe",),
     "edgeresnet.run.verify": ("verify",),
     "edgeresnet.settings.adoption": ("AdoptOptions",),

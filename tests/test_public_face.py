@@ -12,7 +12,8 @@ import edgeresnet
 
 PUBLIC = {
     "load_checkpoint", "train", "prune", "quantize", "export", "open_model", "profile", "evaluate",
-    "compare", "run_recipe", "TaskContext", "ModelSettings", "TrainOptions", "PruneOptions",
+    "compare", "run_recipe", "run_front", "TaskContext", "ModelSettings", "TrainOptions",
+    "PruneOptions",
     "QuantizeOptions", "ExportOptions", "BatchRange", "RunOptions", "Budgets", "EdgeResNetError",
     "InputChanges", "InputError", "MissingError", "CheckError", "adopt", "AdoptOptions",
     "NetworkTold", "fastest", "FastestOptions", "verify", "shard", "ShardOptions",

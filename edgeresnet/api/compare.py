@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,6 +51,7 @@ def compare(
     skip_missing: bool = False,
     all_images: bool = False,
     contests: Mapping[str, Sequence[int]] | None = None,
+    names: Sequence[str] | None = None,
     context: TaskContext | None = None,
 ) -> CompareResults:
     """Measure accuracy (paired) and latency (by turns) of a baseline and candidates.
@@ -74,6 +76,7 @@ def compare(
         all_images: answer all images, though fewer decide the budgets of accuracy.
         contests: by a name, such as of a target, the indices of one network's models there, INT8
             and float; ``fastest`` of the result then says of each which it is.
+        names: what the models are called in the result, one each; None: as their files.
         context: data (else what the models remember) and how the work reports. On images without
             labels there is agreement with the baseline in place of top-1.
 
@@ -89,7 +92,8 @@ def compare(
     _check_options(paths, device, options)
     with ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
-        opened = _open(stack, paths, told, skip_missing, context)
+        called = None if names is None else dict(zip(paths, names, strict=True))
+        opened = _open(stack, paths, told, skip_missing, context, called or {})
         measured = measured_data(opened, context, unlabelled=True)
         doubts = say_shared(opened, measured.dataset, context)
         total = len(opened) * len(measured.dataset)
@@ -151,6 +155,7 @@ def _open(
     told: ModelSource,
     skip_missing: bool,
     context: TaskContext,
+    called: Mapping[Path, str],
 ) -> list[Opened]:
     """All models, those left out that may be.
 
@@ -160,6 +165,7 @@ def _open(
         told: for all of them; what of the input a model has itself is left out for it.
         skip_missing: leave out candidates that cannot run here.
         context: how the work reports.
+        called: names of models, in place of those of their files.
     """
     opened: list[Opened] = []
     fixed: list[SizeIsFixedError] = []
@@ -176,7 +182,8 @@ def _open(
             inputs=told.inputs if own else NO_CHANGES,
         )
         try:
-            opened.append(stack.enter_context(model))
+            own_name = stack.enter_context(model)
+            opened.append(replace(own_name, name=called.get(path, own_name.name)))
             for note in opened[-1].notes:
                 on_foreign(context)(note)
         except SizeIsFixedError as error:

@@ -40,6 +40,7 @@ def _unheard(kwargs: dict[str, object]) -> dict[str, object]:
     if isinstance(context := kwargs.get("context"), TaskContext):
         told["context"] = replace(context, progress=False, on_step=silent, on_figures=unseen)
     told |= {"on_step": silent} if "on_step" in kwargs else {}
+    told |= {"on_figures": unseen} if "on_figures" in kwargs else {}
     return told | ({"progress": False} if "progress" in kwargs else {})
 
 

@@ -33,14 +33,18 @@ def show_comparison(
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.decisions import change_lines
     from edgeresnet.report.fastest import fastest_line
+    from edgeresnet.report.front import front_lines, front_table
     from edgeresnet.report.steadiness import note_lines, outlier_lines, warning_lines
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
 
+    front = result.get("front")
+    depths = [front_table(front), *front_lines(front)] if front else []
     note = [result["note"]] if result["note"] else []
     pairs = [agreement_table(result)] if pairwise else []
     tell(
         result,
         compare_table(result),
+        *depths,
         *change_lines(result["rows"]),
         *(f"* {fastest_line(one)}" for one in result.get("fastest", {}).values()),
         *note_lines(result["rows"]),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -19,6 +20,10 @@ from edgeresnet.cli.output import (
 )
 from edgeresnet.files.ranks import is_first
 from edgeresnet.run.folder import RUNS_DIR
+
+if TYPE_CHECKING:
+    from edgeresnet.results.measured import CompareResults
+    from edgeresnet.run.recipe import Recipe
 
 EXAMPLE = "edgeresnet run quickstart --set train.epochs=2 -o runs/short"
 
@@ -75,8 +80,10 @@ def run(
             return
         from edgeresnet.report.plan import plan_lines, plan_table
         from edgeresnet.run.dry_run import plan_run
+        from edgeresnet.run.front_plan import plan_front
 
-        plan = plan_run(loaded, output, on_step=speaker(quiet))
+        plan_of = plan_run if loaded.front is None else plan_front
+        plan = plan_of(loaded, output, on_step=speaker(quiet))
         tell(
             plan,
             *plan_lines(plan),
@@ -87,10 +94,9 @@ def run(
         )
         return
     from edgeresnet.run.report_page import RESULTS
-    from edgeresnet.run.runner import run_recipe
 
     run_dir = output or RUNS_DIR / loaded.name
-    result = run_recipe(
+    result = _work_of(loaded)(
         loaded,
         run_dir,
         fresh=not resume,
@@ -103,3 +109,14 @@ def run(
     show_unmeasured(result, quiet)
     enforce(result)
     enforce_measured(result, loaded.budgets.given())
+
+
+def _work_of(recipe: Recipe) -> Callable[..., CompareResults]:
+    """What runs it, of one network or of several."""
+    if recipe.front is not None:
+        from edgeresnet.run.front import run_front
+
+        return run_front
+    from edgeresnet.run.runner import run_recipe
+
+    return run_recipe

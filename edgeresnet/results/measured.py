@@ -12,6 +12,7 @@ from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from edgeresnet.results.fastest import FastestOfTarget
+from edgeresnet.results.front import FrontResults
 from edgeresnet.results.intervals import IntervalResults, RatioResults
 from edgeresnet.results.layers import LayerRow, LossRow, ShareOfPeak
 from edgeresnet.results.stability import EnergyResults, OfflineResults, Stability
@@ -221,7 +222,8 @@ class CompareResults(TypedDict):
 
     ``n`` images were answered of those ``images_available``: as many as decided the budgets.
     ``changed_images`` has at most 48.
-    ``fastest`` has for each target what a recipe's ``compare.fastest`` asks for.
+    ``fastest`` has for each target what a recipe's ``compare.fastest`` asks for, ``front`` the
+    depths that a recipe with ``front`` sets beside each other.
     """
 
     schema: int
@@ -247,6 +249,7 @@ class CompareResults(TypedDict):
     recipe: NotRequired[str]
     rungs: NotRequired[list[RungResults]]
     fastest: NotRequired[dict[str, FastestOfTarget]]
+    front: NotRequired[FrontResults]
     unmeasured: NotRequired[list[str]]
     device_commands: NotRequired[list[str]]
 

@@ -10,7 +10,7 @@ class PlannedStage(TypedDict):
 
     ``what``: in words. ``images`` that it reads; ``steps`` of training; None: it trains nothing.
     ``memory_bytes``: of the training, on the device that trains, with the images that are kept
-    there; None where nothing is trained.
+    there; of each of several processes; None where nothing is trained.
     """
 
     stage: str

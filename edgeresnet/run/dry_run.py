@@ -11,6 +11,7 @@ from edgeresnet.api.opening import load_checkpoint
 from edgeresnet.device.data.dataset import Dataset, is_labelled
 from edgeresnet.device.measure.compare import SCHEMA
 from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.files.ranks import this_rank
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.results.plan import PlannedStage, PlanResults
 from edgeresnet.run.export_checks import bundle_name, exported_precisions
@@ -179,7 +180,10 @@ class _Planner:
         n = len(self.checked.train_set)
         steps = times * options.epochs * steps_of_epoch(n, options.batch_size)
         size = self.network.image_size
-        taken = training_bytes(self.network.network, options, size, quantized=quantized)
+        count = this_rank().count
+        taken = training_bytes(
+            self.network.network, options, size, quantized=quantized, processes=count
+        )
         planned = self._stage(stage, what, n)
         planned["steps"] = steps
         planned["memory_bytes"] = taken + images_bytes(n, options, size)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path, PureWindowsPath
+from typing import get_args
 
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
 from edgeresnet.files.outputs import check_output_folder
 from edgeresnet.files.writing import writing
 from edgeresnet.progress import second_resume_path
+from edgeresnet.settings.training import Arch
 
 RUNS_DIR = Path("runs")
 RECORDS = ".stages"
@@ -17,7 +19,7 @@ RESUME, WORK = "resume.pt", "work"
 # Of a folder's name; what stands before and behind it in temporary ones is no part of it.
 MOST_NAME_BYTES = 200
 # What a run writes in its folder, and its stages in theirs.
-WRITTEN = ("*.json", "*.html", ".stages/*", "0?-*", "0?-*/*")
+WRITTEN = ("*.json", "*.html", ".stages/*", "0?-*", "0?-*/*", "resnet*")
 
 
 def why_no_folder_name(name: str) -> str | None:
@@ -48,6 +50,12 @@ def newest_checkpoint(precision: str) -> Path:
         )
     newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
     return next(path for path in checkpoints if path.parents[1] == newest.parents[1])
+
+
+def networks_in(run_dir: Path) -> dict[str, Path]:
+    """The runs of a folder that is of several depths, by architecture; empty of any other."""
+    folders = {arch: run_dir / arch for arch in get_args(Arch)}
+    return {arch: path for arch, path in folders.items() if (path / RECORDS).is_dir()}
 
 
 def check_folder(run_dir: Path, records: str) -> None:

@@ -19,6 +19,7 @@ from edgeresnet.run.shipped import recipe_file
 from edgeresnet.settings.base import fault, made_of, settings
 from edgeresnet.settings.export import ExportSettings
 from edgeresnet.settings.faults import Fault, SettingsError
+from edgeresnet.settings.front import FrontSettings
 from edgeresnet.settings.inputs import (
     LARGEST_IMAGE,
     NO_CHANGES,
@@ -107,6 +108,11 @@ class Recipe:
     )
     budgets: Annotated[Budgets, _unless_none(BUDGETS)] = Field(
         default=BUDGETS, description="Limits that the bundles must keep; a run over one exits 1."
+    )
+    front: FrontSettings | None = Field(
+        default=None,
+        description="Depths of the network to make, each as a run of its own, and to set beside "
+        "each other; left out: the one network of model.",
     )
 
 
@@ -202,6 +208,8 @@ def _has_no_network(values: Mapping[str, Any]) -> bool:
     """Whether there is neither a training nor a checkpoint in the file."""
     model = values.get("model")
     given = isinstance(model, Mapping) and model.get("weights") is not None
+    front = values.get("front")
+    given |= isinstance(front, Mapping) and bool(front.get("weights"))
     return values.get("train") is None and not given
 
 

@@ -15,7 +15,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.writing import write_text, writing
 from edgeresnet.results.measured import ChangedImage, CompareResults
-from edgeresnet.run.folder import RECORDS
+from edgeresnet.run.folder import RECORDS, networks_in
 from edgeresnet.run.stage_record import Record, whole_record
 from edgeresnet.untrusted import read_record, short
 
@@ -120,6 +120,13 @@ def _stages(source: Path) -> Sequence[Mapping[str, Any]]:
     """The records of the stages that stand, in their order; none of a file."""
     if not source.is_dir():
         return []
-    paths = sorted((source / RECORDS).glob("*.json"))
+    own = _records(source)
+    for arch, path in networks_in(source).items():
+        own += [{**record, "stage": f"{arch}: {record['stage']}"} for record in _records(path)]
+    return own
+
+
+def _records(run_dir: Path) -> list[Mapping[str, Any]]:
+    paths = sorted((run_dir / RECORDS).glob("*.json"))
     records = [whole_record(path, Record) for path in paths if ".failed" not in path.name]
     return [record for record in records if record is not None]

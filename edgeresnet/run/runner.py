@@ -14,18 +14,17 @@ from edgeresnet.api.data import measured_data
 from edgeresnet.api.together import by_first, data_parallel
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.machine.environment import environment
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import with_budgets
-from edgeresnet.device.measure.compare import SCHEMA
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.files.locks import alone
 from edgeresnet.files.ranks import is_first
-from edgeresnet.progress import OnStep, silent
+from edgeresnet.progress import OnFigures, OnStep, silent, unseen
 from edgeresnet.results.measured import Budget, CompareResults, RungResults
-from edgeresnet.run.device_commands import device_commands, has_threads, target_name
+from edgeresnet.run.compared import references, run_options, unmeasured
+from edgeresnet.run.device_commands import device_commands, target_name
 from edgeresnet.run.export_checks import bundle_name, exported_precisions
 from edgeresnet.run.fastest import contests
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
@@ -44,10 +43,6 @@ from edgeresnet.run.stages import (
     prune_stage,
     train_stage,
 )
-from edgeresnet.settings.export import BatchRange
-from edgeresnet.settings.measuring import RunOptions
-
-NOTHING_MEASURED = "No bundle runs on this machine, so no budget was checked."
 
 
 @data_parallel
@@ -58,6 +53,7 @@ def run_recipe(
     fresh: bool = False,
     progress: bool = False,
     on_step: OnStep = silent,
+    on_figures: OnFigures = unseen,
     record_host: bool = False,
 ) -> CompareResults:
     """Run every stage of a recipe that does not stand yet.
@@ -68,6 +64,7 @@ def run_recipe(
         fresh: run every stage again.
         progress: report long work on stderr.
         on_step: told what is being done.
+        on_figures: told the figures of each step of the trainings; see `TaskContext`.
         record_host: leave paths in ``results.json`` and the bundles, and add host and user.
 
     Returns:
@@ -80,6 +77,8 @@ def run_recipe(
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, check=fault_lines)
+    if recipe.front is not None:
+        raise InputError(f"recipe {recipe.name} is of several networks", "call run_front instead.")
     path = RUNS_DIR / recipe.name if run_dir is None else Path(run_dir)
     if is_first():
         try:
@@ -89,7 +88,7 @@ def run_recipe(
             check_run(recipe, path, RECORDS)
             raise
     with alone(path, inside=RECORDS):
-        return _run(Run(path, recipe, progress, on_step, record_host), fresh=fresh)
+        return _run(Run(path, recipe, progress, on_step, record_host, on_figures), fresh=fresh)
 
 
 def _run(run: Run, *, fresh: bool) -> CompareResults:
@@ -230,8 +229,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
     bundles = {name: bundles[name] for name in bundles if name not in further["unmeasured"]}
     context = replace(run.context(), limit=settings.limit)
     if bundles:
-        batch = BatchRange.parse(recipe.export.batch).best
-        options = _run_options(run, bundles, batch)
+        options = run_options(recipe, [*bundles])
         measured: Mapping[str, Any] = compare(
             [*bundles.values()],
             recipe.budgets,
@@ -239,7 +237,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
             options=options,
             rounds=settings.rounds,
             seed=recipe.seed,
-            references=_references([*bundles]),
+            references=references([*bundles]),
             all_images=settings.all_images,
             contests=contests(recipe, [*bundles]),
             context=context,
@@ -247,50 +245,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
         add_layers(measured["rows"], bundles, options, run.on_step)
     else:
         dataset = measured_data([], context, unlabelled=True).dataset
-        measured = _unmeasured(recipe, dataset.name, len(dataset))
+        measured = unmeasured(recipe, dataset.name, len(dataset))
     result = {**measured, "recipe": recipe.name, **further}
     write_result(result, run.path / RESULTS, record_host=run.record_host)
     return cast(CompareResults, result)
-
-
-def _run_options(run: Run, bundles: Mapping[str, Path], batch: int) -> RunOptions:
-    """Threads are for those targets of the recipe that have some, which may all be elsewhere."""
-    settings = run.recipe.compare
-    used = has_threads([target_name(name) for name in bundles], settings.device)
-    return RunOptions(threads=settings.threads if used else None, batch=batch)
-
-
-def _unmeasured(recipe: Recipe, data: str, images: int) -> dict[str, Any]:
-    """The results of a run whose bundles are all for other devices."""
-    return {
-        "schema": SCHEMA,
-        "baseline": None,
-        "rows": [],
-        "budgets": [],
-        "verdict": "not measured",
-        "verdict_text": NOTHING_MEASURED,
-        "strict": recipe.budgets.strict,
-        "data": data,
-        "n": images,
-        "rounds": 0,
-        "batch": BatchRange.parse(recipe.export.batch).best,
-        "note": NOTHING_MEASURED,
-        "environment": environment(),
-    }
-
-
-def _references(names: list[str]) -> list[int]:
-    """What each bundle's speed-up is against: before pruning, else before quantization.
-
-    Args:
-        names: ``TARGET-PRECISION``, or ``TARGET-dense-PRECISION`` where there is a pruned one too.
-    """
-    pruned = any("-dense-" in name for name in names)
-    references = []
-    for name in names:
-        target, *dense, precision = name.split("-")
-        middle = "dense-" if pruned else ""
-        before = precision if pruned and not dense else "fp32"
-        wanted = f"{target}-{middle}{before}"
-        references.append(names.index(wanted) if wanted in names else 0)
-    return references

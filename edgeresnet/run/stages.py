@@ -28,7 +28,7 @@ from edgeresnet.device.targets.export_support import may_saturate
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
 from edgeresnet.files.ranks import is_first
-from edgeresnet.progress import OnStep, TaskContext, duration
+from edgeresnet.progress import OnFigures, OnStep, TaskContext, duration, unseen
 from edgeresnet.run.folder import RECORDS, RESUME, WORK
 from edgeresnet.run.making import Making
 from edgeresnet.run.recipe import Recipe
@@ -60,6 +60,7 @@ class Run:
     progress: bool
     on_step: OnStep
     record_host: bool = False
+    on_figures: OnFigures = unseen
 
     def context(self, resume_path: Path | None = None) -> TaskContext:
         """What each stage's task is given."""
@@ -70,6 +71,7 @@ class Run:
             skip_broken=recipe.skip_broken,
             progress=self.progress,
             on_step=self.on_step,
+            on_figures=self.on_figures,
             resume_path=resume_path,
         )
 

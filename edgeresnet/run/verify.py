@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edgeresnet.api.opening import readable
@@ -20,7 +22,7 @@ from edgeresnet.run.audit_stages import (
     report_claims,
     top1_claim,
 )
-from edgeresnet.run.folder import RECORDS
+from edgeresnet.run.folder import RECORDS, networks_in
 from edgeresnet.run.recorded import EXPORT, QUANTIZE, TRAIN, DataAtHand, Recorded
 from edgeresnet.run.report_page import RESULTS
 from edgeresnet.settings.measuring import RunOptions
@@ -53,7 +55,9 @@ def verify(
     path, context = Path(path), context or TaskContext()
     asked = Asked(device, options or RunOptions(), context)
     with readable(path):
-        if (path / RECORDS).is_dir():
+        if networks := networks_in(path):
+            kind, claims = "run", _front_claims(networks, asked)
+        elif (path / RECORDS).is_dir():
             kind, claims = "run", _run_claims(Recorded(path), asked)
         elif (path / MANIFEST).is_file():
             kind, claims = "bundle", verify_bundle(path, asked)
@@ -68,6 +72,18 @@ def verify(
     return audit_results(
         "run" if kind == "run" else "bundle", name, claims, environment(), strict=strict
     )
+
+
+def _front_claims(networks: Mapping[str, Path], asked: Asked) -> list[Claim]:
+    """Of each network's own run; the comparison of all is of the same bundles."""
+    claims = [
+        replace(claim, subject=f"{arch}/{claim.subject}")
+        for arch, own in networks.items()
+        for claim in _run_claims(Recorded(own), asked)
+    ]
+    of_all = ClaimsOf(RESULTS)
+    of_all.unchecked("the comparison of all", "each network's own comparison is made again instead")
+    return [*claims, *of_all.claims]
 
 
 def _run_claims(run: Recorded, asked: Asked) -> list[Claim]:

@@ -10,8 +10,11 @@ from typer.testing import CliRunner
 
 from edgeresnet.cli.app import app
 from edgeresnet.errors import EdgeResNetError, InputError, MissingError
+from edgeresnet.files.ranks import Rank
 from edgeresnet.host.models.checkpoint import save_checkpoint
+from edgeresnet.run import dry_run
 from edgeresnet.run.dry_run import plan_run
+from edgeresnet.run.front_plan import plan_front
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.run.shipped import shipped_recipes
@@ -40,12 +43,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_passes_a_dry_run_on_a_folder_of_its_layout(
     name: str, photos: Path, tmp_path: Path
 ) -> None:
-    plan = plan_run(load_recipe(name, [f"data={photos}"]), tmp_path / "run")
+    recipe = load_recipe(name, [f"data={photos}"])
+    plan = (plan_front if recipe.front else plan_run)(recipe, tmp_path / "run")
     assert (plan["train_images"], plan["val_images"], plan["classes"]) == (24, 8, 4)
     stages = [stage["stage"] for stage in plan["stages"]]
-    assert stages[0] == "01-train"
-    assert stages[-1] == "05-compare"
-    assert any(stage.startswith("04-export/") for stage in stages)
+    assert stages[0].endswith("01-train")
+    assert stages[-1].endswith("compare")
+    assert any("04-export/" in stage for stage in stages)
     trained = [stage for stage in plan["stages"] if stage["steps"] is not None]
     assert all((stage["memory_bytes"] or 0) > 2**20 for stage in trained)
     assert not (tmp_path / "run").exists()
@@ -111,3 +115,17 @@ def test_command_prints_a_table_and_makes_nothing(
     assert "onnx-int8: writes" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
     assert json.loads(Path("plan.json").read_text())["stages"][0]["stage"] == "01-train"
+
+
+def test_plan_says_the_memory_of_each_of_several_processes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("resnet50_finetune_folder", [f"data={photos}", "train.batch_size=64"])
+
+    def memory() -> int:
+        return plan_run(recipe, tmp_path / "run")["stages"][0]["memory_bytes"] or 0
+
+    alone = memory()
+    monkeypatch.setattr(dry_run, "this_rank", lambda: Rank(0, 8))
+    # Weights, gradients and moments are whole in each; of a batch there is an eighth.
+    assert alone / 8 < memory() < alone / 3

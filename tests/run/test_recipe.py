@@ -20,6 +20,7 @@ def test_all_recipes_ship() -> None:
         "quickstart", "resnet18_fashion_mnist", "resnet50_imagenet", "resnet50_finetune_folder",
         "resnet18_fashion_mnist_pruned_int8", "resnet50_imagenet_pruned_int8",
         "resnet50_jetson_int8", "resnet18_snapdragon_int8", "resnet18_intel_npu_int8",
+        "depth_front",
     }  # fmt: skip
 
 

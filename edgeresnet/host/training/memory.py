@@ -19,14 +19,19 @@ MOMENTS = {"sgd": 1, "adamw": 2}
 
 
 def training_bytes(
-    network: ResNet, options: TrainOptions, image_size: int, *, quantized: bool = False
+    network: ResNet,
+    options: TrainOptions,
+    image_size: int,
+    *,
+    quantized: bool = False,
+    processes: int = 1,
 ) -> int:
     """Bytes that one training needs on the device that trains, beside the program and the images.
 
     Weights, gradients, the optimizer's moments, the moving average and the teacher, and what the
     forward pass of a batch, or of a part of it that is computed at a time, leaves for the backward
-    pass: counted tensor by tensor as autograd keeps
-    them, of a network without memory (PyTorch's meta device). A reduced precision halves that. The
+    pass: counted tensor by tensor as autograd keeps them, of a network without memory (PyTorch's
+    meta device). A reduced precision halves that. The
     backward pass has two more of the largest tensor at a time.
 
     Args:
@@ -34,6 +39,7 @@ def training_bytes(
         options: of the training.
         image_size: height and width in pixels.
         quantized: fake-quantized, with batch normalization that runs on.
+        processes: that share a batch; the bytes are those of each.
     """
     student: nn.Module = network
     if quantized:
@@ -41,7 +47,7 @@ def training_bytes(
             student = QuantResNet(network, live_bn=True)
     weights: int = sum(p.numel() for p in network.parameters()) * FLOAT_BYTES
     copies = 2 + MOMENTS[options.optimizer] + (options.ema > 0) + (options.distill > 0)
-    at_once = -(-options.batch_size // options.accumulate)
+    at_once = -(-options.batch_size // (options.accumulate * processes))
     shape = (at_once, 3, image_size, image_size)
     kept = _kept_for_backward(student.train(), torch.empty(shape, device="meta"))
     activations = sum(kept) + 2 * max(kept, default=0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeresnet.report.fastest import fastest_line
 from edgeresnet.report.figures import DASH, figure
+from edgeresnet.report.front import front_lines
 from edgeresnet.report.page.bars import layer_charts, sensitivity_chart
 from edgeresnet.report.page.charts import (
     accuracy_chart,
@@ -18,6 +19,7 @@ from edgeresnet.report.page.charts import (
     latency_chart,
     sampled,
 )
+from edgeresnet.report.page.front_charts import front_charts
 from edgeresnet.results.measured import decided_text, figure_text
 from edgeresnet.untrusted import visible
 
@@ -137,7 +139,9 @@ def rung_view(rung: Mapping[str, Any]) -> dict[str, str]:
 
 def _charts(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     rows, rungs = results["rows"], results.get("rungs", ())
-    if svg := accuracy_chart(rows):
+    if front := results.get("front"):
+        yield from front_charts(front)
+    elif svg := accuracy_chart(rows):
         numbers = [
             [_seen(r["name"]), figure(r["top1"], 4), _span(r["top1_interval"], 4),
              figure(r["p50_ms"], 3)]
@@ -183,6 +187,8 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     """What there is to say against it."""
     yield from map(fastest_line, results.get("fastest", {}).values())
+    if front := results.get("front"):
+        yield from front_lines(front)
     yield from results.get("doubts", ())
     if results.get("note"):
         yield results["note"]

@@ -1,0 +1,77 @@
+"""Charts of several depths: top-1 against latency, size and energy, a line for each precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from edgeresnet.report.front import point_figures
+from edgeresnet.report.page.charts import (
+    COLOURS,
+    INK,
+    LINES,
+    MOST_MS,
+    SHAPES,
+    new_figure,
+    svg_of,
+    words,
+)
+from edgeresnet.untrusted import visible
+
+# Of a chart, its costs: title, what it is called in the axis, key.
+COSTS = (
+    ("latency", "median latency in ms", "p50_ms"),
+    ("size", "size of the model's files in MB", "megabytes"),
+    ("energy", "energy of an input in mJ, above idle", "energy_mj"),
+)
+COLUMNS = ["network", "top-1", "95 % interval", "lost", "p50 ms", "MB", "mJ"]
+
+
+def front_charts(front: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Charts with their numbers as `page` takes them; those that have something to draw."""
+    points = front["points"]
+    numbers = [[visible(point["name"]), *point_figures(point)] for point in points]
+    for name, axis, key in COSTS:
+        if svg := _chart(points, name, axis, key):
+            title = f"Depth: accuracy against {name} (* nothing beats it at both)"
+            yield {"title": title, "svg": svg, "columns": COLUMNS, "rows": numbers}
+
+
+def _chart(points: Sequence[Mapping[str, Any]], name: str, axis: str, key: str) -> str | None:
+    """Top-1 with its interval against one cost; None where fewer than two points have both."""
+    known = [p for p in points if p[key] is not None and 0 < p[key] <= MOST_MS]
+    known = [p for p in known if p["top1"] is not None and 0 <= p["top1"] <= 1]
+    if len(known) < 2:
+        return None
+    figure, axes = new_figure(3.8)
+    series = dict.fromkeys((p["target"], p["precision"]) for p in known)
+    for place, of in enumerate(series):
+        own = [p for p in known if (p["target"], p["precision"]) == of]
+        _draw(axes, own, place, key)
+    legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
+    for text, (target, precision) in zip(legend.get_texts(), series, strict=True):
+        text.set(text=words(f"{target} {precision}"), parse_math=False)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("top-1, with 95 % interval")
+    axes.set_xlim(0, 1.1 * max(p[key] for p in known))
+    return svg_of(figure, f"front-{name}", f"Top-1 against {name}, a line for each precision")
+
+
+def _draw(axes: Any, points: Sequence[Mapping[str, Any]], place: int, key: str) -> None:
+    """One precision: its points in the order of the recipe, each with its depth beside it."""
+    colour = COLOURS[place % len(COLOURS)]
+    x, y = [p[key] for p in points], [p["top1"] for p in points]
+    spans = [p["top1_interval"] or [p["top1"], p["top1"]] for p in points]
+    below = [max(0.0, top1 - low) for top1, (low, _) in zip(y, spans, strict=True)]
+    above = [max(0.0, min(high, 1.0) - top1) for top1, (_, high) in zip(y, spans, strict=True)]
+    axes.errorbar(
+        x, y, yerr=[below, above], fmt=SHAPES[place % len(SHAPES)], color=colour, ecolor=colour,
+        elinewidth=1.0, capsize=3, markersize=6, linestyle=LINES[place % len(LINES)], linewidth=1.2,
+        label=str(place),
+    )  # fmt: skip
+    for point in points:
+        axes.annotate(
+            words(point["arch"].removeprefix("resnet")), (point[key], point["top1"]), color=INK,
+            xytext=(6, 4 if place % 2 else -11), textcoords="offset points", fontsize=8,
+            parse_math=False,
+        )  # fmt: skip

@@ -10,8 +10,9 @@ from edgeresnet.api.data import measured_data, on_foreign, say_doubts, say_share
 from edgeresnet.api.opening import open_model
 from edgeresnet.device.data.class_binding import Binding
 from edgeresnet.device.data.open import say_conversions
-from edgeresnet.device.measure.accuracy import Predictions, accuracy, predict
+from edgeresnet.device.measure.accuracy import Predictions, accuracy
 from edgeresnet.device.measure.confusion import in_classes
+from edgeresnet.device.measure.neighbours import by_embeddings, predict_model
 from edgeresnet.device.session import Opened
 from edgeresnet.progress import TaskContext, images_progress
 from edgeresnet.results.evaluated import EvaluateResults
@@ -47,6 +48,7 @@ def evaluate(
     with open_model(
         model, device=device, options=options, image_size=image_size, inputs=inputs
     ) as opened:
+        (opened,) = by_embeddings([opened])
         for note in opened.notes:
             on_foreign(context)(note)
         (binding,) = measured_data([opened], context).bindings
@@ -88,10 +90,4 @@ def _predict(opened: Opened, binding: Binding, context: TaskContext) -> Predicti
     """What the model answers."""
     dataset = binding.dataset
     with images_progress("evaluating", len(dataset), enabled=context.progress) as advance:
-        return predict(
-            opened.session,
-            dataset,
-            opened.input_spec,
-            embed_preprocess=opened.embed_preprocess,
-            on_images=advance,
-        )
+        return predict_model(opened, dataset, advance)

@@ -86,7 +86,7 @@ def verify_bundle(path: Path, asked: Asked, subject: str | None = None) -> list[
     _network(claims, bundle)
     answers = _session_claims(claims, bundle, asked)
     if not asked.in_run:
-        if answers:
+        if answers and manifest.logits:
             _data_claims(claims, bundle, asked)
         claims.unchecked("proof", NEEDS_RUN)
         if manifest.saturation is not None:
@@ -166,6 +166,7 @@ def _loaded(bundle: Bundle, device: str, asked: Asked) -> Iterator[tuple[Session
         precision=float_precision(manifest.precision),
         image_size=manifest.input_spec.image_size,
         engine_dir=bundle.engine_dir,
+        outputs=manifest.output_names,
     )
     session, model_bytes = load(target_of(manifest.target), bundle.model_path, device, options)
     with session:
@@ -183,8 +184,7 @@ def _answers(claims: ClaimsOf, bundle: Bundle, session: Session, device: str, wh
     except InputError as error:
         fault, difference = error.cause, 0.0
     images, golden = bundle.golden()
-    spread = float(golden.max() - golden.min()) or 1.0
-    bound = manifest.logit_bound or manifest.golden_tolerance * spread
+    bound = bundle.rounding_bound()
     held = f"{len(golden)} images {where}, {difference:.2g} of their range away"
     right = claims.judge("golden logits", fault, held)
     _kernels(claims, manifest, session, where)

@@ -57,6 +57,7 @@ def evaluate(
 ) -> None:
     """Top-1 and top-5 of a model, with a confidence interval, for each class too."""
     from edgeresnet.report.decisions import mistake_lines
+    from edgeresnet.report.embeddings import embedding_lines
     from edgeresnet.report.tables import evaluate_table, share_lines
 
     result: Mapping[str, Any]
@@ -78,8 +79,9 @@ def evaluate(
             context=replace(task, on_step=say),
         )  # fmt: skip
     placed = share_lines(result.get("placement", ()))
+    judged = embedding_lines([result])
     tell(
-        result, evaluate_table(result), *mistake_lines(result), *placed, quiet=quiet, json=json,
-        record_host=record_host,
+        result, evaluate_table(result), *judged, *mistake_lines(result), *placed, quiet=quiet,
+        json=json, record_host=record_host,
     )  # fmt: skip
     enforce({"budgets": [], "strict": strict, "doubts": result.get("doubts", ())})

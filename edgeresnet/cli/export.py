@@ -26,7 +26,13 @@ from edgeresnet.cli.options import (
 from edgeresnet.cli.output import enforce, expanded, show, task_context
 from edgeresnet.cli.settings_options import option_of, target_option, with_settings
 from edgeresnet.run.folder import newest_checkpoint
-from edgeresnet.settings.export import DEFAULT_TARGET, BatchRange, ExportOptions, ExportSettings
+from edgeresnet.settings.export import (
+    DEFAULT_TARGET,
+    BatchRange,
+    ExportOptions,
+    ExportSettings,
+    features_of,
+)
 from edgeresnet.settings.inputs import InputChanges
 from edgeresnet.settings.network import NetworkTold
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -67,6 +73,11 @@ def export(
     ] = False,
     batch: Annotated[str, option_of(ExportSettings, "batch")] = "1",
     embed_preprocess: Annotated[bool, option_of(ExportSettings, "embed_preprocess")] = False,
+    features: Annotated[
+        Optional[str],
+        option_of(ExportOptions, "features"),
+    ] = None,
+    logits: Annotated[bool, option_of(ExportOptions, "logits")] = True,
     sign: Annotated[
         Optional[Path],
         typer.Option(
@@ -103,13 +114,19 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle, and prove it: logits against PyTorch, kernels in the runtime's own graph."""
-    from edgeresnet.device.targets.export_support import check_export, precision_of_options
+    from edgeresnet.device.targets.export_support import (
+        check_export,
+        check_outputs,
+        precision_of_options,
+    )
 
     flags = {"int8": int8, "fp16": fp16, "bf16": bf16, "a16": a16}
     precision = precision_of_options(target, [name for name, given in flags.items() if given])
     options = ExportOptions(
-        batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess, record_host=record_host
-    )
+        batch=BatchRange.parse(batch), embed_preprocess=embed_preprocess, record_host=record_host,
+        features=() if features is None else features_of(features), logits=logits,
+    )  # fmt: skip
+    check_outputs(options)
     from edgeresnet.api.export import export as export_model
     from edgeresnet.report.saturation import saturation_line
 
@@ -128,7 +145,7 @@ def export(
     proof = bundle.manifest.proof
     told = saturation_line(bundle.manifest.saturation)
     told += [] if quiet else _size_lines(bundle)
-    show(_proven(proof), *told, str(bundle.path), quiet=quiet, json=None)
+    show(*_proven(proof), *told, str(bundle.path), quiet=quiet, json=None)
     enforce({"budgets": [], "strict": strict, "doubts": proof.get("doubts", ())})
 
 
@@ -148,11 +165,20 @@ def _size_lines(bundle: Bundle) -> list[str]:
     return [size_line(bits, plain, sum(map(compressed_bytes, paths)))]
 
 
-def _proven(proof: Mapping[str, Any]) -> str:
+def _proven(proof: Mapping[str, Any]) -> list[str]:
     """What the export has shown of its bundle."""
     kernels = ", ".join(f"{n} {op}" for op, n in proof.get("integer_kernels", {}).items())
-    return (
-        f"logits within {proof['largest_difference']:.2g} of PyTorch's on {proof['images']} images "
-        f"of {PROOF_DATA[proof['data']]} (bound {proof['logit_bound']:.2g})"
-        f"{'; in integer kernels: ' if kernels else ''}{kernels}"
-    )
+    images = f"on {proof['images']} images of {PROOF_DATA[proof['data']]}"
+    lines = [
+        f"{name} within {one['largest_difference']:.2g} of PyTorch's {images} "
+        f"({one['share_outside']:.2%} outside of the bounds, {one['bound']:.2g} in the mean)"
+        for name, one in proof.get("outputs", {}).items()
+    ]
+    if "logit_bound" in proof:
+        lines.insert(
+            0,
+            f"logits within {proof['largest_difference']:.2g} of PyTorch's {images} "
+            f"(bound {proof['logit_bound']:.2g})",
+        )
+    lines[-1] += f"{'; in integer kernels: ' if kernels else ''}{kernels}"
+    return lines

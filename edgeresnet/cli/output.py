@@ -32,6 +32,7 @@ def show_comparison(
 ) -> None:
     """Table, note and budgets; JSON where it is wanted."""
     from edgeresnet.report.decisions import change_lines
+    from edgeresnet.report.embeddings import embedding_lines
     from edgeresnet.report.fastest import fastest_line
     from edgeresnet.report.front import front_lines, front_table
     from edgeresnet.report.steadiness import note_lines, outlier_lines, warning_lines
@@ -48,6 +49,7 @@ def show_comparison(
         *change_lines(result["rows"]),
         *(f"* {fastest_line(one)}" for one in result.get("fastest", {}).values()),
         *note_lines(result["rows"]),
+        *embedding_lines(result["rows"]),
         *cold_lines(result["rows"]),
         *pairs,
         *note,

@@ -19,6 +19,7 @@ from edgeresnet.device.targets.answers import Answers, answers_of, two_classes
 from edgeresnet.device.targets.classifier import PIXELS, channels_last
 from edgeresnet.device.targets.first_run import first_run, load
 from edgeresnet.device.targets.model_files import check_size, reader_of, target_of_file
+from edgeresnet.device.targets.outputs import LOGITS, Output
 from edgeresnet.device.targets.placement import check_fallback, shares
 from edgeresnet.device.targets.precision import float_precision
 from edgeresnet.device.targets.registry import check_device_name, target_of
@@ -86,6 +87,7 @@ class Opened:
         outputs: how many a first run has shown; None where none was needed.
         answers: ``logits``, or ``probabilities`` of a model that ends in them.
         notes: lines on what was assumed of a foreign checkpoint.
+        gives: all outputs of a bundle that gives features.
     """
 
     name: str
@@ -105,6 +107,12 @@ class Opened:
     outputs: int | None = None
     answers: Answers = "logits"
     notes: tuple[str, ...] = ()
+    gives: tuple[Output, ...] = ()
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether a run answers with logits, or probabilities; else with an embedding or level."""
+        return not self.gives or any(one.name == LOGITS for one in self.gives)
 
     @property
     def emulated(self) -> bool:
@@ -128,7 +136,8 @@ class Opened:
                 "are made as (3, N, N) or (N, N, 3)",
                 "give a model with such an input; profile takes any.",
             )
-        check_outputs(self.name, self.outputs or self.session.classes, dataset)
+        if self.gives_logits:
+            check_outputs(self.name, self.outputs or self.session.classes, dataset)
 
     def placement(self, *, allow_fallback: bool = False) -> list[dict[str, Any]]:
         """Which unit runs which share of the layers and of the multiply-accumulates.
@@ -155,6 +164,7 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
         # Of an adopted model, which may leave it open.
         image_size=manifest.input_spec.image_size,
         engine_dir=bundle.engine_dir,
+        outputs=manifest.output_names,
     )
     session, model_bytes = load(target, bundle.model_path, device, own)
     load_ms = (time.perf_counter() - start) * 1e3
@@ -167,21 +177,12 @@ def open_bundle(path: Path, device: str | None, options: RunOptions) -> Opened:
             )
         check_golden(bundle, session, device, fingerprint())
     return Opened(
-        path.resolve().name,
-        manifest.target,
-        device,
-        manifest.precision,
-        session,
-        manifest.input_spec,
-        manifest.embed_preprocess,
-        manifest.classes if manifest.classes_known else None,
-        manifest.data,
-        load_ms,
-        first_ms,
-        manifest.layers,
-        data_fingerprint=manifest.data_fingerprint,
-        answers=manifest.answers,
-    )
+        path.resolve().name, manifest.target, device, manifest.precision, session,
+        manifest.input_spec, manifest.embed_preprocess,
+        manifest.classes if manifest.classes_known else None, manifest.data, load_ms, first_ms,
+        manifest.layers, data_fingerprint=manifest.data_fingerprint, answers=manifest.answers,
+        gives=manifest.outputs,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -48,9 +48,10 @@ def mistake_lines(result: Mapping[str, Any]) -> list[str]:
     if "confusion" not in result:
         return []
     averages = (
-        f"balanced accuracy {result['balanced_accuracy']:.4f}, macro F1 {result['macro_f1']:.4f}, "
-        f"expected calibration error {result['calibration_error']:.4f}"
+        f"balanced accuracy {result['balanced_accuracy']:.4f}, macro F1 {result['macro_f1']:.4f}"
     )
+    if result["calibration_error"] is not None:
+        averages += f", expected calibration error {result['calibration_error']:.4f}"
     wrong = [
         (count, name, taken)
         for name, row in result["confusion"].items()

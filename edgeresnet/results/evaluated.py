@@ -8,7 +8,11 @@ from typing_extensions import NotRequired, TypedDict
 
 
 class EvaluateResults(TypedDict):
-    """``evaluate``. ``answers`` are logits, or probabilities of a model that ends in them."""
+    """``evaluate``. ``answers`` are logits, or probabilities of a model that ends in them.
+
+    Of a model without logits they are embeddings: top-1 is then of the nearest neighbour among the
+    other images, and ``calibration_error`` is None.
+    """
 
     schema: int
     target: str
@@ -21,7 +25,7 @@ class EvaluateResults(TypedDict):
     top1_interval: list[float]
     balanced_accuracy: float
     macro_f1: float
-    calibration_error: float
+    calibration_error: float | None
     confusion: dict[str, dict[str, int]]
     per_class: dict[str, float | None]
     data: str

@@ -135,7 +135,9 @@ class CompareRow(TypedDict):
     On images without labels all of top-1 is None, and so is, of the baseline, what changed against
     it. ``divergence`` is of probabilities from the baseline's, in nats; ``mcnemar_p`` and the ``p``
     of ``changed_classes`` are of the exact test, these corrected for the number of classes (Holm).
-    Results of older versions have none of these.
+    Results of older versions have none of these. Where ``answers`` are embeddings, top-1 and
+    agreement are of nearest neighbours, and ``cosine`` has ``mean`` and ``smallest`` of the
+    embeddings with the baseline's.
     """
 
     name: str
@@ -158,6 +160,7 @@ class CompareRow(TypedDict):
     agreement: float
     agreement_interval: Pair
     divergence: NotRequired[float | None]
+    cosine: NotRequired[dict[str, float]]
     runs: int | None
     batch: NotRequired[int]
     p50_ms: float | None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -19,6 +20,33 @@ EmbedPreprocess = Annotated[
 MOST_CHOICES = 32
 # Runs on any machine.
 DEFAULT_TARGET = "onnx"
+
+
+FeatureName = Literal["C2", "C3", "C4", "C5", "pool"]
+FEATURES: tuple[FeatureName, ...] = get_args(FeatureName)
+
+
+def features_of(text: str) -> tuple[FeatureName, ...]:
+    """``"C3,C5,pool"`` as names, in the network's order.
+
+    Raises:
+        InputError: one of them is no feature, or is named twice.
+    """
+    named = [part.strip() for part in text.split(",")]
+    wrong = next((name for name in named if name not in FEATURES or named.count(name) > 1), None)
+    if wrong is not None:
+        twice = "named twice" if wrong in FEATURES else "no feature of a ResNet"
+        raise InputError(
+            f"{short(wrong) or 'an empty name'} is {twice}",
+            f"give --features some of {','.join(FEATURES)}, each once.",
+        )
+    return in_order(named)
+
+
+def in_order(named: Iterable[str]) -> tuple[FeatureName, ...]:
+    """Features in the network's order."""
+    wanted = set(named)
+    return tuple(name for name in FEATURES if name in wanted)
 
 
 @settings
@@ -99,6 +127,15 @@ class ExportOptions:
     embed_preprocess: EmbedPreprocess = False
     golden_images: int = Field(
         default=8, ge=1, le=4096, description="Inputs that travel in the bundle with their logits."
+    )
+    features: tuple[FeatureName, ...] = Field(
+        default=(),
+        description="Tensors to give beside the logits: C2 to C5 (what each level hands on, at "
+        "strides 4 to 32 with the usual stem) and pool (the embedding, which the classifier "
+        "reads).",
+    )
+    logits: bool = Field(
+        default=True, description="Give the logits; without them the classifier is left out."
     )
     record_host: RecordHost = False
 

@@ -258,6 +258,8 @@ class RunOptions:
         description="Public key (Ed25519): open only bundles that its owner has signed, with "
         "engines of this user's own cache.",
     )
+    # Of a bundle whose manifest tells several; of any other model one output is looked for.
+    outputs: tuple[str, ...] = Field(default=(), description="Names of all outputs of the model.")
     # Of a trusted bundle; else they lie beside the model.
     engine_dir: Path | None = Field(default=None, description="Where the model's engines lie.")
     first_run_limit_s: float = Field(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeresnet.device.bundle.golden_file import read_golden
+from edgeresnet.device.bundle.features import GoldenFeatures
+from edgeresnet.device.bundle.golden_file import read_features, read_golden
 from edgeresnet.device.bundle.manifest import (
     FORMAT_VERSION,
     GOLDEN,
@@ -52,11 +53,35 @@ class Bundle:
     def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Images (n, H, W, 3) uint8 and the logits (n, classes) float32 they must give.
 
+        Of a bundle without logits these are (n, 0).
+
         Raises:
             InputError: the file holds something else.
         """
-        size, classes = self.manifest.input_spec.image_size, len(self.manifest.classes)
-        return read_golden(self.path / GOLDEN, size, classes)
+        manifest = self.manifest
+        size, classes = manifest.input_spec.image_size, manifest.logits
+        return read_golden(self.path / GOLDEN, size, classes, manifest.feature_columns)
+
+    def rounding_bound(self) -> float:
+        """How far rounding may move what a run answers with, on any device."""
+        _, golden = self.golden()
+        features, manifest = self.golden_features(), self.manifest
+        if features is not None and not manifest.logits:
+            return float(features.bounds.max())
+        spread = float(golden.max() - golden.min()) or 1.0
+        return manifest.logit_bound or manifest.golden_tolerance * spread
+
+    def golden_features(self) -> GoldenFeatures | None:
+        """What the images must give beside logits; None of a bundle that gives logits alone.
+
+        Raises:
+            InputError: the file holds something else.
+        """
+        manifest = self.manifest
+        if not manifest.outputs:
+            return None
+        images, columns = len(self.golden()[0]), manifest.feature_columns
+        return GoldenFeatures(*read_features(self.path / GOLDEN, images, manifest.logits, columns))
 
 
 def build_options(

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeresnet.device.bundle.bundle import Bundle
+from edgeresnet.device.bundle.features import (
+    GoldenFeatures,
+    SideBySide,
+    compare_features,
+    fault_of_bounds,
+    features_among,
+    split,
+)
 from edgeresnet.device.bundle.golden_runs import kernels_here, run_golden
 from edgeresnet.device.bundle.logits import compare_logits
 from edgeresnet.device.bundle.manifest_schema import largest_share
@@ -88,13 +96,35 @@ def golden_fault(bundle: Bundle, session: Session, device: str) -> tuple[str | N
     """
     images, golden = bundle.golden()
     _check_bound(bundle, golden)
-    manifest = bundle.manifest
+    features, manifest = bundle.golden_features(), bundle.manifest
+    told = session if features is None else SideBySide(session, manifest.outputs)
     runs = run_golden(
-        session, images, manifest.input_spec, manifest.batch, pixels=manifest.embed_preprocess
+        told, images, manifest.input_spec, manifest.batch, pixels=manifest.embed_preprocess
     )
+    if features is not None:
+        others = runs.part(lambda values: split(values, manifest.outputs)[1])
+        fault = _feature_fault(bundle, others, features)
+        if fault is not None or not manifest.logits:
+            return fault, relative_difference(others.logits, features.values)
+        runs = runs.part(lambda values: split(values, manifest.outputs)[0])
     same = manifest.golden_from == kernels_here(manifest.target, device, session)
     fault = _fault(manifest, runs, golden, same_kernels=same)
     return fault, relative_difference(runs.logits, golden)
+
+
+def _feature_fault(bundle: Bundle, runs: GoldenRuns, golden: GoldenFeatures) -> str | None:
+    """What is wrong with the features at any batch size; None if nothing is."""
+    manifest = bundle.manifest
+    outputs = features_among(manifest.outputs)
+    wrong = fault_of_bounds(golden, outputs, largest_share(manifest.precision))
+    if wrong is not None:
+        raise InputError(f"{bundle.path} cannot be checked: {wrong}", "export it again.")
+    for one in runs.rounds:
+        values = runs.with_round(one)
+        for check in compare_features(values, golden, outputs, manifest.precision):
+            if (fault := check.fault()) is not None:
+                return f"in a batch of {one.size}: {fault}" if manifest.batch.dynamic else fault
+    return None
 
 
 def _is_marked(marker: Path) -> bool:
@@ -109,6 +139,8 @@ def _is_marked(marker: Path) -> bool:
 def _check_bound(bundle: Bundle, golden: NDArray[np.float32]) -> None:
     """Refuse a bound within which any logits would be the golden ones."""
     manifest = bundle.manifest
+    if not manifest.logits:
+        return
     spread, most = float(golden.max() - golden.min()), largest_share(manifest.precision)
     if manifest.logit_bound is not None and manifest.logit_bound > most * (spread or 1.0):
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +70,11 @@ class GoldenRuns:
         logits = self.logits.copy()
         logits[done.places] = done.logits
         return logits
+
+    def part(self, cut: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> GoldenRuns:
+        """The same runs, of what ``cut`` takes of each answer."""
+        rounds = tuple(replace(one, logits=cut(one.logits)) for one in self.rounds)
+        return GoldenRuns(cut(self.logits), rounds)
 
     def farthest(self, golden: NDArray[np.float32]) -> Round:
         """The round whose answers are farthest from ``golden``."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 from edgeresnet.device.bundle.manifest_schema import ManifestRecord, largest_share
 from edgeresnet.device.data.class_names import made_up
 from edgeresnet.device.machine.privacy import host_and_user, name_of, shareable
+from edgeresnet.device.targets.outputs import LOGITS, Output, answer_of
 from edgeresnet.errors import InputError
 from edgeresnet.settings.export import BatchRange
 from edgeresnet.settings.inputs import InputSpec
@@ -17,8 +19,8 @@ from edgeresnet.untrusted import checked, parse_json, short
 
 MANIFEST, GOLDEN, SIGNATURE = "manifest.json", "golden.npz", "manifest.json.sig"
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not, 3
-# where the centre of an image is another than theirs.
-FORMAT_VERSION = 3
+# where the centre of an image is another than theirs, 4 where the model has several outputs.
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Manifest:
             sum can saturate on any (``safe``), which layers have weights of 7 bits for that
             (``narrowed``), and what these cost (``agreement``, ``top1_change``, on so many
             ``images``); None of other kernels, and of bundles that were written before.
+        outputs: of the model, in its order, where it gives features; none where it gives logits
+            alone. Without logits ``logit_bound`` is None.
     """
 
     target: str
@@ -80,6 +84,7 @@ class Manifest:
     golden_from: str | None = None
     golden_detection: dict[str, int] | None = None
     saturation: dict[str, Any] | None = None
+    outputs: tuple[Output, ...] = ()
 
     def to_json(self) -> str:
         """JSON text, indented so that people can read it."""
@@ -87,6 +92,10 @@ class Manifest:
         if not self.input_spec.plain:
             needed = 3 if self.input_spec.crop_rounding == "down" else 2
             values["format_version"] = max(self.format_version, needed)
+        del values["outputs"]
+        if self.outputs:
+            values["format_version"] = max(values["format_version"], 4)
+            values["outputs"] = [one.to_dict() for one in self.outputs]
         values["input_spec"] = self.input_spec.to_dict()
         values["batch"] = vars(self.batch)
         if self.channels_last is None:
@@ -113,7 +122,32 @@ class Manifest:
             "assumed": self.provenance.get("assumed"),
             "notes": self.provenance.get("notes", []),
             "layers": list(self.layers),
+            **({"outputs": [one.to_dict() for one in self.outputs]} if self.outputs else {}),
         }
+
+    @property
+    def logits(self) -> int:
+        """How many logits an image gets; 0 of a bundle that gives features alone."""
+        given = not self.outputs or any(one.name == LOGITS for one in self.outputs)
+        return len(self.classes) if given else 0
+
+    @property
+    def answer_size(self) -> int:
+        """How many values a run answers an image with: logits, else an embedding or a level."""
+        if self.logits:
+            return self.logits
+        named = {one.name: one for one in self.outputs}
+        return prod(named[answer_of(self.output_names)].shape)
+
+    @property
+    def feature_columns(self) -> int:
+        """How many values of features are compared for an image."""
+        return sum(one.columns for one in self.outputs if one.name != LOGITS)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of all outputs, where it gives features."""
+        return tuple(one.name for one in self.outputs)
 
     @property
     def safe(self) -> bool | None:
@@ -151,6 +185,10 @@ class Manifest:
         except InputError as error:
             raise ValueError(f"input_spec: {error.cause}") from error
         values["batch"] = BatchRange(**values["batch"])
+        values["outputs"] = tuple(
+            Output(one["name"], tuple(one["shape"]), one.get("stride"))
+            for one in values.get("outputs", ())
+        )
         # A bundle of before there was this mark: numbers are names where data has given them.
         given = values["data"] is not None or not made_up(values["classes"])
         values.setdefault("classes_known", given)
@@ -168,6 +206,11 @@ class Manifest:
         for name in (MANIFEST, SIGNATURE):
             if name in map(str.casefold, self.files):
                 raise ValueError(f"files: {name} cannot hold a hash of itself")
+        if self.outputs and not self.feature_columns:
+            raise ValueError("outputs: there is none beside the logits")
+        for one in self.outputs:
+            if one.name == LOGITS and (one != self.outputs[0] or one.shape != (len(self.classes),)):
+                raise ValueError("outputs: logits come first, one for each class")
         if (most := largest_share(self.precision)) < self.golden_tolerance:
             raise ValueError(
                 f"golden_tolerance: logits may be {self.golden_tolerance:g} of their range away, "

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
+from math import prod
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
 
+from edgeresnet.settings.export import FeatureName
 from edgeresnet.settings.inputs import LARGEST_IMAGE, LARGEST_RESIZE, SMALLEST_IMAGE
 from edgeresnet.untrusted import short
 
 # Far more than any network for images has; what is computed from them fits the memory of a machine.
 LARGEST_BATCH, LARGEST_COUNT = 65_536, 1 << 53
 MOST_FILES = 1000
+# Of an output, for one image.
+MOST_VALUES = 1 << 26
 # Of how far the logits of a golden check may be away, as a share of the golden logits' range: ten
 # times what an export allows, which goes by the range on more images.
 LARGEST_SHARES = {"fp32": 0.02, "fp16": 0.2, "bf16": 0.4}
@@ -34,6 +38,7 @@ Precision = Annotated[str, Field(pattern=r"^(fp16|fp32|fp64|bf16|w8a16|int8(\+(f
 Text = Annotated[str, Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+Side = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
 Deviation = Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -166,6 +171,30 @@ class SaturationRecord(TypedDict):
     top1_change: NotRequired[Annotated[float, Field(ge=-1, le=1)] | None]
 
 
+def _is_output(one: OutputRecord) -> OutputRecord:
+    level = one["name"].startswith("C")
+    if len(one["shape"]) != (3 if level else 1):
+        raise ValueError(f"{one['name']} has {len(one['shape'])} sides")
+    if prod(one["shape"]) > MOST_VALUES:
+        raise ValueError(f"{one['name']} has more than {MOST_VALUES} values")
+    return one
+
+
+def _each_once(outputs: list[OutputRecord]) -> list[OutputRecord]:
+    names = [one["name"] for one in outputs]
+    if len(set(names)) != len(names):
+        raise ValueError("an output is told twice")
+    return outputs
+
+
+class OutputRecord(TypedDict):
+    """`edgeresnet.device.targets.outputs.Output`."""
+
+    name: Literal["logits"] | FeatureName
+    shape: Annotated[list[Side], Field(min_length=1, max_length=3)]
+    stride: NotRequired[Annotated[int, Field(ge=1, le=LARGEST_IMAGE)] | None]
+
+
 class ManifestRecord(TypedDict):
     """`edgeresnet.device.bundle.manifest.Manifest`, whose docstring says what each key means.
 
@@ -200,6 +229,13 @@ class ManifestRecord(TypedDict):
     golden_from: NotRequired[Text | None]
     golden_detection: NotRequired[DetectionRecord | None]
     saturation: NotRequired[SaturationRecord | None]
+    outputs: NotRequired[
+        Annotated[
+            list[Annotated[OutputRecord, AfterValidator(_is_output)]],
+            Field(min_length=1, max_length=6),
+            AfterValidator(_each_once),
+        ]
+    ]
 
 
 def largest_share(precision: str) -> float:

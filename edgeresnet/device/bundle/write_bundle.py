@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeresnet.device.bundle.bundle import Bundle, read_manifest
+from edgeresnet.device.bundle.features import GoldenFeatures
 from edgeresnet.device.bundle.manifest import (
     GOLDEN,
     MANIFEST,
@@ -44,6 +45,7 @@ def write_bundle(
     sign: Signer | None = None,
     *,
     record_host: bool = False,
+    golden_features: GoldenFeatures | None = None,
 ) -> Bundle:
     """Write a bundle whole or not at all, in place of an older one.
 
@@ -52,9 +54,10 @@ def write_bundle(
         manifest: ``files`` is filled in here, and places are left out of what is told.
         files: name in the bundle and where it lies now.
         golden_images: (n, H, W, 3) uint8.
-        golden_logits: (n, classes) float32.
+        golden_logits: (n, classes) float32; (n, 0) of a bundle without logits.
         sign: makes the manifest's signature; then engines are not listed in it.
         record_host: leave the places in the provenance.
+        golden_features: of a bundle that gives features.
 
     Raises:
         InputError: ``out_dir`` is something else than a bundle.
@@ -65,7 +68,12 @@ def write_bundle(
         for name, source in files.items():
             (partial / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, partial / name)
-        np.savez_compressed(partial / GOLDEN, images=golden_images, logits=golden_logits)
+        arrays: dict[str, NDArray[Any]] = {"images": golden_images, "logits": golden_logits}
+        if golden_features is not None:
+            bounds = golden_features.bounds[None]
+            arrays |= {"features": golden_features.values, "bounds": bounds}
+        given = {name: array for name, array in arrays.items() if array.shape[1]}
+        np.savez_compressed(partial / GOLDEN, allow_pickle=True, **given)
         listed_names = [n for n in files if sign is None or not n.startswith(f"{ENGINES}/")]
         hashes = {name: sha256_file(partial / name) for name in [*listed_names, GOLDEN]}
         manifest = replace(manifest.shareable(record_host=record_host), files=hashes)

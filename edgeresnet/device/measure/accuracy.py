@@ -38,6 +38,7 @@ class Predictions:
         run_ms: for one image, mean.
         classes: what the logits are of, by name; empty: in the order of whatever it is compared to.
         labelled: whether the images have labels, so that an answer can be right.
+        embeddings: (n, channels) that the answers come from; None: they are the model's own.
     """
 
     logits: NDArray[np.float32]
@@ -46,6 +47,7 @@ class Predictions:
     run_ms: float
     classes: tuple[str, ...] = ()
     labelled: bool = True
+    embeddings: NDArray[np.float32] | None = None
 
     def correct(self, k: int = 1) -> NDArray[np.bool_]:
         """(n,) whether the label is among the k largest logits."""
@@ -107,6 +109,31 @@ def predict(
         CheckError: a logit is NaN or infinite.
     """
     check_outputs("the model", session.classes, dataset)
+    return answers_of_images(
+        session, dataset, spec, embed_preprocess=embed_preprocess, on_images=on_images,
+        classes=dataset,
+    )  # fmt: skip
+
+
+def answers_of_images(
+    session: Session,
+    dataset: Dataset,
+    spec: InputSpec,
+    *,
+    embed_preprocess: bool = False,
+    on_images: Callable[[int], object] | None = None,
+    classes: Dataset | None = None,
+) -> Predictions:
+    """As `predict`, of a session that may answer with something else than logits.
+
+    Args:
+        session: as there.
+        dataset: as there.
+        spec: as there.
+        embed_preprocess: as there.
+        on_images: as there.
+        classes: whose classes an answer must have one value for each of; None: none.
+    """
     smallest, largest = session.batch_sizes
     size = min(max(smallest, EVALUATION_BATCH), largest)
     last = channels_last(session.input_shape)
@@ -117,7 +144,8 @@ def predict(
         inputs = to_input(pixels, spec, raw=embed_preprocess, channels_last=last)
         prepared = time.perf_counter()
         logits.append(run_padded(session, inputs))
-        check_outputs("the model", logits[-1].shape[1], dataset)
+        if classes is not None:
+            check_outputs("the model", logits[-1].shape[1], classes)
         preprocess_s += prepared - start
         run_s += time.perf_counter() - prepared
         if on_images is not None:

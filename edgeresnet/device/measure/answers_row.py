@@ -13,6 +13,7 @@ from edgeresnet.device.measure.accuracy import (
 )
 from edgeresnet.device.measure.changes import change_of, changed_classes
 from edgeresnet.device.measure.confusion import calibration_error, divergence
+from edgeresnet.device.measure.neighbours import EMBEDDINGS, cosines
 from edgeresnet.device.measure.sequential import labels_present
 from edgeresnet.device.measure.statistics import alpha_of
 
@@ -51,6 +52,7 @@ def answers_row(
         "agreement": same.value,
         "agreement_interval": [same.low, same.high],
         "divergence": _divergence(own, baseline, model, reference),
+        **({"cosine": cosine} if (cosine := cosines(own, baseline)) is not None else {}),
     }
 
 
@@ -58,10 +60,13 @@ def _top1(own: Predictions, baseline: Predictions, model: Opened, z: float) -> d
     if not own.labelled:
         return {"n": len(own.labels), **dict.fromkeys(OF_TOP1)}
     difference = paired_difference(baseline.correct(), own.correct(), z=z)
+    sure = None
+    if model.answers != EMBEDDINGS:
+        sure = calibration_error(own.logits, own.labels, answers=model.answers)
     return {
         **accuracy(own).to_dict(),
         "top1_difference": difference.to_dict(),
-        "calibration_error": calibration_error(own.logits, own.labels, answers=model.answers),
+        "calibration_error": sure,
     }
 
 
@@ -77,7 +82,9 @@ def _change(own: Predictions, baseline: Predictions, z: float, *, itself: bool) 
 def _divergence(
     own: Predictions, baseline: Predictions, model: Opened, reference: Opened
 ) -> float | None:
-    """None where the two do not have the same classes."""
+    """None where the two do not have the same classes, or no probabilities."""
+    if EMBEDDINGS in (model.answers, reference.answers):
+        return None
     places, expected = places_in(baseline, own), baseline.logits
     if own.logits.shape != expected.shape or (places is not None and (places < 0).any()):
         return None

@@ -18,6 +18,7 @@ from edgeresnet.device.measure.fastest import judge
 from edgeresnet.device.measure.fresh_process import FreshModel
 from edgeresnet.device.measure.interleaving import Here, speedup, take_turns
 from edgeresnet.device.measure.latency import COLD_RUNS, Latency
+from edgeresnet.device.measure.neighbours import EMBEDDINGS, by_embeddings
 from edgeresnet.device.measure.paired_answers import Answered, answered
 from edgeresnet.device.measure.record import model_sha256, options_record
 from edgeresnet.device.measure.stability import Moment, moment, row_stability
@@ -81,6 +82,7 @@ def compare(
     """
     if not is_labelled(dataset):
         check_without_labels(budgets.max_drop, dataset.name, max_class_drop=budgets.max_class_drop)
+    models = by_embeddings(models)
     size = common_batch(models, batch)
     names = unique_names([m.name for m in models])
     found = answered(
@@ -88,7 +90,7 @@ def compare(
         names,
         bound or [dataset] * len(models),
         budgets.of_accuracy(),
-        seed=seed, all_images=all_images, on_images=on_images,
+        seed=seed, all_images=all_images or models[0].answers == EMBEDDINGS, on_images=on_images,
     )  # fmt: skip
     if on_predictions is not None:
         on_predictions(found.predictions)

@@ -133,15 +133,18 @@ def in_classes(predictions: Predictions, classes: Sequence[str], answers: str) -
     Args:
         predictions: on labelled images.
         classes: names of the outputs.
-        answers: what the model gives: logits or probabilities.
+        answers: what the model gives: logits or probabilities; ``embeddings`` have no shares of
+            classes that could be calibrated.
 
     Returns:
         ``balanced_accuracy``, ``macro_f1``, ``calibration_error`` and ``confusion``.
     """
     matrix = confusion_matrix(predictions.answers(), predictions.labels, len(classes))
-    labels = predictions.labels
+    sure = None
+    if answers != "embeddings":
+        sure = calibration_error(predictions.logits, predictions.labels, answers=answers)
     return {
         **averages(matrix),
-        "calibration_error": calibration_error(predictions.logits, labels, answers=answers),
+        "calibration_error": sure,
         "confusion": confusion(matrix, classes),
     }

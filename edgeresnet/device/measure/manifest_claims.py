@@ -86,7 +86,10 @@ def _depth(manifest: Manifest) -> Iterator[str]:
     """The number in an architecture's name is that of its layers (He et al., 2016, table 1)."""
     told = re.search(r"resne(?:x)?t(\d+)", manifest.arch)
     inside = [one for one in manifest.layers if re.search(r"^layer.*\.conv\d+$", one["name"])]
-    # Pruning may remove whole blocks.
+    # Pruning may remove whole blocks, and features may need no deeper ones.
+    cut = not manifest.logits and not {"C5", "pool"} & set(manifest.output_names)
+    if cut:
+        return
     fewer = bool(manifest.provenance.get("pruning")) and told and len(inside) + 2 < int(told[1])
     if told and inside and not fewer and len(inside) + 2 != int(told[1]):
         yield f"{manifest.arch} has {told[1]} layers, and the manifest lists {len(inside) + 2}"
@@ -146,7 +149,7 @@ def input_faults(manifest: Manifest, session: Session, outputs: int) -> list[str
     Args:
         manifest: of the bundle.
         session: the model.
-        outputs: logits that an image gets.
+        outputs: values that a run answers an image with.
     """
     faults = []
     shape = tuple(session.input_shape)
@@ -159,8 +162,9 @@ def input_faults(manifest: Manifest, session: Session, outputs: int) -> list[str
     wanted = input_shape(manifest.input_spec, pixels=pixels or bool(manifest.channels_last))
     if shape != wanted:
         faults.append(f"its input is {_by(shape)}, and by the manifest {_by(wanted)}")
-    if outputs != len(manifest.classes):
-        faults.append(f"it has {outputs} outputs, and the manifest {len(manifest.classes)} classes")
+    if outputs != manifest.answer_size:
+        wanted_outputs = f"{manifest.answer_size} {'classes' if manifest.logits else 'values'}"
+        faults.append(f"it has {outputs} outputs, and the manifest {wanted_outputs}")
     low, high = session.batch_sizes
     if not (low <= manifest.batch.smallest and manifest.batch.largest <= high):
         open_top = high >= LARGEST_BATCH

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeresnet.device.data.dataset import is_labelled
-from edgeresnet.device.measure.accuracy import Predictions, joined, predict, same_answers
+from edgeresnet.device.measure.accuracy import Predictions, joined, same_answers
 from edgeresnet.device.measure.decisions import judge, plan_of, walk
+from edgeresnet.device.measure.neighbours import predict_model
 from edgeresnet.device.measure.sequential import (
     Drop,
     Evidence,
@@ -144,12 +145,6 @@ class _Answering:
 def _predict(
     model: Opened, dataset: Dataset, on_images: Callable[[int], object] | None
 ) -> Predictions:
-    found = predict(
-        model.session,
-        dataset,
-        model.input_spec,
-        embed_preprocess=model.embed_preprocess,
-        on_images=on_images,
-    )
+    found = predict_model(model, dataset, on_images)
     # Of images without labels only the models know the classes.
     return found if is_labelled(dataset) else replace(found, classes=tuple(model.classes or ()))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from edgeresnet.device.targets.protocol import Kernel, LayerProfile, Session
 
-Answers = Literal["logits", "probabilities"]
+# The last of a model without a classifier, see `edgeresnet.device.measure.neighbours`.
+Answers = Literal["logits", "probabilities", "embeddings"]
 # Operators that end in probabilities, by the name that a runtime has for them.
 PROBABILITIES = ("Softmax", "SoftMax", "Sigmoid")
 # Those after which 0 is the border of two classes; behind any other it may be 0.5.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeresnet.device.targets.outputs import place_of_answer
 from edgeresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def check_classifier(
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
     image_size: int | None = None,
+    told: Sequence[str] = (),
 ) -> Classifier:
     """Refuse a model that no session could give images to, or read logits from.
 
@@ -87,6 +89,7 @@ def check_classifier(
         inputs: all of them.
         outputs: all of them; one of them may be logits.
         image_size: for a model that leaves it open.
+        told: names of all outputs, where a manifest tells them; else one may be logits.
 
     Raises:
         InputError: several inputs or logits, another rank or type, or an open image size.
@@ -99,6 +102,10 @@ def check_classifier(
     images = _sized(what, images, image_size)
     if images.dtype not in FLOATS and not (images.dtype == PIXELS and 3 in images.shape[1::2]):  # type: ignore[index]
         raise InputError(f"{what} takes images of a kind that is not known: {images}", FIX)
+    if told:
+        at = place_of_answer(what, told, [output.name for output in outputs])
+        sides = outputs[at].shape
+        return Classifier(images, at, sides[1] if sides is not None and len(sides) == 2 else None)
     logits = [at for at, output in enumerate(outputs) if _are_logits(output)]
     if len(outputs) == 1 and not logits:
         raise InputError(f"{what} gives no logits: its output is {outputs[0]}", FIX)

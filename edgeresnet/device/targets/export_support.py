@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from edgeresnet.device.targets.precision import WIDE, float_precision, is_quantized
 from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.settings.export import FEATURES
 
 if TYPE_CHECKING:
-    from edgeresnet.settings.export import BatchRange
+    from edgeresnet.settings.export import BatchRange, ExportOptions
 
 # Options of the command line that together name one precision, which some targets have.
 PAIRS: dict[tuple[str, ...], str] = {("int8", "fp16"): "int8+fp16", ("int8", "a16"): WIDE}
@@ -133,6 +134,19 @@ def check_prover(target: str, precision: str) -> None:
             f"no {target} device on this machine computes in {precision}, so it cannot be proven",
             "export on a machine that has one (edgeresnet devices shows capabilities), or export "
             "--int8 or fp32.",
+        )
+
+
+def check_outputs(options: ExportOptions) -> None:
+    """Refuse an export that would give nothing.
+
+    Raises:
+        InputError: neither logits nor features are asked for.
+    """
+    if not options.logits and not options.features:
+        raise InputError(
+            "--no-logits without features leaves nothing to give",
+            f"give --features too, some of {','.join(FEATURES)}.",
         )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from edgeresnet.closing import Closing, temporary_folder
 from edgeresnet.device.machine.cpu import runtime_threads
 from edgeresnet.device.machine.native_output import quiet_import
 from edgeresnet.device.targets.classifier import PIXELS, TensorInfo, as_logits, check_classifier
+from edgeresnet.device.targets.outputs import flattened
 from edgeresnet.device.targets.protocol import (
     LARGEST_BATCH,
     Kernel,
@@ -97,8 +98,15 @@ def open_session(model_path: Path, device: str, settings: Any) -> Any:
 
 def run_once(session: Any, feeds: dict[str, Any], path: Path, output: str | None = None) -> Any:
     """An output of one run, by its name or the first, with our errors."""
+    return run_all(session, feeds, path, None if output is None else [output])[0]
+
+
+def run_all(
+    session: Any, feeds: dict[str, Any], path: Path, outputs: Sequence[str] | None = None
+) -> list[Any]:
+    """The named outputs of one run, or all, with our errors."""
     try:
-        return session.run(None if output is None else [output], feeds)[0]
+        return list(session.run(outputs, feeds))
     # onnxruntime's exceptions share no base but this one.
     except Exception as error:
         if not is_runtimes(error):
@@ -177,12 +185,15 @@ class OnnxSession(Closing):
             self._session = opener(model_path, device, settings)
             inputs = [tensor_info(tensor) for tensor in self._session.get_inputs()]
             outputs = [tensor_info(tensor) for tensor in self._session.get_outputs()]
-            self._form = check_classifier(model_path, inputs, outputs, options.image_size)
+            self._form = check_classifier(
+                model_path, inputs, outputs, options.image_size, options.outputs
+            )
         except BaseException:
             self.close()
             raise
         self._images, self.classes = self._form.images, self._form.classes
         self._output = outputs[self._form.output].name
+        self._names = [output.name for output in outputs]
         self._half = self._images.dtype == "float16"
         self._path, self._device, self._options = model_path, device, options
 
@@ -205,9 +216,25 @@ class OnnxSession(Closing):
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
-        given = batch.astype(np.float16) if self._half else batch
-        feeds = {self._images.name: given}
+        if self._options.outputs:
+            # All of them: what a run costs is what all cost.
+            answer = self._run_all(batch)[self._form.output]
+            return as_logits(flattened(answer), len(batch))
+        feeds = self._feeds(batch)
         return as_logits(run_once(self._session, feeds, self._path, self._output), len(batch))
+
+    def outputs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Every output of one batch, by its name."""
+        named = zip(self._names, self._run_all(batch), strict=True)
+        return {name: value.astype(np.float32, copy=False) for name, value in named}
+
+    def _run_all(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> list[NDArray[Any]]:
+        return run_all(self._session, self._feeds(batch), self._path)
+
+    def _feeds(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return {self._images.name: batch.astype(np.float16) if self._half else batch}
 
     def layers(self, runs: int) -> list[LayerProfile]:
         """Median time of each kernel in the last runs; ends the profiling."""

@@ -30,12 +30,17 @@ def target_of(name: str) -> Target:
     return TARGETS[name]
 
 
-def example_of(name: str) -> Path | None:
-    """The script that goes into a target's bundles to show how they are used.
+def example_of(name: str, *, features: bool = False) -> Path | None:
+    """The script that goes into a target's bundles, as ``example.py``, to show how they are used.
 
     It lies beside the module that defines the target; None where there is none.
+
+    Args:
+        name: of the target.
+        features: of bundles that give features.
     """
-    path = Path(inspect.getfile(type(target_of(name)))).with_name(EXAMPLE)
+    script = f"features_{EXAMPLE}" if features else EXAMPLE
+    path = Path(inspect.getfile(type(target_of(name)))).with_name(script)
     return path if path.is_file() else None
 
 

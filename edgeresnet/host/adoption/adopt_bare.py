@@ -112,5 +112,5 @@ def _manifest(
         layers=tuple(facts["layers"]),
         logit_bound=tolerance * spread,
         channels_last=channels_last(opened.session.input_shape),
-        answers=opened.answers,
+        answers="probabilities" if opened.answers == "probabilities" else "logits",
     )

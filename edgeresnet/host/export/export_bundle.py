@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,31 +13,28 @@ from edgeresnet.closing import temporary_folder
 from edgeresnet.device.bundle.build import build_ahead
 from edgeresnet.device.bundle.bundle import Bundle, build_options
 from edgeresnet.device.bundle.golden_runs import kernels_here
-from edgeresnet.device.bundle.manifest import Manifest
 from edgeresnet.device.bundle.signature import Signer
 from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
-from edgeresnet.device.machine.environment import versions
-from edgeresnet.device.targets.export_support import check_inputs, prover_of
-from edgeresnet.device.targets.precision import (
-    WIDE,
-    float_precision,
-    is_quantized,
-    layer_precision,
-)
-from edgeresnet.device.targets.protocol import EngineKernels, Kernel, Target
+from edgeresnet.device.targets.export_support import check_inputs, check_outputs, prover_of
+from edgeresnet.device.targets.precision import WIDE, float_precision, is_quantized
+from edgeresnet.device.targets.protocol import EXAMPLE, EngineKernels, Kernel
 from edgeresnet.device.targets.registry import example_of, target_of
 from edgeresnet.host.export.canonical_graph import canonical_graph
 from edgeresnet.host.export.encodings.encode import ENCODINGS
 from edgeresnet.host.export.encodings.hexagon import mark_wide
 from edgeresnet.host.export.encodings.preprocess import embed_preprocess
+from edgeresnet.host.export.export_manifest import Job, manifest_of
 from edgeresnet.host.export.golden_choice import CANDIDATES, choose_golden
 from edgeresnet.host.export.lint import check_canonical, check_pattern
 from edgeresnet.host.export.logit_proof import LogitProof
+from edgeresnet.host.export.output_proof import OutputProof, Proven
 from edgeresnet.host.export.precisions import check_precision
 from edgeresnet.host.export.proof import expected_layers, prove_integer
 from edgeresnet.host.export.proof_images import NOISE, golden_images, proof_images
 from edgeresnet.host.export.saturation import without_saturation
+from edgeresnet.host.export.tap_features import tap_features
 from edgeresnet.host.export.writers import WRITERS
+from edgeresnet.host.models.level_outputs import outputs_of
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, is_sparse
@@ -47,8 +44,6 @@ from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgeresnet.host.models.checkpoint import Checkpoint
     from edgeresnet.settings.inputs import InputSpec
 
@@ -89,6 +84,7 @@ def export_bundle(
     check_replaceable(out_dir)
     check_precision(checkpoint, target, precision)
     check_inputs(target, options.batch, embed_preprocess=options.embed_preprocess)
+    check_outputs(options)
     context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     model = folded(checkpoint)
     if target_of(target).spec.float_layers_in == WIDE:
@@ -96,31 +92,16 @@ def export_bundle(
     saturation = None
     if target_of(target).spec.saturates and is_quantized(precision):
         saturation = without_saturation(model, checkpoint, context, saturating)
-    job = Job(checkpoint, model, target_of(target), precision, options, context, sign, saturation)
+    size = checkpoint.input_spec.image_size
+    outputs = outputs_of(model, size, options.features, logits=options.logits)
+    job = Job(
+        checkpoint, model, target_of(target), precision, options, context, sign, saturation, outputs
+    )  # fmt: skip
     with temporary_folder() as folder:
         graph, files = write_model(
             job.model, checkpoint.input_spec, target, precision, Path(folder), options
         )
         return _proven_bundle(job, graph, files, out_dir)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What is exported, and how.
-
-    Attributes:
-        model: the checkpoint's network, folded, in eval mode; its weights as they are exported.
-        saturation: for the manifest; None where no products can saturate.
-    """
-
-    checkpoint: Checkpoint
-    model: QuantResNet
-    target: Target
-    precision: str
-    options: ExportOptions
-    context: TaskContext
-    sign: Signer | None = None
-    saturation: dict[str, Any] | None = None
 
 
 def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: Path) -> Bundle:
@@ -140,19 +121,25 @@ def _proven_bundle(job: Job, graph: ir.Model, files: dict[str, Path], out_dir: P
         remembered = job.checkpoint.data
         missing = f"data {remembered} is not here" if remembered else "no data is given"
         job.context.on_step(f"{missing}: proving on noise")
-    proof, golden, golden_from = _prove(job, graph, model_path, wanted)
+    proven = _prove(job, graph, model_path, wanted)
+    proof, golden = proven.proof, proven.logits
     if is_sparse(job.checkpoint):
         proof |= {"pattern": PATTERN, "sparse_layers": check_pattern(graph)}
+    detected = None
+    if (bound := proof.get("logit_bound")) is not None:
+        detected = wanted.golden.detection(bound, job.precision)
+    spread = (float(np.ptp(golden)) if golden.size else 0.0) or 1.0
     manifest = replace(
-        _manifest(job, model_path.name, proof, float(np.ptp(golden)) or 1.0),
-        golden_from=golden_from,
-        golden_detection=wanted.golden.detection(proof["logit_bound"], job.precision),
+        manifest_of(job, graph, model_path.name, proof, spread),
+        golden_from=proven.golden_from,
+        golden_detection=detected,
     )
-    if (example := example_of(job.target.spec.name)) is not None:
-        files[example.name] = example
+    example = example_of(job.target.spec.name, features=bool(job.outputs))
+    if example is not None:
+        files[EXAMPLE] = example
     return write_bundle(
         out_dir, manifest, files, wanted.golden.images, golden, sign=job.sign,
-        record_host=job.options.record_host,
+        record_host=job.options.record_host, golden_features=proven.features,
     )  # fmt: skip
 
 
@@ -173,7 +160,7 @@ def write_model(
         target: its name.
         precision: one of the target's.
         folder: to write into.
-        options: batch sizes, embedded preprocessing.
+        options: batch sizes, embedded preprocessing, features.
         device: that it is for; None: the target's usual one.
 
     Returns:
@@ -184,6 +171,7 @@ def write_model(
     if quantized:
         check_canonical(graph, model.computed_in_float)
         mark_wide(graph, model.computed_wide)
+    tap_features(graph, outputs_of(model, spec.image_size, options.features, logits=options.logits))
     own = target_of(target).spec
     ENCODINGS[own.encoding(device or own.default_device)](graph, precision)
     if options.embed_preprocess:
@@ -217,84 +205,38 @@ def _logit_proof(job: Job) -> LogitProof:
     )
 
 
-def _prove(
-    job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof
-) -> tuple[dict[str, Any], NDArray[np.float32], str | None]:
+def _prove(job: Job, graph: ir.Model, model_path: Path, wanted: LogitProof) -> Proven:
     """Compare with PyTorch, and look the layers up in the runtime's executed graph.
 
-    Returns:
-        The proof, the golden logits, and whose they are: those of the target's own integer kernels
-        where they come again, else PyTorch's and None.
+    Golden logits and features are those of the target's own integer kernels where they come again,
+    else PyTorch's.
     """
     target, precision, name = job.target, job.precision, job.target.spec.name
     prover = prover_of(name)
-    run_options = RunOptions(precision=float_precision(precision), as_written=prover != name)
+    run_options = RunOptions(
+        precision=float_precision(precision),
+        as_written=prover != name,
+        outputs=tuple(one.name for one in job.outputs),
+    )
     expected = expected_layers(graph) if is_quantized(precision) else {}
     runtime = target_of(prover)
     kernels: list[Kernel] | None = None
     with runtime.load(model_path, runtime.spec.default_device, run_options) as session:
-        answers = wanted.answers(session)
-        proof = wanted.prove(session, prover, answers)
-        golden, golden_from = wanted.golden.logits, None
-        runs = wanted.prove_golden(session, prover, proof["logit_bound"])
-        if prover == name and wanted.repeats(runs, proof["logit_bound"]):
-            golden = runs.logits
-            golden_from = kernels_here(name, runtime.spec.default_device, session)
+        proven = OutputProof(wanted, job.outputs).prove(session, prover, own=prover == name)
+        if proven.golden_from is not None:
+            here = kernels_here(name, runtime.spec.default_device, session)
+            proven = replace(proven, golden_from=here)
         if expected and prover == name:
             kernels = session.kernels()
     if expected and isinstance(target, EngineKernels):
         kernels = target.engine_kernels(model_path, expected)
-    if doubts := wanted.images.doubts(answers, job.checkpoint.classes):
+    proof = proven.proof
+    classes = job.checkpoint.classes
+    if proven.answers.size and (doubts := wanted.images.doubts(proven.answers, classes)):
         proof["doubts"] = doubts
         for doubt in doubts:
             job.context.on_step(doubt)
     if kernels is not None:
         floats = job.model.computed_in_float
         proof["integer_kernels"] = prove_integer(expected, kernels, name, floats)
-    return proof, golden, golden_from
-
-
-def _manifest(job: Job, model_name: str, proof: dict[str, Any], golden_spread: float) -> Manifest:
-    checkpoint, precision = job.checkpoint, job.precision
-    layers = count_layers(job.model, checkpoint.input_spec.image_size)
-    return Manifest(
-        target=job.target.spec.name,
-        precision=precision,
-        arch=checkpoint.arch,
-        stem=checkpoint.stem,
-        classes=checkpoint.classes,
-        input_spec=checkpoint.input_spec,
-        embed_preprocess=job.options.embed_preprocess,
-        batch=job.options.batch,
-        model=model_name,
-        parameters=sum(layer.parameters for layer in layers),
-        macs=sum(layer.macs for layer in layers),
-        # For an edgeresnet that knows no bound in logits.
-        golden_tolerance=proof["logit_bound"] / golden_spread,
-        data=checkpoint.data,
-        data_fingerprint=checkpoint.data_fingerprint,
-        proof=proof,
-        provenance={
-            "exported_with": versions(),
-            "quantization": checkpoint.quantization if is_quantized(precision) else None,
-            **checkpoint.provenance,
-        },
-        widths=checkpoint.widths.to_dict(),
-        layers=tuple(
-            {**vars(one), "precision": _precision_of(one.name, job.model, precision)}
-            for one in layers
-        ),
-        logit_bound=proof["logit_bound"],
-        classes_known=checkpoint.classes_known,
-        stride_in=checkpoint.stride_in,
-        saturation=job.saturation,
-    )
-
-
-def _precision_of(layer: str, model: QuantResNet, precision: str) -> str:
-    """Of a layer in a bundle of that precision."""
-    if is_quantized(precision) and layer in model.float_layers:
-        return float_precision(precision)
-    if is_quantized(precision) and layer in model.wide_layers:
-        return WIDE
-    return layer_precision(precision)
+    return proven

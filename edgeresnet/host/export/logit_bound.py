@@ -122,12 +122,12 @@ def unrounded_logits(
     model: QuantResNet, images: NDArray[np.uint8], spec: InputSpec, precision: str
 ) -> NDArray[np.float32]:
     """As `reference_logits`, of the network whose activations are not rounded to their grids."""
-    with _unrounded(model):
+    with unrounded(model):
         return reference_logits(model, images, spec, precision)
 
 
 @contextmanager
-def _unrounded(model: QuantResNet) -> Iterator[None]:
+def unrounded(model: QuantResNet) -> Iterator[None]:
     """Clip activations at the ends of their grids, and round them no more."""
 
     def clip(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:

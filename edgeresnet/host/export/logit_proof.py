@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeresnet.device.bundle.golden import SHARE_OF_SAME_KERNELS
-from edgeresnet.device.bundle.golden_runs import GoldenRuns, run_golden
 from edgeresnet.device.bundle.logits import compare_logits
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.targets.padding import run_padded
@@ -20,6 +19,7 @@ from edgeresnet.host.export.logit_bound import BATCH, logit_bound, reference_log
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgeresnet.device.bundle.golden_runs import GoldenRuns
     from edgeresnet.device.targets.protocol import Session
     from edgeresnet.host.export.golden_choice import GoldenChoice
     from edgeresnet.host.export.proof_images import ProofImages
@@ -81,7 +81,7 @@ class LogitProof:
         bound = logit_bound(self.model, pixels, self.spec, self.precision, reference)
         check = compare_logits(answers, reference, bound, self.precision)
         what = f"{len(answers)} images of {self.images.origin}"
-        self._refuse(check.fault(self.images.names), runtime, what)
+        self.refuse(check.fault(self.images.names), runtime, what)
         return {
             "images": check.images,
             "data": self.images.origin,
@@ -93,18 +93,16 @@ class LogitProof:
             "logits_from": runtime,
         }
 
-    def prove_golden(self, session: Session, runtime: str, bound: float) -> GoldenRuns:
+    def check_golden(self, runs: GoldenRuns, runtime: str, bound: float) -> None:
         """The images that travel, at every batch size that the bundle is checked at.
 
         Raises:
             CheckError: the logits are not PyTorch's.
         """
-        runs = run_golden(session, self.golden.images, self.spec, self.batch, pixels=self.pixels_in)
         for one in runs.rounds:
             check = compare_logits(runs.with_round(one), self.golden.logits, bound, self.precision)
             what = f"the images that travel with the bundle, in a batch of {one.size}"
-            self._refuse(check.fault(), runtime, what)
-        return runs
+            self.refuse(check.fault(), runtime, what)
 
     def repeats(self, runs: GoldenRuns, bound: float) -> bool:
         """Whether a runtime's integer kernels give the same at every batch size, by far."""
@@ -113,11 +111,15 @@ class LogitProof:
         )
         return is_quantized(self.precision) and steady
 
-    def _refuse(self, fault: str | None, runtime: str, what: str) -> None:
-        """Raise the fault, if there is one, of the logits on these images."""
+    def refuse(self, fault: str | None, runtime: str, what: str, outputs: str = "logits") -> None:
+        """Raise the fault, if there is one, of the outputs on these images.
+
+        Raises:
+            CheckError: with the fault.
+        """
         if fault is not None:
             raise CheckError(
-                f"{runtime} does not give PyTorch's logits on {what}: {fault}",
+                f"{runtime} does not give PyTorch's {outputs} on {what}: {fault}",
                 QUANTIZED_FIX if is_quantized(self.precision) else FLOAT_FIX,
             )
 

@@ -58,7 +58,7 @@ def test_openvino_races_where_a_block_of_channels_is_not_full(
     checkpoint = replace(source, precision="int8", quantization=told, state_dict=model.state_dict())
     from edgeresnet.host.export.logit_proof import LogitProof
 
-    monkeypatch.setattr(LogitProof, "_refuse", lambda *arguments: None)
+    monkeypatch.setattr(LogitProof, "refuse", lambda *arguments: None)
     export_bundle(checkpoint, target="openvino", precision="int8", out_dir=tmp_path / "b")
     images = np.random.default_rng(0).normal(size=(8, 1, 3, 32, 32)).astype(np.float32)
     core, settings = openvino.Core(), {"PERFORMANCE_HINT": "LATENCY"}

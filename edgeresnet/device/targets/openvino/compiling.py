@@ -89,8 +89,9 @@ def compile_model(model_path: Path, device: str, options: RunOptions) -> Any:
             return core.import_model(read_content(engine_path), names[device])
         model = core.read_model(str(model_path), weights_of(model_path) or "")
         form = check_classifier(
-            model_path, tensors(model.inputs), tensors(model.outputs), options.image_size
-        )
+            model_path, tensors(model.inputs), tensors(model.outputs), options.image_size,
+            options.outputs,
+        )  # fmt: skip
         shape = model.inputs[0].partial_shape
         batch = _static_batch(model, device, options)
         if batch is not None:

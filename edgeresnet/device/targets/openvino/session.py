@@ -17,6 +17,7 @@ from edgeresnet.device.targets.classifier import as_logits, check_classifier
 from edgeresnet.device.targets.executed import ExecutedGraph
 from edgeresnet.device.targets.openvino.compiling import compile_model, make_core, tensors
 from edgeresnet.device.targets.openvino.executed_graph import executed_graph
+from edgeresnet.device.targets.outputs import flattened
 from edgeresnet.device.targets.protocol import (
     LARGEST_BATCH,
     Kernel,
@@ -41,8 +42,12 @@ class OpenVinoSession(Closing):
     def __init__(self, model_path: Path, device: str, options: RunOptions) -> None:
         self._compiled = compile_model(model_path, device, options)
         self._form = check_classifier(
-            model_path, tensors(self._compiled.inputs), tensors(self._compiled.outputs)
+            model_path,
+            tensors(self._compiled.inputs),
+            outputs := tensors(self._compiled.outputs),
+            told=options.outputs,
         )
+        self._names, self._told = [output.name for output in outputs], bool(options.outputs)
         self._images, self.classes = self._form.images, self._form.classes
         self._shape = self._compiled.inputs[0].partial_shape
         self._half = self._images.dtype == "float16"
@@ -74,6 +79,21 @@ class OpenVinoSession(Closing):
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
+        self._infer(batch)
+        output = self._output(self._form.output)
+        return as_logits(flattened(output) if self._told else output, len(batch))
+
+    def outputs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Every output of one batch, by its name."""
+        self._infer(batch)
+        return {name: self._output(at) for at, name in enumerate(self._names)}
+
+    def _output(self, at: int) -> NDArray[np.float32]:
+        return np.array(self._request.get_output_tensor(at).data, dtype=np.float32)
+
+    def _infer(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> None:
         # Shared memory spares the copy of the input; the result is copied, the request is reused.
         given = batch.astype(np.float16) if self._half else batch
         try:
@@ -84,14 +104,12 @@ class OpenVinoSession(Closing):
                 f"{said(error)}",
                 "give another --batch, or export the model again.",
             ) from error
-        output = np.array(self._request.get_output_tensor(self._form.output).data, dtype=np.float32)
         if self._profiled:
             for info in self._request.profiling_info:
                 if str(info.status).endswith("EXECUTED"):
                     precision = _precision(info.exec_type)
                     key = (info.node_name, info.node_type, precision, self._unit)
                     self._averages[key].append(info.real_time.total_seconds() * 1e3)
-        return as_logits(output, len(batch))
 
     def queue_runs(
         self, batch: NDArray[np.float32] | NDArray[np.uint8], concurrency: int, seconds: float

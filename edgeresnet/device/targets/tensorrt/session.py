@@ -15,7 +15,8 @@ from edgeresnet.device.targets.classifier import (
     TensorInfo,
     as_logits,
     check_classifier,
-)
+)  # fmt: skip
+from edgeresnet.device.targets.outputs import flattened
 from edgeresnet.device.targets.protocol import Kernel, LayerProfile, layer_profiles
 from edgeresnet.device.targets.tensorrt.bindings import Bindings, tells_memory
 from edgeresnet.device.targets.tensorrt.cuda import Buffer, Events, check, out_of_memory, runtime
@@ -36,7 +37,7 @@ class TensorRtSession(Closing):
 
     Args:
         bindings: this process's TensorRT.
-        engine: one image input, one output of logits.
+        engine: one image input; one output of logits, or those that ``options`` name.
         options: batch, CUDA graph, waiting, profiling.
         unit: the device's name, for the layers.
     """
@@ -49,9 +50,8 @@ class TensorRtSession(Closing):
         self._bindings, self._engine, self._options, self._unit = bindings, engine, options, unit
         self._cuda = runtime()
         self._form, outputs = self._tensors()
-        self._images, self._logits = self._form.images, outputs[self._form.output]
-        self.classes = self._form.classes
-        self._input, self._output = self._images.name, self._logits.name
+        self._images, self.classes = self._form.images, self._form.classes
+        self._input, self._names = self._images.name, [output.name for output in outputs]
         self._buffers: dict[str, Buffer] = {}
         self._batch = 0
         self._graph: Any = None
@@ -76,10 +76,11 @@ class TensorRtSession(Closing):
             tensor = TensorInfo(name, shape, _dtype(trt, engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             (inputs if is_input else outputs).append(tensor)
-        # Each output needs memory of its own, and only that of the logits has some.
-        if len(outputs) > 1:
+        size, told = self._options.image_size, self._options.outputs
+        # Of an engine by itself nobody says which of them are meant.
+        if len(outputs) > 1 and not told:
             raise InputError(f"the engine has {len(outputs)} outputs", "build it with one.")
-        form = check_classifier("the engine", inputs, outputs, self._options.image_size)
+        form = check_classifier("the engine", inputs, outputs, size, told)
         return form, outputs
 
     @property
@@ -146,9 +147,16 @@ class TensorRtSession(Closing):
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits of one batch."""
+        answer = self.outputs(batch)[self._names[self._form.output]]
+        return as_logits(flattened(answer) if self._options.outputs else answer, len(batch))
+
+    def outputs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Every output of one batch, by its name."""
         if len(batch) != self._batch:
             self._prepare(len(batch))
-        images, logits = self._buffers[self._input], self._buffers[self._output]
+        images = self._buffers[self._input]
         np.copyto(images.host[: len(batch)], batch, casting="same_kind")
         self._events.mark(0, self._stream)
         images.to_device(len(batch), self._stream)
@@ -157,13 +165,15 @@ class TensorRtSession(Closing):
         self._launch()
         self._times["enqueue_ms"].append((time.perf_counter_ns() - start) / 1e6)
         self._events.mark(2, self._stream)
-        logits.to_host(len(batch), self._stream)
+        for name in self._names:
+            self._buffers[name].to_host(len(batch), self._stream)
         self._events.mark(3, self._stream)
         self._events.wait()
         for name, elapsed_ms in zip(PHASES, self._events.between_ms(), strict=True):
             self._times[name].append(elapsed_ms)
-        # A copy: the next run writes into the same memory.
-        return as_logits(logits.host[: len(batch)].astype(np.float32), len(batch))
+        # Copies: the next run writes into the same memory.
+        count = len(batch)
+        return {n: self._buffers[n].host[:count].astype(np.float32) for n in self._names}
 
     def phase_times_ms(self) -> dict[str, float]:
         """Medians so far: copy to the device, compute, copy back, and the host's launch."""
@@ -183,7 +193,7 @@ class TensorRtSession(Closing):
             raise CheckError(
                 f"TensorRT does not take batches of {batch}: {errors_of(self._bindings)}", REBUILD
             )
-        for name in (self._input, self._output):
+        for name in (self._input, *self._names):
             if name not in self._buffers:
                 shape = tuple(int(side) for side in self._engine.get_tensor_shape(name))
                 kind = self._bindings.trt.nptype(self._engine.get_tensor_dtype(name))

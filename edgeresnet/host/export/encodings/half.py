@@ -89,14 +89,21 @@ def _halved(name: str, array: NDArray[Any]) -> NDArray[np.float16]:
 
 
 def _cast_borders(graph: ir.Graph) -> None:
-    images, logits = graph.inputs[0], graph.outputs[0]
+    images = graph.inputs[0]
     users = list(images.uses())
     half = append_after(graph, images, "Cast", [images], {"to": HALF}, name="images.half")
     for node, index in users:
         node.replace_input_with(index, half)
-    back = append_after(graph, logits, "Cast", [logits], {"to": FLOAT}, name="logits.float")
-    producer = logits.producer()
-    back.name, logits.name = logits.name, f"{producer.name if producer else 'logits'}.output"
-    back.shape, back.type = logits.shape, logits.type
-    logits.shape, logits.type = None, None
-    graph.outputs[0] = back
+    for index, output in enumerate(list(graph.outputs)):
+        graph.outputs[index] = _cast_output(graph, output)
+
+
+def _cast_output(graph: ir.Graph, output: ir.Value) -> ir.Value:
+    """The output in FP32, by its name."""
+    name = f"{output.name}.float"
+    back = append_after(graph, output, "Cast", [output], {"to": FLOAT}, name=name)
+    producer = output.producer()
+    back.name, output.name = output.name, f"{producer.name if producer else output.name}.output"
+    back.shape, back.type = output.shape, output.type
+    output.shape, output.type = None, None
+    return back

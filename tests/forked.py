@@ -90,7 +90,7 @@ def serve() -> None:
     for name in RUNTIMES:
         import_module(name)
     for module in pkgutil.walk_packages(edgeresnet.__path__, "edgeresnet."):
-        if module.name.split(".")[-1] not in ("__main__", "example"):
+        if not module.name.endswith(("__main__", "example")):
             import_module(module.name)
     keep_operators()
     with remembered_graphs(), pytest.MonkeyPatch.context() as patch:

@@ -26,16 +26,9 @@ from edgeresnet.host.models.checkpoint_record import (
 )
 from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
-from edgeresnet.host.models.foreign.torchvision import (
-    fetch_torchvision,
-    published_inputs,
-)
-from edgeresnet.host.models.resnet import (
-    Widths,
-    build_resnet,
-    check_stride,
-    undrawn_resnet,
-)
+from edgeresnet.host.models.foreign.torchvision import fetch_torchvision, published_inputs
+from edgeresnet.host.models.level_backbone import LevelBackbone
+from edgeresnet.host.models.resnet import Widths, build_resnet, check_stride, undrawn_resnet
 from edgeresnet.host.models.shapes import shapes_of
 from edgeresnet.host.models.told_network import check_told
 from edgeresnet.host.models.weights import check_tensors
@@ -100,6 +93,10 @@ class Checkpoint:
         model = self._network(undrawn_resnet)
         model.load_state_dict(self.state_dict)
         return model.eval()
+
+    def backbone(self, levels: Sequence[str] = ("C2", "C3", "C4", "C5")) -> LevelBackbone:
+        """The network without its head, in eval mode, for torchvision's detectors."""
+        return LevelBackbone(self.build(), self.widths.streams, levels)
 
     def outline(self) -> nn.Module:
         """The network without memory, on torch's meta device: it has shapes, and computes none."""

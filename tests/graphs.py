@@ -1,8 +1,10 @@
 """PyTorch's exporter takes seconds for any network; tests ask for the same graphs often.
 
-A graph follows from the network's shape; the weights are only carried along. So one that was
-exported is kept without them, for all tests and command lines of a run, and gets those of the
-network that is asked for. `tests/test_graphs.py` holds it to what the exporter writes.
+A graph follows from how the network is built; weights, and how wide layers are, are only carried
+along, until the exporter's last passes let equal tensors share one. So a graph is kept as it is
+before those, without weights, for all tests and command lines of a run; it gets the weights of the
+network that is asked for, and goes through these passes. `tests/test_graphs.py` holds it to what
+the exporter writes.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from tempfile import NamedTemporaryFile
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnx_ir.passes import common as passes
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
@@ -29,6 +33,10 @@ from edgeresnet.host.export import canonical_graph
 
 # Names the folder in which the workers and the command lines of one run of the tests keep graphs.
 FOLDER = "EDGERESNET_TEST_GRAPHS"
+# (classes, features); the features are the width of the last stage.
+CLASSIFIER = "fc.weight"
+# Of tensors with four axes; a constant with larger numbers may tell a size.
+MOST_AXIS = 4
 
 
 class _UnlikeError(Exception):
@@ -43,24 +51,22 @@ def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def shape_of(model: nn.Module, *asked: Any) -> str:
+def structure_of(model: nn.Module, *asked: Any) -> str:
     """A hash of all on which a graph depends: modules, their code and attributes, not the weights.
 
-    Of the weights it has shapes, types, which of them are equal (the exporter lets those share one
-    tensor) and which are all 0 or all 1 (what is done with those might be left out).
+    Of the weights it has names and types, how many classes there are, and which are all 0 or all 1
+    (what is done with those might be left out).
 
     Raises:
         _UnlikeError: the network has an attribute that is not plain.
     """
     tensors = named_tensors(model)
     known = {id(tensor): name for name, tensor in tensors.items()}
-    equal: dict[tuple[Any, ...], str] = {}
-    told: list[Any] = []
+    told: list[Any] = [tuple(tensors[CLASSIFIER].shape[:1])]
     for name, tensor in tensors.items():
         values = tensor.detach().numpy()
-        same = (str(tensor.dtype), tuple(tensor.shape), values.tobytes())
         neutral = [number for number in (0, 1) if (values == number).all()]
-        told.append((name, *same[:2], equal.setdefault(same, name), neutral))
+        told.append((name, str(tensor.dtype), tensor.ndim, neutral))
     told.append([_plain(value, known) for value in (model, *asked)])
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
@@ -97,29 +103,107 @@ def _code(kind: type) -> list[Any]:
     ]
 
 
-def without_weights(graph: ir.Model, model: nn.Module) -> bytes | None:
-    """The graph as bytes with `model`'s tensors left empty; None where it has others of weight."""
-    tensors = named_tensors(model)
-    proto = ir.to_proto(graph)
-    for initializer in proto.graph.initializer:
-        held = onnx.numpy_helper.to_array(initializer)
-        if initializer.name in tensors:
-            own = tensors[initializer.name].detach().numpy()
-            if own.dtype != held.dtype or own.tobytes() != held.tobytes():
-                return None
-            initializer.ClearField("raw_data")
-        elif held.dtype.kind != "i":  # shapes and axes do not come from weights
+class _Kept:
+    """A graph before equal tensors share one, and the names and shapes of its two ends."""
+
+    def __init__(self) -> None:
+        self.before: onnx.ModelProto | None = None
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Take what the exporter has before the first of its last passes."""
+        real, kept = passes.DeduplicateInitializersPass, self
+
+        class Looking(real):  # type: ignore[misc, valid-type]
+            def call(self, model: ir.Model) -> ir.passes.PassResult:
+                kept.before = ir.to_proto(model)
+                return super().call(model)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(passes, "DeduplicateInitializersPass", Looking)
+            yield
+
+    def without_weights(self, exported: ir.Model, model: nn.Module) -> bytes | None:
+        """It in bytes, with `model`'s tensors left empty; None where it has others of weight."""
+        proto, tensors = self.before, named_tensors(model)
+        if proto is None:
             return None
-    return proto.SerializeToString()
+        flat = _flat_shapes(proto)
+        for initializer in proto.graph.initializer:
+            held = onnx.numpy_helper.to_array(initializer)
+            if initializer.name in tensors:
+                own = tensors[initializer.name].detach().numpy()
+                if own.dtype != held.dtype or own.tobytes() != held.tobytes():
+                    return None
+                initializer.ClearField("raw_data")
+            # Axes do not come from weights, nor from how wide a layer is.
+            elif initializer.name not in flat and (
+                held.dtype.kind != "i" or np.abs(held).max(initial=0) > MOST_AXIS
+            ):
+                return None
+        # Of inner tensors the shapes are those of this network; canonical_graph forgets them too.
+        stored = {initializer.name for initializer in proto.graph.initializer}
+        own_values = [value for value in proto.graph.value_info if value.name in stored]
+        del proto.graph.value_info[:]
+        proto.graph.value_info.extend(own_values)
+        final = ir.to_proto(exported)
+        for ends, own_ends in (
+            (final.graph.input, proto.graph.input),
+            (final.graph.output, proto.graph.output),
+        ):
+            proto.metadata_props.extend(
+                onnx.StringStringEntryProto(key=own.name, value=end.SerializeToString().hex())
+                for end, own in zip(ends, own_ends, strict=True)
+            )
+        return proto.SerializeToString()
+
+
+def _flat_shapes(proto: onnx.ModelProto) -> set[str]:
+    """The names of what tells Reshape to leave (N, features) for the classifier."""
+    return {node.input[1] for node in proto.graph.node if node.op_type == "Reshape"}
+
+
+def _with_shape(told: onnx.ValueInfoProto, tensor: torch.Tensor) -> onnx.ValueInfoProto:
+    """The same of a tensor of another shape."""
+    kind = told.type.tensor_type.elem_type
+    found = onnx.helper.make_tensor_value_info(told.name, kind, tuple(tensor.shape))
+    found.metadata_props.extend(told.metadata_props)
+    return found
 
 
 def with_weights(kept: bytes, model: nn.Module) -> ir.Model:
-    """The graph again, with the tensors of `model`."""
+    """The graph that the exporter gives of `model`, without shapes of inner tensors."""
     tensors = named_tensors(model)
-    graph: ir.Model = ir.from_proto(onnx.ModelProto.FromString(kept))
-    for name, value in graph.graph.initializers.items():
-        if name in tensors:
-            value.const_value = ir.tensor(tensors[name].detach().numpy().copy(), name=name)
+    proto = onnx.ModelProto.FromString(kept)
+    ends = {
+        told.key: onnx.ValueInfoProto.FromString(bytes.fromhex(told.value))
+        for told in proto.metadata_props
+    }
+    del proto.metadata_props[:]
+    for told in proto.graph.value_info:
+        if told.name in tensors:
+            told.CopyFrom(_with_shape(told, tensors[told.name]))
+    flat = _flat_shapes(proto)
+    for initializer in proto.graph.initializer:
+        if initializer.name in tensors:
+            own = tensors[initializer.name].detach().numpy()
+            initializer.CopyFrom(onnx.numpy_helper.from_array(own, initializer.name))
+        elif initializer.name in flat:
+            shape = onnx.numpy_helper.to_array(initializer).copy()
+            shape[-1] = tensors[CLASSIFIER].shape[1]
+            initializer.CopyFrom(onnx.numpy_helper.from_array(shape, initializer.name))
+    graph: ir.Model = ir.from_proto(proto)
+    for last in (
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.OutputFixPass(),
+        passes.NameFixPass(),
+    ):
+        last(graph)
+    for value in (*graph.graph.inputs, *graph.graph.outputs):
+        end = ir.from_proto(ends[str(value.name)])
+        value.name, value.shape, value.type = end.name, end.shape, end.type
+        value.metadata_props.update(end.metadata_props)
     return graph
 
 
@@ -132,13 +216,15 @@ def remembering(real: Export, folder: Path) -> Export:
     @functools.wraps(real)
     def export(model: Any, images: torch.Tensor, batch: Any) -> ir.Model:
         try:
-            place = folder / shape_of(model, tuple(images.shape), batch)
+            place = folder / structure_of(model, tuple(images.shape), batch)
         except _UnlikeError:
             return real(model, images, batch)
         if place.exists():
             return with_weights(place.read_bytes(), model)
-        graph = real(model, images, batch)
-        kept = without_weights(graph, model)
+        looked = _Kept()
+        with looked.looking():
+            graph = real(model, images, batch)
+        kept = looked.without_weights(graph, model)
         if kept is not None:
             # Another process may be at the same; one that may not write here goes without.
             with suppress(OSError):
@@ -152,7 +238,7 @@ def remembering(real: Export, folder: Path) -> Export:
 
 @contextmanager
 def remembered_graphs() -> Iterator[None]:
-    """Export a network of the same shape only once in this run of the tests."""
+    """Export a network of the same structure only once in this run of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             canonical_graph,

@@ -30,6 +30,7 @@ from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
 from tests.graphs import FOLDER, keep_operators, remembered_graphs
+from tests.networks import remembered_networks
 from tests.short import shorten
 
 # A quarter of torchvision's: all that is made of it takes a fraction of the time.
@@ -57,7 +58,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def quick_exports() -> Iterator[None]:
     keep_operators()
-    with remembered_graphs():
+    with remembered_graphs(), remembered_networks():
         yield
 
 

@@ -85,6 +85,7 @@ def serve() -> None:
     """Fork for each line of stdin, and say each exit code; a copy goes on as a command line."""
     import edgeresnet
     from tests.graphs import keep_operators, remembered_graphs
+    from tests.networks import remembered_networks
     from tests.short import shorten
 
     for name in RUNTIMES:
@@ -93,7 +94,7 @@ def serve() -> None:
         if not module.name.endswith(("__main__", "example")):
             import_module(module.name)
     keep_operators()
-    with remembered_graphs(), pytest.MonkeyPatch.context() as patch:
+    with remembered_graphs(), remembered_networks(), pytest.MonkeyPatch.context() as patch:
         shorten(patch)
         for line in sys.stdin:
             asked = json.loads(line)

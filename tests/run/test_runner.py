@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from html import unescape
 from pathlib import Path
 
@@ -24,7 +20,7 @@ from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.runner import run_recipe
 from tests.cli.test_app import image_folder
-from tests.conftest import REPOSITORY, SLIM, make_checkpoint
+from tests.conftest import SLIM, CommandLine, make_checkpoint
 
 TINY = """
 name: tiny
@@ -37,6 +33,7 @@ quantize: {method: qat, calibration_images: 20, train: {epochs: 1, batch_size: 2
 export: {targets: [onnx], precisions: [fp32, int8]}
 compare: {rounds: 3, limit: 40}
 """
+EPOCHS = 15
 
 
 def tiny(tmp_path: Path, *overrides: str) -> Recipe:
@@ -56,6 +53,24 @@ def ran(recipe: Recipe, run_dir: Path, *, progress: bool = False) -> list[str]:
     lines: list[str] = []
     run_recipe(recipe, run_dir, progress=progress, on_step=lines.append)
     return [line.split(":")[0] for line in lines if line.endswith(": running")]
+
+
+class _SeenError(Exception):
+    """What the run does from here on does not matter."""
+
+
+def first_stage(recipe: Recipe, run_dir: Path) -> str:
+    """The first stage that this run does not find done; it goes no further."""
+    lines: list[str] = []
+
+    def on_step(line: str) -> None:
+        lines.append(line)
+        if line.endswith(": running"):
+            raise _SeenError
+
+    with pytest.raises(_SeenError):
+        run_recipe(recipe, run_dir, progress=False, on_step=on_step)
+    return lines[-1].split(":")[0]
 
 
 def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
@@ -90,7 +105,6 @@ def test_run_recipe_prunes_between_training_and_quantizing(tmp_path: Path) -> No
         "04-export-onnx-dense-int8", "03-quantize", "04-export-onnx-fp32", "04-export-onnx-int8",
         "05-compare",
     ]  # fmt: skip
-    assert ran(slim(tmp_path, pruning, "prune.floor=0.2"), run_dir)[0] == "02-prune"
     results = json.loads((run_dir / "results.json").read_text())
     assert {row["name"]: row["speedup_against"] for row in results["rows"]} == {
         "onnx-dense-fp32": "onnx-dense-fp32",
@@ -99,6 +113,7 @@ def test_run_recipe_prunes_between_training_and_quantizing(tmp_path: Path) -> No
         "onnx-int8": "onnx-dense-int8",
     }
     assert not (run_dir / "02-prune" / "work").exists()
+    assert first_stage(slim(tmp_path, pruning, "prune.floor=0.2"), run_dir) == "02-prune"
 
 
 def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) -> None:
@@ -108,37 +123,34 @@ def test_run_recipe_refuses_when_the_folder_is_something_else(tmp_path: Path) ->
         run_recipe(tiny(tmp_path), tmp_path / "run", progress=False)
 
 
+# A thread of the command itself: a kill from outside would need its process's number.
+KILLED = """
+import os, signal, threading, time
+def kill():
+    while not os.path.exists("run/03-quantize/resume.pt"):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill, daemon=True).start()
+"""
+
+
 def test_run_goes_on_in_the_middle_of_a_stage_when_killed_and_told_the_same_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    edgeresnet: CommandLine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Epochs enough that the kill comes before the last one, and few enough to wait for them.
-    settings = ("quantize.train.epochs=30", "export.precisions=[int8]")
+    settings = (f"quantize.train.epochs={EPOCHS}", "export.precisions=[int8]")
     recipe = slim(tmp_path, *settings)
     told = (f"model={{weights: {tmp_path / 'slim.pt'}}}", *settings)
-    command = [
-        sys.executable, "-c", "from edgeresnet.cli.app import main; main()", "run", "tiny.yaml",
-        *(word for setting in told for word in ("--set", setting)), "-o", "run",
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "03-quantize" / "resume.pt").exists():
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline, "quantization never began"
-            time.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    words = [word for setting in told for word in ("--set", setting)]
+    killed = edgeresnet("run", "tiny.yaml", *words, "-o", "run", changed=KILLED, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "run" / "03-quantize" / "checkpoint.pt").exists()
     moved = (tmp_path / "run").rename(tmp_path / "moved")
     stages = ran(recipe, moved, progress=True)
     assert stages[0] == "03-quantize"
     behind = re.findall(r"resuming behind epoch (\d+)", capsys.readouterr().err)
     assert len(behind) == 1
-    assert 1 <= int(behind[0]) < 30
+    assert 1 <= int(behind[0]) < EPOCHS
 
 
 def test_run_proves_and_does_not_measure_what_was_made_for_another_device(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ forks for each.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import pkgutil
@@ -94,6 +95,9 @@ def serve() -> None:
         if not module.name.endswith(("__main__", "example")):
             import_module(module.name)
     keep_operators()
+    # Nor do the copies look through it, which would also copy the memory that they share.
+    gc.collect()
+    gc.freeze()
     with remembered_graphs(), remembered_networks(), pytest.MonkeyPatch.context() as patch:
         shorten(patch)
         for line in sys.stdin:
@@ -102,6 +106,7 @@ def serve() -> None:
             if child == 0:
                 _become(**asked)
             print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    gc.unfreeze()
 
 
 def _become(

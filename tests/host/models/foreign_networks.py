@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,7 +19,17 @@ OUTPUTS = 5
 
 def narrow(arch: str = "resnet18", stem: str = "small", outputs: int = OUTPUTS, seed: int = 0,
            width: int = 8, stride_in: str = "3x3") -> nn.Module:  # fmt: skip
-    """A network of 8 channels whose every tensor matters, in eval mode."""
+    """A network of 8 channels whose every tensor matters, in eval mode; random numbers go on behind
+    it, drawn now or before."""
+    model, state = _drawn(arch, stem, outputs, seed, width, stride_in)
+    torch.set_rng_state(state)
+    return copy.deepcopy(model)
+
+
+@lru_cache
+def _drawn(arch: str, stem: str, outputs: int, seed: int, width: int,
+           stride_in: str) -> tuple[nn.Module, Tensor]:  # fmt: skip
+    """Drawn once: torchvision's own weights, a thousand times as many, are drawn before them."""
     info = ARCHS[arch]
     inner = tuple(tuple((width,) * (info.convs - 1) for _ in range(d)) for d in info.depths)
     torch.manual_seed(seed)
@@ -29,7 +41,7 @@ def narrow(arch: str = "resnet18", stem: str = "small", outputs: int = OUTPUTS, 
             nn.init.normal_(module.running_mean, 0, 0.3)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     nn.init.normal_(model.fc.bias)
-    return model.eval()
+    return model.eval(), torch.get_rng_state()
 
 
 def tensors_of(model: nn.Module) -> Tensors:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from edgeresnet.api.compare import compare
 from edgeresnet.device.machine.privacy import write_result
 from edgeresnet.device.measure.budgets import verdict_of
+from edgeresnet.device.measure.stability import stability_doubts
 from edgeresnet.progress import TaskContext
 from edgeresnet.results.front import FrontResults, UnfinishedNetwork
 from edgeresnet.results.measured import Budget, CompareResults
@@ -54,7 +55,7 @@ def compare_networks(
     context.on_step(f"comparing {', '.join(one.arch for one in finished)}")
     measured, front = _measured(recipe, finished, unfinished, context)
     budgets = [*_budgets(finished)]
-    doubts = [f"{one.arch}: {d}" for one in finished for d in one.result.get("doubts", ())]
+    doubts = [f"{one.arch}: {d}" for one in finished for d in _doubts(recipe, one.result)]
     doubts += measured.get("doubts", [])
     result = {
         **measured,
@@ -111,6 +112,15 @@ def _references(finished: Sequence[Finished]) -> list[int]:
         first = len(found)
         found += [first + own for own in references([*one.bundles])]
     return found
+
+
+def _doubts(recipe: Recipe, result: CompareResults) -> list[str]:
+    """Those of a network's own run; those of its times only where budgets were decided by them."""
+    doubts = result.get("doubts", [])
+    if recipe.budgets.max_p99_ms is not None or recipe.budgets.min_speedup is not None:
+        return doubts
+    of_times = stability_doubts(result["rows"])
+    return [doubt for doubt in doubts if doubt not in of_times]
 
 
 def _budgets(finished: Sequence[Finished]) -> Iterator[Budget]:

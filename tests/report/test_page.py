@@ -77,6 +77,49 @@ def test_the_fastest_precision_of_each_target_is_told() -> None:
     assert "fp7 is" in Seen(page(strange)).text
 
 
+def test_a_doubt_of_several_models_is_told_once() -> None:
+    told = results(doubts=["a: load: others", "b: load: others", "a: drift: slower"])
+    seen = Seen(page(told))
+    assert "a, b: load: others" in seen.text
+    assert seen.text.split("The full record")[0].count("load: others") == 1
+
+
+def point(arch: str, precision: str, top1: float | None, ms: float | None) -> dict[str, Any]:
+    return {
+        "name": f"{arch}-onnx-{precision}", "arch": arch, "target": "onnx", "precision": precision,
+        "top1": top1, "top1_interval": None if top1 is None else [top1 - 0.01, top1 + 0.01],
+        "drop": None, "drop_interval": None, "p50_ms": ms, "p50_interval_ms": None,
+        "megabytes": 10.0, "energy_mj": None, "best_at": ["latency"] if precision == "int8" else [],
+    }  # fmt: skip
+
+
+def test_depths_are_drawn_against_each_cost_that_was_measured() -> None:
+    points = [point("resnet18", p, 0.9, 1.0) for p in ("fp32", "int8")]
+    points += [point("resnet34", p, 0.95, 2.0) for p in ("fp32", "int8")]
+    left = [{"arch": "resnet50", "why": "not done when the 5 minutes were over"}]
+    front = {"minutes": 5.0, "points": points, "unfinished": left, "energy": "no sensor"}
+    html = page(results(front=front))
+    seen = Seen(html)
+    assert "Depth: accuracy against latency" in seen.text
+    assert "Depth: accuracy against size" in seen.text
+    assert "against energy" not in seen.text
+    assert "not in the comparison: resnet50" in seen.text
+    # In place of the chart that names every model.
+    assert "Accuracy against latency" not in seen.text
+    assert "1.00*" in seen.text
+
+
+def test_depths_that_strangers_wrote_are_text_and_numbers_or_not_drawn() -> None:
+    hostile = point(HOSTILE, "int8", 0.9, 1.0)
+    points = [hostile, point("resnet34", "fp32", 7.0, 1e300), point("resnet50", "fp32", 0.5, -1.0)]
+    front = {"minutes": None, "points": points, "unfinished": [], "energy": HOSTILE}
+    seen = Seen(page(results(front=front)))
+    assert "script" not in seen.tags
+    # Of what has a size and a top-1 that can be.
+    assert "Depth: accuracy against size" in seen.text
+    assert "Depth: accuracy against latency" not in seen.text
+
+
 def test_the_page_needs_nothing_else() -> None:
     html = page(results(), STAGES)
     seen = Seen(html)

@@ -69,9 +69,10 @@ def _draw(axes: Any, points: Sequence[Mapping[str, Any]], place: int, key: str) 
         elinewidth=1.0, capsize=3, markersize=6, linestyle=LINES[place % len(LINES)], linewidth=1.2,
         label=str(place),
     )  # fmt: skip
+    # Above and to the left of its mark, or below and to the right: of neighbours never the same.
+    offset, side = ((-6, 5), "right") if place % 2 else ((6, -11), "left")
     for point in points:
         axes.annotate(
             words(point["arch"].removeprefix("resnet")), (point[key], point["top1"]), color=INK,
-            xytext=(6, 4 if place % 2 else -11), textcoords="offset points", fontsize=8,
-            parse_math=False,
+            xytext=offset, textcoords="offset points", ha=side, fontsize=8, parse_math=False,
         )  # fmt: skip

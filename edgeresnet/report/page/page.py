@@ -189,11 +189,21 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield from map(fastest_line, results.get("fastest", {}).values())
     if front := results.get("front"):
         yield from front_lines(front)
-    yield from results.get("doubts", ())
+    yield from _by_text(results.get("doubts", ()))
     if results.get("note"):
         yield results["note"]
     if results.get("unmeasured"):
         yield f"not measured here: {', '.join(results['unmeasured'])}"
+
+
+def _by_text(doubts: Sequence[str]) -> Iterator[str]:
+    """The same doubt of several models in one line."""
+    of: dict[str, list[str]] = {}
+    for doubt in doubts:
+        name, _, text = doubt.partition(": ")
+        of.setdefault(text, []).append(name)
+    for text, names in of.items():
+        yield f"{', '.join(names)}: {text}" if text else ", ".join(names)
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:

@@ -192,7 +192,7 @@ def test_profile_reports_energy_and_board_when_a_sensor_exists(
     assert row["power_w"] == pytest.approx(6.0)
     assert row["idle_power_w"] == pytest.approx(6.0)
     assert row["energy_mj"] == pytest.approx(0.0, abs=1e-9)
-    # Other runs than the timed ones, which a busy machine may hold up: right in milli and in inputs.
+    # Of other runs than the timed ones, which a busy machine may hold up.
     assert 0.1 < row["energy_with_idle_mj"] / (6.0 * row["mean_ms"]) < 10
     console = Console(width=80)
     with console.capture() as shown:

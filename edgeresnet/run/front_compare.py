@@ -17,7 +17,7 @@ from edgeresnet.results.measured import Budget, CompareResults
 from edgeresnet.run.compared import references, run_options
 from edgeresnet.run.front_points import front_points
 from edgeresnet.run.recipe import Recipe
-from edgeresnet.run.report_page import RESULTS, packages_lacking, write_page
+from edgeresnet.run.report_page import RESULTS, write_page_of_run
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,10 @@ def compare_networks(
         "device_commands": [c for one in finished for c in one.result["device_commands"]],
     }
     write_result(result, path / RESULTS, record_host=record_host)
-    if lacking := packages_lacking():
-        context.on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
-    else:
-        limit, broken = context.limit, context.skip_broken
-        page = write_page(path, data=recipe.data, limit=limit, skip_broken=broken)
-        context.on_step(f"report: {page}")
+    write_page_of_run(
+        path, data=recipe.data, limit=context.limit, skip_broken=context.skip_broken,
+        on_step=context.on_step,
+    )  # fmt: skip
     return cast(CompareResults, result)
 
 

@@ -14,6 +14,7 @@ from edgeresnet.device.data.open import open_dataset
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.outputs import check_output_file
 from edgeresnet.files.writing import write_text, writing
+from edgeresnet.progress import OnStep
 from edgeresnet.results.measured import ChangedImage, CompareResults
 from edgeresnet.run.folder import RECORDS, networks_in
 from edgeresnet.run.stage_record import Record, whole_record
@@ -85,6 +86,25 @@ def write_page(
     with writing(path):
         write_text(text, path)
     return path
+
+
+def write_page_of_run(
+    run_dir: Path, *, data: str, limit: int | None, skip_broken: bool, on_step: OnStep
+) -> None:
+    """Write a run's page at its end, and say where it is, or why there is none.
+
+    Args:
+        run_dir: has the results.
+        data: the images that were measured on.
+        limit: as they were.
+        skip_broken: likewise.
+        on_step: told.
+    """
+    if lacking := packages_lacking():
+        on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
+        return
+    page = write_page(run_dir, data=data, limit=limit, skip_broken=skip_broken)
+    on_step(f"report: {page}")
 
 
 def packages_lacking() -> list[str]:

@@ -33,7 +33,7 @@ from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
 from edgeresnet.run.quantize_stage import quantize_budgets, quantize_rungs, quantize_stage
 from edgeresnet.run.recipe import Recipe, load_recipe
-from edgeresnet.run.report_page import RESULTS, packages_lacking, write_page
+from edgeresnet.run.report_page import RESULTS, write_page_of_run
 from edgeresnet.run.room import check_room_of_run
 from edgeresnet.run.stages import (
     Run,
@@ -153,14 +153,11 @@ def _judged(
 
 
 def _write_page(run: Run) -> None:
-    if lacking := packages_lacking():
-        run.on_step(f"no page of the run: {' and '.join(lacking)} are not installed")
-        return
     recipe = run.recipe
-    page = write_page(
-        run.path, data=recipe.data, limit=recipe.compare.limit, skip_broken=recipe.skip_broken
-    )
-    run.on_step(f"report: {page}")
+    write_page_of_run(
+        run.path, data=recipe.data, limit=recipe.compare.limit, skip_broken=recipe.skip_broken,
+        on_step=run.on_step,
+    )  # fmt: skip
 
 
 def _variants(run: Run, data_key: list[str]) -> list[Variant]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeresnet.closing import Closing
 from edgeresnet.device.bundle.logits import LARGEST_SHARE_OF_A_CLASS, allowed_outside
-from edgeresnet.device.targets.outputs import LOGITS, GivesOutputs, Output
+from edgeresnet.device.targets.outputs import LOGITS, GivesOutputs, Output, columns_of
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.errors import InputError
 
@@ -168,10 +168,7 @@ def compare_features(
         outputs: whose values they are, without logits.
         precision: of the model that gave ``values``.
     """
-    start = 0
-    for output in outputs:
-        part = slice(start, start + output.columns)
-        start = part.stop
+    for output, part in columns_of(outputs):
         difference = np.abs(values[:, part].astype(np.float64) - golden.values[:, part])
         outside = ~(difference <= golden.bounds[part])
         largest = float(difference.max())
@@ -200,10 +197,7 @@ def fault_of_bounds(golden: GoldenFeatures, outputs: Sequence[Output], most: flo
         outputs: without logits.
         most: of an output's range, that a bound may be.
     """
-    start = 0
-    for output in outputs:
-        part = slice(start, start + output.columns)
-        start = part.stop
+    for output, part in columns_of(outputs):
         limit = most * spread_of(golden.values[:, part])
         largest = float(golden.bounds[part].max())
         # Stored as float32.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -55,6 +55,14 @@ class Output:
         flat = values.reshape(len(values), self.shape[0], -1)
         found: NDArray[np.float32] = flat[..., self.places].astype(np.float32, copy=False)
         return found.reshape(len(values), -1)
+
+
+def columns_of(outputs: Sequence[Output]) -> Iterator[tuple[Output, slice]]:
+    """Each output, and which of all compared columns are its own."""
+    start = 0
+    for output in outputs:
+        yield output, slice(start, start + output.columns)
+        start += output.columns
 
 
 def answer_of(names: Sequence[str]) -> str:

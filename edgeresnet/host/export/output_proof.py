@@ -22,6 +22,7 @@ from edgeresnet.device.bundle.features import (
 )
 from edgeresnet.device.bundle.golden_runs import GoldenRuns, run_golden
 from edgeresnet.device.bundle.manifest_schema import largest_share
+from edgeresnet.device.targets.outputs import columns_of
 from edgeresnet.device.targets.precision import float_precision, is_quantized
 from edgeresnet.host.export.logit_bound import DEVIATIONS, FLOAT_TOLERANCES, unrounded
 from edgeresnet.host.export.logit_proof import LogitProof
@@ -175,10 +176,8 @@ def feature_bounds(
         with unrounded(model):
             free = sampled_outputs(model, images, spec, precision, outputs)
         error = reference.astype(np.float64) - free
-    parts, start = [], 0
-    for output in outputs:
-        part = slice(start, start + output.columns)
-        start = part.stop
+    parts = []
+    for output, part in columns_of(outputs):
         lowest = FLOAT_TOLERANCES[float_precision(precision)] * spread_of(reference[:, part])
         of_channel = np.full(output.shape[0], lowest)
         if error is not None:
@@ -196,10 +195,8 @@ def _most(
     golden: NDArray[np.float32], precision: str, outputs: tuple[Output, ...]
 ) -> NDArray[np.float32]:
     """(columns,) what a bundle's reader takes as a bound."""
-    parts, start = [], 0
-    for output in outputs:
-        part = slice(start, start + output.columns)
-        start = part.stop
+    parts = []
+    for output, part in columns_of(outputs):
         most = largest_share(precision) * spread_of(golden[:, part])
         parts.append(np.full(output.columns, most, np.float32))
     return np.concatenate(parts)

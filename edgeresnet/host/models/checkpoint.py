@@ -28,6 +28,7 @@ from edgeresnet.host.models.foreign.network import input_words, read_network
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import fetch_torchvision, published_inputs
 from edgeresnet.host.models.level_backbone import LevelBackbone
+from edgeresnet.host.models.level_outputs import LEVEL_NAMES
 from edgeresnet.host.models.resnet import Widths, build_resnet, check_stride, undrawn_resnet
 from edgeresnet.host.models.shapes import shapes_of
 from edgeresnet.host.models.told_network import check_told
@@ -94,7 +95,7 @@ class Checkpoint:
         model.load_state_dict(self.state_dict)
         return model.eval()
 
-    def backbone(self, levels: Sequence[str] = ("C2", "C3", "C4", "C5")) -> LevelBackbone:
+    def backbone(self, levels: Sequence[str] = tuple(LEVEL_NAMES)) -> LevelBackbone:
         """The network without its head, in eval mode, for torchvision's detectors."""
         return LevelBackbone(self.build(), self.widths.streams, levels)
 

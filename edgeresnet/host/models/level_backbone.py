@@ -9,9 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.resnet import LEVELS
-
-NAMES = dict(zip(("C2", "C3", "C4", "C5"), LEVELS, strict=True))
+from edgeresnet.host.models.level_outputs import LEVEL_NAMES
 
 
 class QuantStem(nn.Module):
@@ -49,10 +47,10 @@ class LevelBackbone(nn.Module):
 
     def __init__(self, model: nn.Module, streams: Sequence[int], levels: Sequence[str]) -> None:
         super().__init__()
-        if not levels or [*levels] != [name for name in NAMES if name in levels]:
+        if not levels or [*levels] != [name for name in LEVEL_NAMES if name in levels]:
             raise InputError(
-                f"levels {', '.join(levels) or 'none'} are not some of {', '.join(NAMES)}, each "
-                "once and in this order",
+                f"levels {', '.join(levels) or 'none'} are not some of "
+                f"{', '.join(LEVEL_NAMES)}, each once and in this order",
                 "give levels such as ('C3', 'C4', 'C5').",
             )
         stem = ("conv1", "bn1", "relu", "maxpool")
@@ -61,11 +59,11 @@ class LevelBackbone(nn.Module):
             if hasattr(model, "input_quant")
             else nn.Sequential(OrderedDict((name, getattr(model, name)) for name in stem))
         )
-        places = {name: place for place, name in enumerate(NAMES)}
-        for name in [*NAMES][: places[levels[-1]] + 1]:
-            self.add_module(NAMES[name], getattr(model, NAMES[name]))
-        self.levels = {NAMES[name]: name for name in levels}
-        self.return_layers = {NAMES[name]: str(at) for at, name in enumerate(levels)}
+        places = {name: place for place, name in enumerate(LEVEL_NAMES)}
+        for name in [*LEVEL_NAMES][: places[levels[-1]] + 1]:
+            self.add_module(LEVEL_NAMES[name], getattr(model, LEVEL_NAMES[name]))
+        self.levels = {LEVEL_NAMES[name]: name for name in levels}
+        self.return_layers = {LEVEL_NAMES[name]: str(at) for at, name in enumerate(levels)}
         self.in_channels_list = [int(streams[places[name]]) for name in levels]
         self.out_channels = self.in_channels_list[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,26 @@ def test_every_target_has_an_example_and_they_share_what_is_not_the_runtimes() -
     first = next(iter(shared.values()))
     assert [name for name, text in shared.items() if text != first] == []
     assert "def check(" in first
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Each function of a script, by its name."""
+    text = path.read_text(encoding="utf-8")
+    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.get_source_segment(text, node) or "" for node in nodes}
+
+
+def test_examples_of_features_share_all_but_what_takes_features() -> None:
+    paths = {name: path for name in TARGETS if (path := example_of(name, features=True))}
+    assert set(paths) == {"onnx", "openvino", "qnn"}
+    tails = {path.read_text(encoding="utf-8").split(MARK)[1] for path in paths.values()}
+    assert len(tails) == 1
+    for name, path in paths.items():
+        plain = example_of(name)
+        assert plain is not None
+        logits, features = functions(plain), functions(path)
+        other = {key for key in logits.keys() & features.keys() if logits[key] != features[key]}
+        assert other == {"open_model", "show", "check", "main"}, name
 
 
 def test_example_opens_the_formats_that_edgeresnet_opens(

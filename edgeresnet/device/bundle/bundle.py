@@ -64,15 +64,18 @@ class Bundle:
 
     def rounding_bound(self) -> float:
         """How far rounding may move what a run answers with, on any device."""
-        _, golden = self.golden()
-        features, manifest = self.golden_features(), self.manifest
+        images, golden = self.golden()
+        features, manifest = self.golden_features(len(images)), self.manifest
         if features is not None and not manifest.logits:
             return float(features.bounds.max())
         spread = float(golden.max() - golden.min()) or 1.0
         return manifest.logit_bound or manifest.golden_tolerance * spread
 
-    def golden_features(self) -> GoldenFeatures | None:
+    def golden_features(self, images: int) -> GoldenFeatures | None:
         """What the images must give beside logits; None of a bundle that gives logits alone.
+
+        Args:
+            images: how many golden ones there are.
 
         Raises:
             InputError: the file holds something else.
@@ -80,8 +83,8 @@ class Bundle:
         manifest = self.manifest
         if not manifest.outputs:
             return None
-        images, columns = len(self.golden()[0]), manifest.feature_columns
-        return GoldenFeatures(*read_features(self.path / GOLDEN, images, manifest.logits, columns))
+        path, columns = self.path / GOLDEN, manifest.feature_columns
+        return GoldenFeatures(*read_features(path, images, manifest.logits, columns))
 
 
 def build_options(

@@ -81,12 +81,11 @@ class FeatureCheck:
         }
 
 
-class SideBySide(Closing):
-    """A session that answers with all outputs in one row: (N, columns), see `Output.sampled`.
+class AllOutputs(Closing):
+    """A session that answers otherwise with the outputs of another one; a base class.
 
     Args:
         session: gives all outputs; it stays open when this one is closed.
-        outputs: what its manifest tells.
 
     Raises:
         InputError: the session knows one output only.
@@ -94,10 +93,34 @@ class SideBySide(Closing):
 
     classes: int | None = None
 
-    def __init__(self, session: Session, outputs: Sequence[Output]) -> None:
-        self._session, self._gives, self._outputs = session, giving(session), tuple(outputs)
+    def __init__(self, session: Session) -> None:
+        self._session, self._gives = session, giving(session)
         self.emulated, self.batch_sizes = session.emulated, session.batch_sizes
         self.input_shape, self.input_dtype = session.input_shape, session.input_dtype
+
+    def layers(self, runs: int) -> list[LayerProfile]:
+        """Those of the session."""
+        return self._session.layers(runs)
+
+    def kernels(self) -> list[Kernel]:
+        """Those of the session."""
+        return self._session.kernels()
+
+    def close(self) -> None:
+        """The session is closed by whom it is."""
+
+
+class SideBySide(AllOutputs):
+    """A session that answers with all outputs in one row: (N, columns), see `Output.sampled`.
+
+    Args:
+        session: see `AllOutputs`.
+        outputs: what its manifest tells.
+    """
+
+    def __init__(self, session: Session, outputs: Sequence[Output]) -> None:
+        super().__init__(session)
+        self._outputs = tuple(outputs)
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """The compared values of all outputs, in the order of the manifest."""
@@ -111,17 +134,6 @@ class SideBySide(Closing):
                     "export the bundle again.",
                 )
         return np.concatenate([one.sampled(found[one.name]) for one in self._outputs], axis=1)
-
-    def layers(self, runs: int) -> list[LayerProfile]:
-        """Those of the session."""
-        return self._session.layers(runs)
-
-    def kernels(self) -> list[Kernel]:
-        """Those of the session."""
-        return self._session.kernels()
-
-    def close(self) -> None:
-        """The session is closed by whom it is."""
 
 
 def giving(session: Session) -> GivesOutputs:

@@ -96,7 +96,7 @@ def golden_fault(bundle: Bundle, session: Session, device: str) -> tuple[str | N
     """
     images, golden = bundle.golden()
     _check_bound(bundle, golden)
-    features, manifest = bundle.golden_features(), bundle.manifest
+    features, manifest = bundle.golden_features(len(images)), bundle.manifest
     told = session if features is None else SideBySide(session, manifest.outputs)
     runs = run_golden(
         told, images, manifest.input_spec, manifest.batch, pixels=manifest.embed_preprocess

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgeresnet.closing import Closing
-from edgeresnet.device.bundle.features import giving
+from edgeresnet.device.bundle.features import AllOutputs
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.measure.accuracy import Predictions, answers_of_images, predict
 from edgeresnet.device.targets.outputs import POOL, flattened
@@ -26,45 +25,28 @@ if TYPE_CHECKING:
 
     from edgeresnet.device.data.dataset import Dataset
     from edgeresnet.device.session import Opened
-    from edgeresnet.device.targets.protocol import Kernel, LayerProfile, Session
+    from edgeresnet.device.targets.protocol import Session
 
 EMBEDDINGS: Literal["embeddings"] = "embeddings"
 # Of similarities that are computed at once.
 BLOCK = 1024
 
 
-class OneOutput(Closing):
+class OneOutput(AllOutputs):
     """A session that answers with one of its outputs, as (N, k).
 
     Args:
-        session: gives all outputs; it stays open when this one is closed.
+        session: see `AllOutputs`.
         name: of the output.
-
-    Raises:
-        InputError: the session knows one output only.
     """
 
-    classes: int | None = None
-
     def __init__(self, session: Session, name: str) -> None:
-        self._session, self._gives, self._name = session, giving(session), name
-        self.emulated, self.batch_sizes = session.emulated, session.batch_sizes
-        self.input_shape, self.input_dtype = session.input_shape, session.input_dtype
+        super().__init__(session)
+        self._name = name
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """The output of one batch."""
         return flattened(self._gives.outputs(batch)[self._name])
-
-    def layers(self, runs: int) -> list[LayerProfile]:
-        """Those of the session."""
-        return self._session.layers(runs)
-
-    def kernels(self) -> list[Kernel]:
-        """Those of the session."""
-        return self._session.kernels()
-
-    def close(self) -> None:
-        """The session is closed by whom it is."""
 
 
 def by_embeddings(models: Sequence[Opened]) -> list[Opened]:

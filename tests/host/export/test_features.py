@@ -257,7 +257,7 @@ def test_load_bundle_refuses_golden_features_that_are_missing(
 ) -> None:
     copy = damaged(with_features["onnx-int8"], tmp_path, lambda arrays: arrays.pop("bounds"))
     with pytest.raises(InputError, match="no zip file of four arrays"):
-        copy.golden_features()
+        copy.golden_features(8)
 
 
 def test_opening_refuses_a_model_of_other_outputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import shlex
@@ -11,6 +12,7 @@ import tarfile
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import IO
@@ -38,7 +40,8 @@ class Parcel:
         files: path in the folder, and where the file is here.
         folders: that exist even if they are empty.
         exact: remove what else lies there.
-        kept: but nothing in this sub-folder, which belongs to the device.
+        kept: but nothing in folders of this pattern, which belong to the device; one of the place
+            itself begins with ``/``, others are of any depth.
     """
 
     place: str
@@ -51,6 +54,13 @@ class Parcel:
     def size_bytes(self) -> int:
         """Of all files."""
         return sum(path.stat().st_size for path in self.files.values())
+
+    def keeps(self, name: str) -> bool:
+        """Whether this file of the device is in a folder that belongs to it."""
+        if self.kept is None:
+            return False
+        pattern = self.kept if self.kept.startswith("/") else f"*/{self.kept}"
+        return fnmatchcase(f"/{name}", f"{pattern}/*")
 
 
 def package_parcel() -> Parcel:
@@ -66,7 +76,8 @@ def package_parcel() -> Parcel:
         if entry.name == "METADATA":
             path = Path(str(entry.locate()))
             files[f"{path.parent.name}/METADATA"] = path
-    return Parcel(f"package/{key_of(package_dir)}", files)
+    # Without what it has compiled there, each command would begin with seconds of compiling.
+    return Parcel(f"package/{key_of(package_dir)}", files, kept="__pycache__")
 
 
 def model_parcel(path: Path) -> tuple[Parcel, str, str]:
@@ -84,7 +95,7 @@ def model_parcel(path: Path) -> tuple[Parcel, str, str]:
         # Opening it has refused links. An engine or an example that was removed is not missed.
         names = [MANIFEST, *(n for n in manifest.files if os.path.lexists(path / n))]
         files = {f"{name}/{n}": path / n for n in names}
-        return Parcel(place, files, kept=f"{name}/{ENGINES}"), name, manifest.target
+        return Parcel(place, files, kept=f"/{glob.escape(name)}/{ENGINES}"), name, manifest.target
     if not path.is_file():
         raise InputError(f"{path} does not exist", "give a bundle, or an .onnx or .xml file.")
     if not is_model_file(path):
@@ -134,7 +145,7 @@ def _send_rsync(connection: Connection, parcel: Parcel, folder: str) -> None:
             (stage_dir / name).parent.mkdir(parents=True, exist_ok=True)
             (stage_dir / name).symlink_to(path.resolve())
         removal = ["--delete"] if parcel.exact else []
-        kept = [f"--filter=protect /{parcel.kept}/***"] if parcel.kept else []
+        kept = [f"--filter=protect {parcel.kept}/***"] if parcel.kept else []
         shell = shlex.join(["ssh", *connection.ssh_options()])
         host = connection.address.host
         place = f"[{host}]:{folder}/" if ":" in host else f"{host}:{folder}/"
@@ -165,11 +176,7 @@ def _show(stream: IO[bytes]) -> None:
 
 def _send_tar(connection: Connection, parcel: Parcel, folder: str, python: str) -> None:
     there = connection.run_probe(dict[str, Hash], python, "hashes", folder) or {}
-    stale = [
-        name
-        for name in there
-        if name not in parcel.files and not (parcel.kept and name.startswith(f"{parcel.kept}/"))
-    ]
+    stale = [name for name in there if name not in parcel.files and not parcel.keeps(name)]
     if parcel.exact and stale:
         names = b"\0".join(f"{folder}/{name}".encode(errors="surrogateescape") for name in stale)
         connection.call(["xargs", "-0", "rm", "-f", "--"], names)

@@ -161,12 +161,17 @@ def test_copying_is_exact_and_incremental_when_repeated(
         copied[1].unlink()
         stray = copied[2].with_name("stray.png")
         stray.write_bytes(b"not an image")
+        package = device.cache / "edgeresnet/remote/package"
+        compiled = {path: path.stat().st_mtime_ns for path in package.rglob("*.pyc")}
+        assert compiled
         again = edgeresnet(*command)
         assert again.returncode == 0, again.stderr
         assert not stray.exists()
         assert json.loads(again.stdout)["top1"] == json.loads(first.stdout)["top1"]
         assert all(path.stat().st_ino == stamps[path] for path in copied[2:])
         assert sorted(copied[0].parents[2].glob("*/*/*.png")) == copied
+        # Nor does it begin with compiling the package anew.
+        assert {path: path.stat().st_mtime_ns for path in compiled if path.exists()} == compiled
     finally:
         (device.bin / "rsync").unlink(missing_ok=True)
 

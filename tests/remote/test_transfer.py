@@ -43,6 +43,26 @@ def test_engine_travels_with_its_record(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("kept", "name", "expected"),
+    [
+        (None, "b/engines/e.plan", False),
+        ("/b/engines", "b/engines/e.plan", True),
+        ("/b/engines", "b/engines.old", False),
+        ("/b/engines", "c/b/engines/e.plan", False),
+        ("/[[]1]/engines", "[1]/engines/e.plan", True),
+        ("/[[]1]/engines", "1/engines/e.plan", False),
+        ("__pycache__", "__pycache__/a.pyc", True),
+        ("__pycache__", "p/q/__pycache__/a.pyc", True),
+        ("__pycache__", "p/__pycache__", False),
+    ],
+)
+def test_parcel_keeps_what_the_device_has_made(
+    kept: str | None, name: str, expected: bool
+) -> None:
+    assert Parcel("place", {}, kept=kept).keeps(name) == expected
+
+
 @pytest.mark.parametrize("location", ["m.onnx.data", "weights.bin", "weights"])
 def test_onnx_travels_with_its_weights_whatever_their_file_is_called(
     tmp_path: Path, location: str

@@ -12,11 +12,11 @@ from edgeresnet.device.targets.registry import TARGETS, target_of
 from edgeresnet.errors import MissingError
 from edgeresnet.progress import OnStep
 from edgeresnet.remote.answers import MOST_LINES, Probed
+from edgeresnet.remote.probe import OLDEST_PYTHON
 from edgeresnet.remote.ssh import Connection
 from edgeresnet.remote.transfer import Parcel, package_parcel, send
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
-OLDEST_PYTHON = [3, 10]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _probe(connection: Connection) -> tuple[str, Probed]:
     """The first Python there that is new enough, and what it says of the machine."""
     for python in PYTHONS:
         told = connection.run_probe(Probed, python, "probe")
-        if told and told["version"] >= OLDEST_PYTHON:
+        if told and tuple(told["version"]) >= OLDEST_PYTHON:
             return python, told
     raise MissingError(
         f"{connection.address} has no Python 3.10 or later",
@@ -83,9 +83,6 @@ def _missing(
     connection: Connection, python: str, requirements: Sequence[str], extras: Sequence[str]
 ) -> list[str] | None:
     """What that Python lacks; None if there is none, or it is too old or too bare to tell."""
-    told = connection.run_probe(Probed, python, "probe")
-    if not told or told["version"] < OLDEST_PYTHON:
-        return None
     return connection.run_probe(
         list[str], python, "missing", json.dumps(requirements), json.dumps(extras)
     )

@@ -18,6 +18,8 @@ import threading
 from importlib import metadata
 from pathlib import Path
 
+OLDEST_PYTHON = (3, 10)
+
 
 def probe() -> dict[str, object]:
     """What `edgeresnet.remote.command` asks first."""
@@ -103,6 +105,8 @@ def _main() -> None:
     if action == "probe":
         print(json.dumps(probe()))
     elif action == "missing":
+        if sys.version_info < OLDEST_PYTHON:
+            sys.exit("this Python is too old for edgeresnet")
         print(json.dumps(missing(json.loads(arguments[0]), json.loads(arguments[1]))))
     elif action == "hashes":
         print(json.dumps(hashes(arguments[0])))

@@ -57,9 +57,7 @@ def test_engine_travels_with_its_record(tmp_path: Path) -> None:
         ("__pycache__", "p/__pycache__", False),
     ],
 )
-def test_parcel_keeps_what_the_device_has_made(
-    kept: str | None, name: str, expected: bool
-) -> None:
+def test_parcel_keeps_what_the_device_has_made(kept: str | None, name: str, expected: bool) -> None:
     assert Parcel("place", {}, kept=kept).keeps(name) == expected
 
 

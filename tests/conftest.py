@@ -23,7 +23,6 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 import torch
 
 from edgeresnet.device.targets.registry import TARGETS
-from edgeresnet.host.export import export_bundle, mutants, proof_images
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
@@ -39,8 +38,6 @@ SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32,
 CLASSES = tuple(str(i) for i in range(10))
 # Those whose bundles run on any machine; TensorRT's have tests of their own.
 CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.spec.default_device == "cpu")
-# On which the exports of tests are proven; all 256 are in test_logit_proof.py.
-PROOF_IMAGES = 32
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,16 +75,6 @@ def quick_exports() -> Iterator[None]:
 def short_measurements() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def few_proof_images() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof_images, "PROOF_IMAGES", PROOF_IMAGES)
-        # Golden images are chosen by the few damaged networks that take no time.
-        patch.setattr(mutants, "MOST_MACS", 0.0)
-        patch.setattr(export_bundle, "CANDIDATES", 8)
         yield
 
 

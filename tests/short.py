@@ -1,4 +1,4 @@
-"""Measurements that are over soon: most tests ask what is told of times, not how long they are.
+"""Measurements and proofs that are over soon: most tests ask what is told, not how long it took.
 
 The figures are of real runs, of fewer of them. A model's own process, which imports all anew, is in
 `tests/device/measure/test_fresh_process.py`, and in whatever begins a new Python itself.
@@ -18,11 +18,15 @@ from edgeresnet.device.measure import (
     fresh_process,
     interleaving,
     latency,
+    layers,
     peak,
     presets,
 )
 from edgeresnet.device.session import ModelSource
+from edgeresnet.host.export import export_bundle, mutants, proof_images
 
+# On which the exports of tests are proven; all 256 are in test_logit_proof.py.
+PROOF_IMAGES = 32
 # As it is when nothing is shortened.
 OwnProcess = fresh_process.FreshModel
 
@@ -51,7 +55,12 @@ class ThisProcess(OwnProcess):
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Fewer runs, and no other process, wherever times are taken."""
+    """Fewer runs, and no other process, wherever times are taken; fewer images where is proven."""
+    patch.setattr(proof_images, "PROOF_IMAGES", PROOF_IMAGES)
+    # Golden images are chosen by the few damaged networks that take no time.
+    patch.setattr(mutants, "MOST_MACS", 0.0)
+    patch.setattr(mutants, "MOST_MUTANTS", 40)
+    patch.setattr(export_bundle, "CANDIDATES", 8)
     patch.setitem(presets.DURATIONS, "quick", presets.Duration(30, 0.05, 20.0))
     patch.setitem(presets.DURATIONS, "default", presets.Duration(50, 0.1, 60.0))
     # On a busy machine times are never steady, and the warm-up takes all it may.
@@ -59,6 +68,8 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interleaving, "warm_up", partial(latency.warm_up, max_seconds=0.2))
     patch.setattr(interleaving, "BLOCK_S", 0.02)
     patch.setattr(peak, "SECONDS", 0.05)
+    patch.setattr(layers, "WARMUP", 2)
+    patch.setattr(layers, "RUNS", 12)
     patch.setattr(presets, "COLD_RUNS", 5)
     patch.setattr(compare, "COLD_RUNS", 5)
     patch.setattr(compare, "FreshModel", ThisProcess)

@@ -35,7 +35,7 @@ quantize: {method: qat, calibration_images: 160, train: {epochs: 2, batch_size: 
 export: {targets: [onnx], precisions: [int8]}
 compare: {rounds: 3, limit: 20}
 """
-# As `few_proof_images` in the other tests: most of the time would go there.
+# As `tests.short` does in the other tests: most of the time would go there.
 CODE = """
 from edgeresnet.host.export import proof_images
 proof_images.PROOF_IMAGES = 32

@@ -92,8 +92,6 @@ def strace() -> list[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("evaluate", "{files}/onnx-fp32", "--limit", "20"),
-        ("evaluate", "{files}/openvino-fp32", "--limit", "20"),
         ("profile", "{files}/onnx-int8"),
         ("compare", "{files}/onnx-fp32", "{files}/openvino-fp32", "--limit", "20", "--rounds", "3"),
         ("export", "{files}/float.pt", "--target", "openvino", "-o", "{out}"),

@@ -37,8 +37,9 @@ from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ONE_IMAGE, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CPU_TARGETS, PROOF_IMAGES, make_checkpoint
+from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.fakes import FakeSession
+from tests.short import PROOF_IMAGES
 
 Fault = Callable[[ir.Graph], None]
 NARROW = Widths(

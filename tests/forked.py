@@ -29,8 +29,8 @@ from edgeresnet.closing import Closing
 
 REPOSITORY = Path(__file__).parent.parent
 RUNTIMES = (
-    "torch", "torchvision", "onnx", "onnxruntime", "openvino", "sklearn.datasets", "filelock", "jinja2",
-    "matplotlib.figure", "matplotlib.backends.backend_svg", "networkx",
+    "torch", "torchvision", "onnx", "onnxruntime", "openvino", "sklearn.datasets", "filelock",
+    "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "networkx",
     "torch.onnx._internal.exporter._compat",
 )  # fmt: skip
 COLUMNS = "80"

@@ -12,6 +12,7 @@ from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.errors import InputError
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.quantization import rounding
 from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import QuantizeOptions
@@ -72,7 +73,10 @@ def test_without_a_budget_it_has_that_of_auto() -> None:
 
 
 @pytest.mark.parametrize("method", ["ptq", "equalize", "adaround", "qat"])
-def test_layers_named_by_hand_stay_float_by_every_method(method: Any) -> None:
+def test_layers_named_by_hand_stay_float_by_every_method(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "STEPS", 20)
     checkpoint = make_checkpoint(size=8, widths=NARROW)
     context = TaskContext(data="digits", limit=120, progress=False)
     short = replace(QAT_DEFAULTS, epochs=2, batch_size=64, augment="none", workers=0)

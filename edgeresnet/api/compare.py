@@ -21,6 +21,7 @@ from edgeresnet.api.opening import (
 )
 from edgeresnet.device.data.content_hashes import content_fingerprint
 from edgeresnet.device.data.open import say_conversions
+from edgeresnet.device.machine.affinity import on_cpus
 from edgeresnet.device.measure.budgets import verdict_of
 from edgeresnet.device.measure.compare import compare as compare_models
 from edgeresnet.device.measure.stability import stability_doubts
@@ -52,6 +53,7 @@ def compare(
     all_images: bool = False,
     contests: Mapping[str, Sequence[int]] | None = None,
     names: Sequence[str] | None = None,
+    cpus: str | None = None,
     context: TaskContext | None = None,
 ) -> CompareResults:
     """Measure accuracy (paired) and latency (by turns) of a baseline and candidates.
@@ -77,6 +79,7 @@ def compare(
         contests: by a name, such as of a target, the indices of one network's models there, INT8
             and float; ``fastest`` of the result then says of each which it is.
         names: what the models are called in the result, one each; None: as their files.
+        cpus: logical processors to run on, such as ``0-3,8``; None: all that this process may use.
         context: data (else what the models remember) and how the work reports. On images without
             labels there is agreement with the baseline in place of top-1.
 
@@ -91,6 +94,8 @@ def compare(
     device = None if device is None else device.lower()
     _check_options(paths, device, options)
     with ExitStack() as stack:
+        # The processes of their own in which models are timed inherit it.
+        stack.enter_context(on_cpus(cpus))
         told = ModelSource(paths[0], device, options, image_size, inputs)
         called = None if names is None else dict(zip(paths, names, strict=True))
         opened = _open(stack, paths, told, skip_missing, context, called or {})

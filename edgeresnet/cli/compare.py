@@ -31,7 +31,7 @@ from edgeresnet.cli.plain_text import say
 from edgeresnet.cli.settings_options import Fields, option_of, with_settings
 from edgeresnet.errors import InputError
 from edgeresnet.settings.inputs import InputChanges
-from edgeresnet.settings.measuring import Budgets, CompareSettings, RunOptions
+from edgeresnet.settings.measuring import Budgets, CompareSettings, ProfileSettings, RunOptions
 
 EXAMPLE = "edgeresnet compare fp32-bundle int8-bundle --data photos --max-drop 0.005"
 OPTIONS = Fields(
@@ -70,6 +70,7 @@ def compare(
     rounds: Annotated[int, option_of(CompareSettings, "rounds")] = 200,
     limit: Limit = None,
     all_images: Annotated[bool, option_of(CompareSettings, "all_images")] = False,
+    cpus: Annotated[str | None, option_of(ProfileSettings, "cpus")] = None,
     seed: Seed = 0,
     image_size: ImageSize = None,
     skip_broken: SkipBroken = False,
@@ -111,7 +112,7 @@ def compare(
         result = compare_models(
             paths, limits, device=device, rounds=rounds, seed=seed, image_size=image_size,
             inputs=inputs, options=options, skip_missing=skip_missing, all_images=all_images,
-            context=replace(task, on_step=say),
+            cpus=cpus, context=replace(task, on_step=say),
         )  # fmt: skip
     show_comparison(result, json, quiet, pairwise=pairwise, record_host=record_host)
     enforce(result)

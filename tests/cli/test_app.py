@@ -12,6 +12,7 @@ from PIL import Image
 
 from edgeresnet.host.models.checkpoint import Checkpoint
 from tests.conftest import CommandLine
+from tests.short import PROOF_IMAGES
 
 NO_TORCH = """
 import sys
@@ -119,7 +120,7 @@ def test_float_checkpoint_is_calibrated_first_when_exported_as_int8(
     assert manifest["provenance"]["quantization"]["method"] == "ptq"
     told = " ".join(done.stdout.split())
     assert "logits within" in told
-    assert "on 256 images of the calibration data (bound" in told
+    assert f"on {PROOF_IMAGES} images of the calibration data (bound" in told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,6 +39,7 @@ from edgeresnet.errors import CheckError, InputError
 from edgeresnet.results.fastest import FastestOfTarget
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import Budgets, RunOptions
+from tests.conftest import Command
 from tests.fakes import FakeDataset, FakeSession, opened, read_brightness
 from tests.short import OwnProcess
 from tests.test_results import check
@@ -213,6 +217,20 @@ def test_compare_gives_each_model_its_own_memory_and_first_run(
     # PyTorch, which is here, alone takes more.
     assert all(0 < row["peak_memory_mib"] + 50 < latency.peak_memory_mib() for row in rows)
     assert all(row["first_ms"] > 0 for row in rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds a process to processors")
+def test_compare_runs_on_the_processors_that_it_is_told(
+    command: Command, files: Path, tmp_path: Path
+) -> None:
+    one, told = max(os.sched_getaffinity(0)), tmp_path / "c.json"
+    arguments = ("compare", files / "onnx-fp32", files / "onnx-int8", "--limit", 20)
+    code, _, stderr = command(*arguments, "--rounds", 2, "--cpus", one, "--json", told)
+    assert code == 0, stderr
+    assert json.loads(told.read_text())["environment"]["affinity"] == [one]
+    code, _, stderr = command(*arguments, "--cpus", "9999")
+    assert code == 2
+    assert "--cpus 9999 names processors that this process may not use" in stderr
 
 
 def test_peak_memory_is_the_models_and_not_that_of_emptying_the_caches(

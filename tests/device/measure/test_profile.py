@@ -14,8 +14,8 @@ import pytest
 from edgeresnet.api.opening import open_model
 from edgeresnet.device import session as session_module
 from edgeresnet.device.bundle.bundle import MANIFEST, load_bundle
+from edgeresnet.device.measure import layers as timing
 from edgeresnet.device.measure import profile as profile_module
-from edgeresnet.device.measure.layers import RUNS
 from edgeresnet.device.measure.profile import profile_model
 from edgeresnet.device.targets.onnxruntime_session import OnnxSession
 from edgeresnet.device.targets.openvino.session import OpenVinoSession
@@ -105,7 +105,7 @@ def test_layers_of_a_profile_do_not_include_the_cold_run(
     _, found = profile_model(
         files / f"{target}-int8", open_model, options=RunOptions(threads=1), layers=True
     )
-    assert asked == [RUNS]
+    assert asked == [timing.RUNS]
     assert found is not None
     assert found.profiles
 

@@ -14,6 +14,12 @@ DROPPED_BITS = 16
 SAMPLE_ELEMENTS = 1 << 19
 
 
+def largest_magnitude(x: Tensor) -> float:
+    """Of all elements; nothing as large as ``x`` is made on the way."""
+    least, largest = torch.aminmax(x.detach())
+    return max(largest.item(), -least.item())
+
+
 class Histogram:
     """Counts of magnitudes, exact and the same in whatever order they come.
 
@@ -28,10 +34,10 @@ class Histogram:
 
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape. What is not finite is not counted."""
-        magnitude = x.detach().abs().reshape(-1).float()
-        self.maximum = max(self.maximum, magnitude.amax().item())
-        stride = -(-magnitude.numel() // SAMPLE_ELEMENTS)
-        bins = magnitude[::stride].contiguous().view(torch.int32) >> DROPPED_BITS
+        self.maximum = max(self.maximum, largest_magnitude(x))
+        stride = -(-x.numel() // SAMPLE_ELEMENTS)
+        sample = x.detach().reshape(-1)[::stride].abs().float()
+        bins = sample.contiguous().view(torch.int32) >> DROPPED_BITS
         self.counts += torch.bincount(bins.cpu(), minlength=BINS)[:BINS] * stride
 
     def edges(self) -> Tensor:

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from edgeresnet.host.models.fake_quant import Observer
 from edgeresnet.host.parallel.processes import processes
-from edgeresnet.host.quantization.histogram import Histogram
+from edgeresnet.host.quantization.histogram import Histogram, largest_magnitude
 from edgeresnet.host.quantization.kl_threshold import kl_threshold
 from edgeresnet.settings.quantization import ObserverName
 
@@ -36,7 +36,7 @@ class MinMaxObserver:
 
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape."""
-        self.maximum = max(self.maximum, x.abs().amax().item())
+        self.maximum = max(self.maximum, largest_magnitude(x))
 
     def together(self) -> MinMaxObserver:
         """Of all processes."""
@@ -62,7 +62,7 @@ class EmaObserver:
 
     def update(self, x: Tensor) -> None:
         """Take in one batch; any shape."""
-        self.maxima.append(x.abs().amax().item())
+        self.maxima.append(largest_magnitude(x))
 
     def together(self) -> EmaObserver:
         """Of all processes, whose batches came by turns."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import get_args
+import math
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgeresnet.host.quantization import observers as module
-from edgeresnet.host.quantization.histogram import Histogram
+from edgeresnet.host.quantization.histogram import SAMPLE_ELEMENTS, Histogram, largest_magnitude
 from edgeresnet.host.quantization.kl_threshold import BINS, STRIDE, divergence, kl_threshold
 from edgeresnet.host.quantization.observers import make_observer, weight_scales
 from edgeresnet.settings.quantization import ObserverName
@@ -178,3 +180,36 @@ def test_weight_scales_find_what_brute_force_finds_when_a_weight_is_an_outlier()
 def test_every_observer_of_the_settings_is_made() -> None:
     assert tuple(module.OBSERVERS) == NAMES
     assert len(set(itertools.chain(map(type, map(make_observer, NAMES))))) == len(NAMES)
+
+
+class LargestMade(TorchDispatchMode):
+    """Elements of the largest tensor that was made while this is entered; views are none."""
+
+    def __init__(self, given: Tensor) -> None:
+        super().__init__()
+        self.given, self.elements = given.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple) else (made,):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() != self.given:
+                self.elements = max(self.elements, tensor.numel())
+        return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_observer_makes_no_copy_of_a_large_tensor(name: ObserverName) -> None:
+    values = normal(n=4 * SAMPLE_ELEMENTS).reshape(8, -1, 4, 4)
+    observer = make_observer(name)
+    with LargestMade(values) as made:
+        observer.update(values)
+    assert 0 < made.elements <= SAMPLE_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, -2.0, 1.0], [0.5, 2.0, -1.0], [-0.0], [1.0, -math.inf], [1.0, math.nan]]
+)
+def test_largest_magnitude_is_that_of_all_absolute_values(values: list[float]) -> None:
+    x = torch.tensor(values)
+    assert largest_magnitude(x) == pytest.approx(x.abs().amax().item(), rel=0, nan_ok=True)
+    assert max(0.0, largest_magnitude(x)) == max(0.0, x.abs().amax().item())

@@ -179,6 +179,9 @@ class QuantResNet(nn.Module):
         ends = WEIGHTS[max(weight_bits, FEWEST_BITS_AT_THE_ENDS)]
         own = copy.deepcopy(float_model)
         self.input_quant = FakeQuant("signed")
+        # It stays as it was calibrated: to learn it takes the gradient of the images, and with it
+        # the first convolution's costly backward pass to three channels.
+        self.input_quant.scale.requires_grad_(False)
         self.conv1 = QuantConv(own.conv1, own.bn1, ends, live=live_bn)
         self.conv1_quant = FakeQuant("unsigned")
         self.maxpool = own.maxpool

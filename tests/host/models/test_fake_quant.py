@@ -8,6 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgeresnet.host.models.fake_quant import FakeQuant, Kind
+from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.models.resnet import build_resnet
+from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.host.training.step import Learner
+from edgeresnet.settings.training import TrainOptions
+from tests.host.training.test_train_checkpoint import NARROW
 
 
 def quantizer(kind: Kind, channels: int | None = None, step: float = 0.1) -> FakeQuant:
@@ -85,3 +91,17 @@ def test_a_weight_and_its_factor_are_rounded_in_one_pass(unscaled: bool, enabled
     torch.testing.assert_close(value, expected)
     given = [weight, factor, *([own.scale] * enabled)]
     close(gradients(value, given), gradients(expected, given))
+
+
+def test_a_training_learns_all_steps_but_that_of_the_images() -> None:
+    torch.manual_seed(0)
+    model = QuantResNet(build_resnet("resnet18", 4, "small", NARROW), live_bn=True)
+    images = torch.randn(4, 3, 16, 16)
+    calibrate(model, [images], "minmax")
+    before = {name: own.scale.detach().clone() for name, own in model.quantizers().items()}
+    learner = Learner(model, TrainOptions(batch_size=4, warmup=0.0), 9, torch.device("cpu"))
+    learner.step(images, torch.arange(4))
+    stayed = {n for n, own in model.quantizers().items() if torch.equal(own.scale, before[n])}
+    assert stayed == {"input_quant"}
+    # So the first convolution has no gradient of the images to compute.
+    assert not model.input_quant(images).requires_grad

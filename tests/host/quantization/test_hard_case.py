@@ -72,6 +72,7 @@ def check_ladder(checkpoint: Checkpoint, limit: int | None, most: float = 0.01) 
     hard, factor = ruined(checkpoint, limit)
     figures = quantized(hard, limit, method="auto", max_drop=most)
     rows = figures["rungs"]
+    assert figures["weight_bits"] == 8  # what quantize gives where nobody says otherwise
     print(f"{checkpoint.arch} x{factor}:", [(r["method"], round(r["drop"], 4)) for r in rows])
     assert [row["method"] for row in rows] == list(RUNGS)[: len(rows)]
     assert rows[0]["drop"] >= LOSS / 2

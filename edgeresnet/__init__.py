@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeresnet.api.profile import profile
     from edgeresnet.api.prune import prune
     from edgeresnet.api.quantize import quantize
+    from edgeresnet.api.saving import save_checkpoint
     from edgeresnet.api.shard import shard
     from edgeresnet.api.train import train
     from edgeresnet.errors import CheckError, EdgeResNetError, InputError, MissingError
@@ -70,6 +71,7 @@ __all__ = [
     "quantize",
     "run_front",
     "run_recipe",
+    "save_checkpoint",
     "shard",
     "train",
     "verify",
@@ -84,6 +86,7 @@ _MODULES = {
     "edgeresnet.api.profile": ("profile",),
     "edgeresnet.api.prune": ("prune",),
     "edgeresnet.api.quantize": ("quantize",),
+    "edgeresnet.api.saving": ("save_checkpoint",),
     "edgeresnet.api.shard": ("shard",),
     "edgeresnet.api.train": ("train",),
     "edgeresnet.errors": ("CheckError", "EdgeResNetError", "InputError", "MissingError"),

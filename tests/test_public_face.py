@@ -17,6 +17,7 @@ PUBLIC = {
     "QuantizeOptions", "ExportOptions", "BatchRange", "RunOptions", "Budgets", "EdgeResNetError",
     "InputChanges", "InputError", "MissingError", "CheckError", "adopt", "AdoptOptions",
     "NetworkTold", "fastest", "FastestOptions", "verify", "shard", "ShardOptions",
+    "save_checkpoint",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "openvino", "numpy", "pydantic", "typer")
 

@@ -98,6 +98,13 @@ def _checkpoint(
             f"{source} is a checkpoint of edgeresnet, which says all of itself",
             "give the foreign file; an own checkpoint needs no adoption.",
         )
+    from edgeresnet.host.models.headless import check_has_classes
+
+    check_has_classes(
+        first.classes,
+        "adoption, which asks under which preprocessing the classes are right,",
+        "say the preprocessing yourself (--image-size, --mean, --std) to quantize or export.",
+    )
     weights = {"EMA" if first.provenance["averaged"] else "raw": first}
     if first.provenance["raw_beside"]:
         weights["raw"] = load_checkpoint(

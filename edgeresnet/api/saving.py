@@ -113,6 +113,23 @@ def resumable(context: TaskContext, output: Path, suffix: str) -> TaskContext:
     return replace(context, resume_path=output.with_name(f".{output.name}.{suffix}"))
 
 
+def save_checkpoint(checkpoint: Checkpoint, output: str | Path) -> None:
+    """Write a checkpoint, such as ``with_backbone`` gives, whole or not at all.
+
+    Args:
+        checkpoint: as `edgeresnet.load_checkpoint` reads it.
+        output: file to write; a checkpoint that is there is replaced.
+
+    Raises:
+        InputError: it cannot be written, or is something else than a checkpoint.
+    """
+    from edgeresnet.host.models.checkpoint import save_checkpoint as save
+
+    path = Path(output)
+    check_output(path)
+    save(checkpoint, path)
+
+
 def save_result(checkpoint: Checkpoint, output: Path, context: TaskContext) -> None:
     """Save the result whole, then remove what an interrupted task would have gone on from."""
     from edgeresnet.host.models.checkpoint import save_checkpoint

@@ -21,6 +21,10 @@ def quantize_line(result: Mapping[str, Any], output: object) -> str:
             f"top-1 {result['top1_float']:.4f} -> {result['top1_int8']:.4f} "
             f"(agreement {result['agreement']:.4f})"
         )
+    if cosine := result.get("cosine"):
+        cost += (
+            f"; by embeddings, cosine {cosine['mean']:.4f}, the smallest {cosine['smallest']:.4f}"
+        )
     return f"{result['method']}: {cost}; {output}"
 
 

@@ -183,7 +183,7 @@ def _inspect_title(result: Mapping[str, Any]) -> list[str]:
         "arch": str,
         "stem": lambda value: f"stem {value}",
         "stride_in": lambda value: f"stride in {value}",
-        "classes": lambda value: f"{len(value)} classes",
+        "classes": lambda value: f"{len(value)} classes" if value else "no classifier",
         "image_size": lambda value: f"{value} px",
         "macs": lambda value: f"{value / 1e9:.3f} GMACs",
         "parameters": lambda value: (

@@ -64,7 +64,9 @@ class QuantizeResults(TypedDict):
     On images without labels, top-1 and what was lost of it are None. ``class_changes`` has for each
     class that images show their number, and how many of them were ``lost`` and ``gained``. All is
     of ``images``, as many of the last of the ``looks`` as decided the budgets. ``fastest`` is there
-    where it was asked for; None: the comparison failed.
+    where it was asked for; None: the comparison failed. Of a network without a classifier, answers
+    are nearest neighbours, and ``cosine`` (``mean``, ``smallest``) tells how like the float
+    network's its embeddings are.
     """
 
     method: str
@@ -80,6 +82,7 @@ class QuantizeResults(TypedDict):
     class_changes: dict[str, list[int]] | None
     agreement: float
     agreement_interval: list[float]
+    cosine: NotRequired[dict[str, float]]
     images: int
     looks: list[int]
     rungs: list[dict[str, Any]]

@@ -211,6 +211,8 @@ class Manifest:
         for one in self.outputs:
             if one.name == LOGITS and (one != self.outputs[0] or one.shape != (len(self.classes),)):
                 raise ValueError("outputs: logits come first, one for each class")
+        if not self.classes and (not self.outputs or self.outputs[0].name == LOGITS):
+            raise ValueError("classes: there are none, and the model gives logits")
         if (most := largest_share(self.precision)) < self.golden_tolerance:
             raise ValueError(
                 f"golden_tolerance: logits may be {self.golden_tolerance:g} of their range away, "

@@ -206,7 +206,7 @@ class ManifestRecord(TypedDict):
     precision: Precision
     arch: Word
     stem: Word
-    classes: Annotated[list[Text], Field(min_length=1)]
+    classes: list[Text]
     input_spec: Annotated[InputRecord, AfterValidator(_fits)]
     embed_preprocess: bool
     batch: Annotated[BatchRecord, AfterValidator(_in_order)]

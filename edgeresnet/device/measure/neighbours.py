@@ -138,8 +138,29 @@ def cosines(one: Predictions, other: Predictions) -> dict[str, Any] | None:
     if one.embeddings.shape != other.embeddings.shape:
         # Of networks of other widths.
         return None
-    values = (_unit(one.embeddings) * _unit(other.embeddings)).sum(1)
+    return cosines_of(one.embeddings, other.embeddings)
+
+
+def cosines_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> dict[str, Any]:
+    """``mean`` and ``smallest`` cosine of embeddings (n, channels) of the same images."""
+    values = (_unit(one) * _unit(other)).sum(1)
     return {"mean": float(values.mean()), "smallest": float(values.min())}
+
+
+def nearest(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(n,) for each image the place of the other one with the largest cosine.
+
+    Args:
+        embeddings: (n, channels), of two images or more.
+    """
+    unit = _unit(embeddings)
+    found = []
+    for start in range(0, len(unit), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(unit)))
+        similar = unit[rows] @ unit.T
+        similar[np.arange(len(rows)), rows] = -np.inf
+        found.append(similar.argmax(1))
+    return np.concatenate(found)
 
 
 def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ layers are called in the checkpoint, so a kernel in a runtime's profile can be t
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 import warnings
@@ -33,6 +32,7 @@ from edgeresnet.host.export.graph import (
     producer_type,
 )
 from edgeresnet.host.models.fake_quant import PER_TENSOR
+from edgeresnet.host.models.headless import with_head
 
 if TYPE_CHECKING:
     from edgeresnet.host.models.quant_resnet import QuantResNet
@@ -54,9 +54,10 @@ def canonical_graph(
         quantized: False leaves every quantizer out.
 
     Returns:
-        A model with input ``images`` and output ``logits`` (N, classes) float32.
+        A model with input ``images`` and output ``logits`` (N, classes) float32; of a network
+        without a classifier these are nobody's, and `tap_features` leaves them out.
     """
-    own = copy.deepcopy(model).eval()
+    own = with_head(model).eval()
     own.requires_grad_(False)
     for quantizer in own.quantizers().values():
         quantizer.enabled = quantized
@@ -65,7 +66,7 @@ def canonical_graph(
     graph = exported.graph
     _average_pool(graph)
     _name_layers(graph)
-    _fold_weights(graph, model)
+    _fold_weights(graph, own)
     for tidy in (
         cleaning.RemoveUnusedNodesPass(),
         cleaning.ClearMetadataAndDocStringPass(),

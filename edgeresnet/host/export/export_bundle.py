@@ -34,6 +34,7 @@ from edgeresnet.host.export.proof_images import NOISE, golden_images, proof_imag
 from edgeresnet.host.export.saturation import without_saturation
 from edgeresnet.host.export.tap_features import tap_features
 from edgeresnet.host.export.writers import WRITERS
+from edgeresnet.host.models.headless import options_of_headless
 from edgeresnet.host.models.level_outputs import outputs_of
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
@@ -87,6 +88,9 @@ def export_bundle(
     check_outputs(options)
     context.on_step(f"exporting {checkpoint.arch} {precision} for {target}")
     model = folded(checkpoint)
+    options = options_of_headless(model, options)
+    if not checkpoint.classes:
+        context.on_step(f"no classifier: the bundle gives {', '.join(options.features)}")
     if target_of(target).spec.float_layers_in == WIDE:
         model.in_sixteen_bits()
     saturation = None
@@ -167,6 +171,7 @@ def write_model(
         The encoded graph, and each file by its name in a bundle; the first is the one to open.
     """
     quantized = is_quantized(precision)
+    options = options_of_headless(model, options)
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
         check_canonical(graph, model.computed_in_float)

@@ -16,6 +16,7 @@ from edgeresnet.device.bundle.logits import allowed_outside, compare_logits, mea
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.host.export.logit_bound import bound_of, reference_logits, unrounded_logits
 from edgeresnet.host.export.mutants import fitting, mutants
+from edgeresnet.host.models.headless import has_head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +90,8 @@ def choose_golden(
     bound = bound_of(error, precision, logits)
     pool = pool[: max(fitting(candidates), min(most, FEWEST))]
     # The quantizers are as they are wanted, on or off, since the logits were computed.
-    tried = list(mutants(model, candidates[pool], spec, macs))
+    # Without a classifier there is no answer that damage could change.
+    tried = list(mutants(model, candidates[pool], spec, macs)) if has_head(model) else []
     # What no image gets another class from is no damage that has to be noticed.
     harmful = [one for one in tried if (one.argmax(1) != logits[pool].argmax(1)).any()]
     found = np.stack(harmful) if harmful else np.zeros((0, *logits[pool].shape), np.float32)

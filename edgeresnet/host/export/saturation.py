@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeresnet.device.machine.saturation import LARGEST_PAIR, saturates_here
+from edgeresnet.device.measure.neighbours import nearest
 from edgeresnet.errors import InputError
 from edgeresnet.host.export.logit_bound import reference_logits
 from edgeresnet.host.export.proof_images import proof_images
@@ -84,6 +85,11 @@ def narrow(model: QuantResNet, layers: tuple[str, ...]) -> None:
                 quantizer.scale.mul_(wider)
 
 
+def _classes_of(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = logits.argmax(1)
+    return found
+
+
 def without_saturation(
     model: QuantResNet, checkpoint: Checkpoint, context: TaskContext, saturating: bool | None
 ) -> dict[str, Any]:
@@ -97,8 +103,9 @@ def without_saturation(
 
     Returns:
         For the manifest: ``safe`` (no sum can saturate anywhere) and ``narrowed`` (the layers), and
-        where there are any ``images``, the ``agreement`` with the network of all bits on them, and
-        ``top1_change`` (None without labels).
+        where there are any ``images``, the ``agreement`` with the network of all bits on them (of
+        one without a classifier: on each image's nearest neighbour), and ``top1_change`` (None
+        without labels).
 
     Raises:
         InputError: the model would be right elsewhere only, and so cannot be proven here.
@@ -115,9 +122,10 @@ def without_saturation(
         return {"safe": not layers, "narrowed": []}
     context.on_step(f"weights of 7 bits in {len(layers)} layers, whose sums may saturate")
     images, spec = proof_images(checkpoint, context.data), checkpoint.input_spec
-    before = reference_logits(model, images.pixels, spec, "int8").argmax(1)
+    answered = nearest if not checkpoint.classes else _classes_of
+    before = answered(reference_logits(model, images.pixels, spec, "int8"))
     narrow(model, layers)
-    after = reference_logits(model, images.pixels, spec, "int8").argmax(1)
+    after = answered(reference_logits(model, images.pixels, spec, "int8"))
     labels, change = images.labels, None
     if labels is not None:
         change = float((after == labels).mean() - (before == labels).mean())

@@ -24,14 +24,16 @@ from edgeresnet.host.models.checkpoint_record import (
     record_digest,
     save_atomically,
 )
-from edgeresnet.host.models.foreign.network import input_words, read_network
+from edgeresnet.host.models.foreign.network import read_network, retold_inputs
 from edgeresnet.host.models.foreign.reading import read_tensors
 from edgeresnet.host.models.foreign.torchvision import fetch_torchvision, published_inputs
+from edgeresnet.host.models.headless import classes_among, leave_head_out
 from edgeresnet.host.models.level_backbone import LevelBackbone
 from edgeresnet.host.models.level_outputs import LEVEL_NAMES
 from edgeresnet.host.models.resnet import Widths, build_resnet, check_stride, undrawn_resnet
 from edgeresnet.host.models.shapes import shapes_of
 from edgeresnet.host.models.told_network import check_told
+from edgeresnet.host.models.trained_levels import trained_levels
 from edgeresnet.host.models.weights import check_tensors
 from edgeresnet.progress import OnStep, silent
 from edgeresnet.settings.faults import SettingsError
@@ -47,7 +49,7 @@ class Checkpoint:
         arch: a name in `edgeresnet.host.models.resnet.ARCHS`.
         stem: a name in `edgeresnet.settings.network.STEMS`.
         widths: channels of every tensor.
-        classes: class names, in the order of the logits.
+        classes: class names, in the order of the logits; none of a network without a classifier.
         input_spec: how an image becomes the input.
         state_dict: torchvision's names; with ``precision`` int8 those of
             `edgeresnet.host.models.quant_resnet.QuantResNet`.
@@ -81,6 +83,8 @@ class Checkpoint:
     @property
     def version(self) -> int:
         """Of the file: the lowest whose readers take the network for what it is."""
+        if not self.classes:
+            return 6
         if self.float_layers:
             return 5
         if self.input_spec.crop_rounding == "down":
@@ -90,7 +94,7 @@ class Checkpoint:
         return 1 if self.input_spec.plain else 2
 
     def build(self) -> nn.Module:
-        """The network with its weights, in eval mode: (N, 3, H, W) to (N, classes) float32."""
+        """With its weights, in eval mode: (N, 3, H, W) to (N, classes or channels) float32."""
         model = self._network(undrawn_resnet)
         model.load_state_dict(self.state_dict)
         return model.eval()
@@ -99,6 +103,14 @@ class Checkpoint:
         """The network without its head, in eval mode, for torchvision's detectors."""
         return LevelBackbone(self.build(), self.widths.streams, levels)
 
+    def with_backbone(self, trained: nn.Module) -> Checkpoint:
+        """A network without a classifier, of what a detector has made of the levels."""
+        # Nobody has said what the detector has learned from.
+        of_classes = {"classes": (), "classes_known": False, "data": None, "data_fingerprint": None}
+        kept = {key: self.provenance[key] for key in ("pruning",) if key in self.provenance}
+        tensors = trained_levels(trained, self.state_dict, self.precision)
+        return replace(self, state_dict=tensors, provenance=kept, **cast(Any, of_classes))
+
     def outline(self) -> nn.Module:
         """The network without memory, on torch's meta device: it has shapes, and computes none."""
         with torch.device("meta"):
@@ -106,8 +118,10 @@ class Checkpoint:
 
     def _network(self, make: Callable[..., nn.Module] = build_resnet) -> nn.Module:
         model: nn.Module = make(
-            self.arch, len(self.classes), self.stem, self.widths, self.stride_in
+            self.arch, len(self.classes) or 1, self.stem, self.widths, self.stride_in
         )
+        if not self.classes:
+            leave_head_out(cast(Any, model))
         if self.precision == "int8":
             from edgeresnet.host.models.quant_resnet import QuantResNet
 
@@ -188,7 +202,9 @@ def load_checkpoint(
             f"{text} is a checkpoint of edgeresnet, which holds one set of weights",
             "leave out --raw.",
         )
-    return _with_inputs(_checked(_read_own(content, text), network, text), image_size, inputs)
+    own = _checked(_read_own(content, text), network, text)
+    spec, said = retold_inputs(own.input_spec, own.provenance, image_size, inputs)
+    return replace(own, input_spec=spec, provenance=said)
 
 
 @dataclass(frozen=True)
@@ -220,7 +236,7 @@ def _read_foreign(
     given = {**told.inputs.given, **({} if image_size is None else {"image_size": image_size})}
     network = read_network(content, source, path, raw=told.raw, told=given, network=told.network)
     identity, facts = network.identity, network.facts
-    count = int(identity.tensors["fc.weight"].shape[0])
+    count = classes_among(identity.tensors)
     names = facts.classes if classes is None else tuple(classes)
     if names is not None and len(names) != count:
         raise InputError(
@@ -281,16 +297,3 @@ def _read_own(content: dict[str, Any], source: str) -> Checkpoint:
     check_tensors(own.state_dict, shapes, source)
     check_digest(content, source)
     return own
-
-
-def _with_inputs(
-    checkpoint: Checkpoint, image_size: int | None, inputs: InputChanges
-) -> Checkpoint:
-    """One of our own with what is told of its input, in the line on what was assumed too."""
-    before = checkpoint.input_spec
-    spec = inputs.over(before if image_size is None else before.of_size(image_size))
-    provenance = checkpoint.provenance
-    if assumed := provenance.get("assumed"):
-        said = assumed.replace(input_words(before), input_words(spec))
-        provenance = {**provenance, "assumed": said}
-    return replace(checkpoint, input_spec=spec, provenance=provenance)

@@ -20,8 +20,10 @@ from edgeresnet.untrusted import checked, short
 FORMAT = "edgeresnet-checkpoint"
 # 1 where the input is told by size, mean and std, and stem and strides are those of the first
 # versions, which read it. 2 where the input is told otherwise, 3 where the network is, 4 where the
-# centre of an image is another than theirs, 5 where layers of a quantized network stay float.
-VERSIONS = (1, 2, 3, 4, 5)
+# centre of an image is another than theirs, 5 where layers of a quantized network stay float, 6
+# where there is no classifier.
+VERSIONS = (1, 2, 3, 4, 5, 6)
+HEADLESS = 6
 # No version: files without it are read, and older readers leave it alone.
 DIGEST = "edgeresnet_sha256"
 _TENSORS = "state_dict"
@@ -77,7 +79,7 @@ class _Record(TypedDict):
     arch: _Word
     stem: _Word
     widths: _Widths
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: list[str]
     input_spec: _InputSpec
     precision: Literal["fp32", "int8"]
     quantization: _Quantization | None
@@ -118,6 +120,8 @@ def check_record(content: Mapping[str, Any], source: str) -> None:
         checked(_listed(content), _Record)
         if len(set(content["classes"])) < len(content["classes"]):
             raise ValueError("classes: a name stands there twice")
+        if bool(content["classes"]) == (version == HEADLESS):
+            raise ValueError(f"classes: none are in version {HEADLESS}, and in that alone")
         _check_pruning(content["provenance"].get("pruning"))
     except ValueError as error:
         raise InputError(

@@ -67,14 +67,17 @@ class Wiring:
 
     Attributes:
         blocks: in the order in which they run, without those that pruning removed.
+        classifier: whether there is one.
     """
 
     blocks: tuple[BlockShape, ...]
+    classifier: bool = True
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Every convolution and the classifier, in the order in which they run."""
-        return (STEM, *(layer for block in self.blocks for layer in block.layers), CLASSIFIER)
+        last = (CLASSIFIER,) if self.classifier else ()
+        return (STEM, *(layer for block in self.blocks for layer in block.layers), *last)
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -137,7 +140,8 @@ def check_names(names: Iterable[str], layers: Sequence[str]) -> None:
     unknown = sorted(set(names).difference(layers))
     if not unknown:
         return
-    fix = f"give convolutions, or {CLASSIFIER}: {', '.join(layers[:4])}, …, {layers[-1]}."
+    what = f"convolutions, or {CLASSIFIER}" if CLASSIFIER in layers else "convolutions"
+    fix = f"give {what}: {', '.join(layers[:4])}, …, {layers[-1]}."
     if unknown[0].endswith(f".{ADD}"):
         fix = "an add is float exactly where a convolution that it joins is: name that."
     raise InputError(f"{unknown[0][:60]!r} is no layer that can stay float", fix)

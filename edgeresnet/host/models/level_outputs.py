@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from edgeresnet.device.data.preprocess import normalize
 from edgeresnet.device.targets.outputs import LOGITS, POOL, Output
 from edgeresnet.device.targets.precision import is_quantized
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.resnet import LEVELS
 
 if TYPE_CHECKING:
@@ -38,14 +39,16 @@ def every_output(model: QuantResNet, x: Tensor) -> dict[str, Tensor]:
         x: (N, 3, H, W) float32.
 
     Returns:
-        ``C2`` to ``C5`` (N, channels, H', W'), ``pool`` (N, channels), ``logits`` (N, classes).
+        ``C2`` to ``C5`` (N, channels, H', W'), ``pool`` (N, channels), and of a network with a
+        classifier ``logits`` (N, classes).
     """
     found: dict[str, Tensor] = {}
     x = model.stem(x)
     for name, level in LEVEL_NAMES.items():
         x = found[name] = getattr(model, level)(x)
     found[POOL] = cast(Tensor, model.pool_quant(F.adaptive_avg_pool2d(x, 1).flatten(1)))
-    found[LOGITS] = cast(Tensor, model.fc(found[POOL]))
+    if has_head(model):
+        found[LOGITS] = cast(Tensor, model.fc(found[POOL]))
     return found
 
 

@@ -195,13 +195,16 @@ class QuantResNet(nn.Module):
             )
             self.add_module(name, nn.Sequential(*blocks))
         self.pool_quant = FakeQuant("unsigned")
-        self.fc = QuantLinear(own.fc, ends)
+        # Without a classifier an identity stands in its place, as in the float network.
+        self.fc: nn.Module = (
+            own.fc if isinstance(own.fc, nn.Identity) else QuantLinear(own.fc, ends)
+        )
         self.float_layers: tuple[str, ...] = ()
         self.wide_layers: tuple[str, ...] = ()
         self.keep_in_float(float_layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 to logits (N, classes) float32."""
+        """(N, 3, H, W) float32 to logits (N, classes), else the embedding (N, channels)."""
         x = self.stem(x)
         for name in LEVELS:
             x = getattr(self, name)(x)
@@ -233,7 +236,8 @@ class QuantResNet(nn.Module):
                 BlockShape(name, block.depth, block.downsample is not None)
                 for name, block in self.named_modules()
                 if isinstance(block, QuantBlock)
-            )
+            ),
+            isinstance(self.fc, QuantLinear),
         )
 
     @property

@@ -43,7 +43,7 @@ def float_shapes(arch: str, stem: str, widths: Widths, classes: int) -> dict[str
         shapes[f"{name}.weight"] = shape
         shapes |= {f"{norm}.{part}": shape[:1] for part in _NORM}
         shapes[f"{norm}.{COUNTER}"] = ()
-    return {**shapes, "fc.weight": (classes, widths.streams[-1]), "fc.bias": (classes,)}
+    return shapes | _head(classes, widths)
 
 
 def int8_shapes(arch: str, stem: str, widths: Widths, classes: int) -> dict[str, Shape]:
@@ -64,12 +64,13 @@ def int8_shapes(arch: str, stem: str, widths: Widths, classes: int) -> dict[str,
         }
         if own == "conv1" and block:
             shapes[f"{block}.output_quant.scale"] = ()
-    return {
-        **shapes,
-        "fc.weight": (classes, widths.streams[-1]),
-        "fc.bias": (classes,),
-        "fc.weight_quant.scale": (classes,),
-    }
+    head = _head(classes, widths)
+    return {**shapes, **head, **({"fc.weight_quant.scale": (classes,)} if head else {})}
+
+
+def _head(classes: int, widths: Widths) -> dict[str, Shape]:
+    """Of the classifier; nothing without classes."""
+    return {"fc.weight": (classes, widths.streams[-1]), "fc.bias": (classes,)} if classes else {}
 
 
 def _convolutions(info: Arch, stem: str, widths: Widths) -> Iterator[_Conv]:

@@ -11,9 +11,11 @@ import torch
 from edgeresnet.closing import Closing
 from edgeresnet.device.session import Opened
 from edgeresnet.device.targets.first_run import first_run
+from edgeresnet.device.targets.outputs import LOGITS, POOL, Output
 from edgeresnet.device.targets.protocol import LARGEST_BATCH, Kernel, LayerProfile
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.checkpoint import load_checkpoint
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.torch_threads import allowed_threads
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
@@ -40,10 +42,16 @@ class TorchSession(Closing):
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(threads or allowed_threads())
         self.input_dtype = "float32"
-        self.classes: int | None = len(checkpoint.classes)
+        self.classes: int | None = len(checkpoint.classes) or None
+
+    def outputs(
+        self, batch: NDArray[np.float32] | NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.float32]]:
+        """What `run` gives, by its name."""
+        return {LOGITS if has_head(self._model) else POOL: self.run(batch)}
 
     def run(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, 3, H, W) float32 to logits (N, classes) float32."""
+        """(N, 3, H, W) float32 to logits (N, classes), else the embedding (N, channels)."""
         images = torch.from_numpy(batch).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             logits: NDArray[np.float32] = self._model(images).numpy()
@@ -117,4 +125,5 @@ def open_checkpoint(
         first_run(path, session, options, pixels=False)[1],
         data_fingerprint=checkpoint.data_fingerprint,
         notes=tuple(notes),
+        gives=() if checkpoint.classes else (Output(POOL, (checkpoint.widths.streams[-1],)),),
     )

@@ -23,6 +23,7 @@ from edgeresnet.host.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from edgeresnet.host.models.headless import check_has_classes
 from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
@@ -62,6 +63,11 @@ def prune_checkpoint(
             f"the checkpoint is quantized ({checkpoint.precision}), and pruning comes first",
             "give the float checkpoint that it was made of, and quantize afterwards.",
         )
+    check_has_classes(
+        checkpoint.classes,
+        "pruning",
+        "prune the classifier that it came from, and train the detector or the embedding on that.",
+    )
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
     bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
     context.on_step(f"measuring the dense network on {len(val_set)} images")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,7 +44,11 @@ def units_of(model: QuantResNet) -> list[Unit]:
         for i, block in enumerate(getattr(model, level))
         if isinstance(block, QuantBlock)
     ]
-    return [Unit("stem", model.stem, [model.conv1]), *blocks, Unit("fc", model.head, [model.fc])]
+    return [
+        Unit("stem", model.stem, [model.conv1]),
+        *blocks,
+        Unit("fc", model.head, [cast(QuantLinear, model.fc)]),
+    ]
 
 
 # Of the unit, the float one beside it, and the inputs of both, batch by batch.

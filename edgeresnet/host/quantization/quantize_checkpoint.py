@@ -16,11 +16,13 @@ from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import quantization_budgets, verdict_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.headless import check_has_classes
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
 from edgeresnet.host.quantization.climbing import Row, best_rung, climb
-from edgeresnet.host.quantization.reference import reference_of
+from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
+from edgeresnet.host.quantization.reference import Reference, reference_of
 from edgeresnet.host.quantization.rungs.rung import Work
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.progress import TaskContext
@@ -65,6 +67,12 @@ def quantize_checkpoint(
         )
     options.check_all_images()
     options.check_start()
+    if options.method != "ptq":
+        check_has_classes(
+            checkpoint.classes,
+            f"method {options.method}, which goes by a classifier's answers,",
+            "give --method ptq.",
+        )
     if options.float_layers:
         # Names that are none are refused before an image is looked at.
         QuantResNet(cast(Any, checkpoint.outline()), float_layers=options.float_layers)
@@ -100,10 +108,7 @@ def _work(
     context: TaskContext,
 ) -> Work:
     """The float network to be asked, and how many images calibrate."""
-    limits = options.limits(labelled=is_labelled(val_set))
-    reference = reference_of(
-        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
-    )
+    reference = _reference(checkpoint, val_set, options)
     context.on_step(f"measuring the float network on {reference.plan[0].images} images")
     count = options.calibration_images or USUAL_CALIBRATION_IMAGES
     images = CalibrationImages(train_set, options.seed, count)
@@ -111,6 +116,17 @@ def _work(
     if options.method == "auto" and options.calibration_images is None:
         return work.with_settled_images()
     return work
+
+
+def _reference(
+    checkpoint: Checkpoint, val_set: Dataset, options: QuantizeOptions
+) -> Reference | EmbeddingReference:
+    if not checkpoint.classes:
+        return EmbeddingReference(checkpoint, val_set)
+    limits = options.limits(labelled=is_labelled(val_set))
+    return reference_of(
+        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
+    )
 
 
 def _shared(work: Work) -> list[str]:

@@ -107,7 +107,7 @@ class Reference:
         return np.concatenate(self._answers[:looks])
 
     def _asked(self, part: EvaluationSet) -> Answers:
-        logits = _logits(self.model, part)
+        logits = raw_answers(self.model, part)
         if not np.isfinite(logits).all():
             raise CheckError(
                 "the float network gives NaN or infinite logits",
@@ -133,7 +133,7 @@ class Reference:
         logits: list[NDArray[np.float32]] = []
 
         def see(images: int) -> None:
-            logits.append(_logits(model, self._parts[len(logits)]()))
+            logits.append(raw_answers(model, self._parts[len(logits)]()))
             if not np.isfinite(logits[-1]).all():
                 raise CheckError(
                     "the quantized network gives NaN or infinite logits",
@@ -213,8 +213,8 @@ class Reference:
         )
 
 
-def _logits(model: nn.Module, images: EvaluationSet) -> NDArray[np.float32]:
-    """(n, classes); the model is on the CPU again afterwards."""
+def raw_answers(model: nn.Module, images: EvaluationSet) -> NDArray[np.float32]:
+    """(n, classes), or embeddings; the model is on the CPU again afterwards."""
     device = training_device()
     logits = evaluate(model.to(device), images, device)
     model.cpu()

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
 from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.host.models.fake_quant import FakeQuant
+from edgeresnet.host.models.headless import check_has_classes
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
@@ -235,6 +236,7 @@ def measure_sensitivity(
         InputError: data and checkpoint do not fit.
     """
     options = options or QuantizeOptions()
+    check_has_classes(checkpoint.classes, "--sensitivity", "leave it out.")
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if context.limit is None and len(val_set) > IMAGES:
         val_set = balanced_subset(val_set, IMAGES, seed=0)

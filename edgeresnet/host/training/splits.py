@@ -67,7 +67,9 @@ def open_splits_for(
     """
     context = replace(context, data=context.data or checkpoint.data)
     train_set, val_set = open_splits(context, unlabelled=unlabelled)
-    if is_labelled(train_set):
+    if not checkpoint.classes:
+        check_no_names(context)
+    elif is_labelled(train_set):
         checkpoint, train_set, val_set = _bound(checkpoint, train_set, val_set, context)
     else:
         checkpoint = _without_labels(checkpoint, train_set, context)
@@ -75,6 +77,20 @@ def open_splits_for(
         data, fingerprint = placed(context.data), known_by(context.data)
         checkpoint = replace(checkpoint, data=data, data_fingerprint=fingerprint)
     return _retold(checkpoint, context), train_set, val_set
+
+
+def check_no_names(context: TaskContext) -> None:
+    """Refuse to be told the classes of a network that has none.
+
+    Raises:
+        InputError: an option tells them.
+    """
+    options = {"--class-order": context.class_order, "--classes": context.classes_path}
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(
+                f"{option} has no effect: the checkpoint has no classifier", "leave it out."
+            )
 
 
 def _without_labels(checkpoint: Checkpoint, images: Dataset, context: TaskContext) -> Checkpoint:
@@ -123,6 +139,8 @@ def with_class_names(checkpoint: Checkpoint, context: TaskContext) -> Checkpoint
     Raises:
         InputError: an option has no effect, the file does not fit, or there is no data.
     """
+    if not checkpoint.classes:
+        check_no_names(context)
     if context.classes_path is not None:
         own = ClassesOf.of("the model", checkpoint.classes, known=checkpoint.classes_known)
         (named,) = with_options([own], context.class_order, context.classes_path)

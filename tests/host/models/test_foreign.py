@@ -185,7 +185,7 @@ def test_load_checkpoint_makes_two_classes_when_there_is_one_output(tmp_path: Pa
         ({"fc_a.weight": (3, 8), "fc_b.weight": (2, 8)}, ["fc_a.weight", "fc_b.weight"]),
         ({"criterion.pos_weight": (5,), "fc.weight": (5, 8)}, ["pos_weight", "several labels"]),
         ({"proj.weight": (5, 8)}, ["proj.weight"]),
-        ({}, ["no classifier"]),
+        ({"neck.scale": (8,)}, ["no classifier", "neck.scale (8,)"]),
         ({"fc.weight": (5, 9)}, ["fc.weight", "(5, 9)"]),
     ],
 )  # fmt: skip

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
 from edgeresnet.errors import InputError
-from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.export.export_bundle import export_bundle
+from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeresnet.host.models.level_outputs import every_output
 from edgeresnet.host.models.quant_resnet import QuantResNet
+from edgeresnet.host.models.resnet import build_resnet
+from edgeresnet.settings.export import ExportOptions
+from edgeresnet.settings.inputs import InputSpec
+from tests.conftest import SLIM
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -68,12 +75,27 @@ def test_gradients_reach_the_stem_through_a_pyramid(files: Path, precision: str)
     assert float(weight.grad.abs().max()) > 0
 
 
-def test_readme_detector_runs(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = next(
-        c for c in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "FPN" in c
+def test_readme_detector_runs(
+    tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = README.read_text()
+    training, running = (
+        next(c for c in re.findall(r"```python\n(.*?)```", text, re.S) if word in c)
+        for word in ("FPN", "BundleLevels")
     )
-    monkeypatch.chdir(files)
-    names: dict[str, object] = {}
-    exec(code.replace("photos-int8.pt", "int8.pt"), names)  # the README's own lines
-    (boxes,) = names["boxes"]  # type: ignore[misc]
-    assert boxes["boxes"].shape[1] == 4
+    monkeypatch.chdir(tmp_path)
+    model = build_resnet("resnet18", 10, "imagenet", SLIM)
+    photos = replace(
+        checkpoint, stem="imagenet", state_dict=model.state_dict(), input_spec=InputSpec(128)
+    )
+    save_checkpoint(photos, tmp_path / "photos.pt")
+    names: dict[str, Any] = {}
+    exec(training, names)  # the README's own lines
+    trained = load_checkpoint(tmp_path / "levels.pt")
+    assert trained.classes == ()
+    options = ExportOptions(features=("C2", "C3", "C4", "C5"), logits=False)
+    export_bundle(
+        trained, target="onnx", precision="fp32", out_dir=tmp_path / "levels", options=options
+    )
+    exec(running, names)
+    assert names["boxes"]["boxes"].shape[1] == 4

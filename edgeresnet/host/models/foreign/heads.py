@@ -34,8 +34,8 @@ class Head:
     notes: tuple[str, ...]
 
 
-def find_head(rest: Mapping[str, Tensor], source: str, usual: str = "") -> Head:
-    """The one linear layer among what is not of the network's levels.
+def find_head(rest: Mapping[str, Tensor], source: str, usual: str = "") -> Head | None:
+    """The one linear layer among what is not of the network's levels; None where all is of them.
 
     Args:
         rest: tensors by their names in the file.
@@ -53,12 +53,14 @@ def find_head(rest: Mapping[str, Tensor], source: str, usual: str = "") -> Head:
             "more than one layer, or several heads or labels)",
             usual or "train the ResNet with a single linear classifier, and give that checkpoint.",
         )
+    if not rest:
+        return None
     if not linear:
         others = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(rest.items())[:3])
         raise InputError(
-            f"{source} has no classifier (fc.weight)"
-            + (f"; beside the network it has {others}" if others else ""),
-            "give the checkpoint of the whole network, and not of its backbone.",
+            f"{source} has no classifier (fc.weight); beside the network it has {others}",
+            "give the checkpoint of the whole network; or leave the rest out of the file, and it "
+            "is taken for one that gives embeddings.",
         )
     name = linear[0]
     if _NO_CLASSIFIER.search(name):

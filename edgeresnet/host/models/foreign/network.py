@@ -17,9 +17,10 @@ from edgeresnet.host.models.foreign.program_facts import stem_of_program
 from edgeresnet.host.models.foreign.state_dict import Identity, identify
 from edgeresnet.host.models.foreign.torchvision import default_image_size
 from edgeresnet.host.models.foreign.wrappers import Found, find_network
+from edgeresnet.host.models.headless import classes_among
 from edgeresnet.host.models.resnet import arch_of, check_has_choice
 from edgeresnet.settings.faults import SettingsError
-from edgeresnet.settings.inputs import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from edgeresnet.settings.inputs import IMAGENET_MEAN, IMAGENET_STD, InputChanges, InputSpec
 from edgeresnet.settings.network import (
     NOTHING_TOLD,
     USUAL_STRIDE,
@@ -32,6 +33,7 @@ STRIDE_WORDS = {
     "3x3": "stride in the 3x3 convolutions",
     "1x1": "stride in the first 1x1 convolutions",
 }
+NO_CLASSES = "no classifier: it gives embeddings"
 CHANNEL_WORDS = {"rgb": "RGB", "bgr": "BGR", "gray": "grey in three channels"}
 
 
@@ -53,6 +55,27 @@ def input_words(spec: InputSpec) -> str:
         f"{made} ({spec.interpolation})",
         "ImageNet's mean and std" if usual else f"mean {mean} and std {std}",
     ])  # fmt: skip
+
+
+def retold_inputs(
+    before: InputSpec,
+    provenance: dict[str, Any],
+    image_size: int | None,
+    inputs: InputChanges,
+) -> tuple[InputSpec, dict[str, Any]]:
+    """What is told of a known network's input, in the line on what was assumed too.
+
+    Args:
+        before: its own input.
+        provenance: of its checkpoint.
+        image_size: told; None: its own.
+        inputs: told.
+    """
+    spec = inputs.over(before if image_size is None else before.of_size(image_size))
+    if assumed := provenance.get("assumed"):
+        said = assumed.replace(input_words(before), input_words(spec))
+        provenance = {**provenance, "assumed": said}
+    return spec, provenance
 
 
 def network_words(
@@ -126,7 +149,7 @@ class ForeignNetwork:
     def assumed(self, spec: InputSpec, *, classes_told: bool) -> str:
         """One line on the network as it was taken, assumptions included."""
         identity = self.identity
-        classes = SORTED_CLASSES
+        classes = SORTED_CLASSES if classes_among(identity.tensors) else NO_CLASSES
         if classes_told or self.facts.classes is not None:
             said = "" if classes_told else f", as {self.facts.classes_from} lists them"
             classes = f"classes by name{said}"
@@ -161,7 +184,7 @@ def read_network(
     found = find_network(content, source, raw=raw)
     stem = network.stem or stem_of_program(content, found.tensors)
     identity = identify(found, source, stem)
-    outputs = int(identity.tensors["fc.weight"].shape[0])
+    outputs = classes_among(identity.tensors)
     stride_told = network.stride_in is not None
     facts = read_facts(content, path, outputs, source, told or {}, stride_told=stride_told)
     stride_in, strides = USUAL_STRIDE, list[str]()

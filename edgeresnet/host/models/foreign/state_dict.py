@@ -23,6 +23,7 @@ from edgeresnet.host.models.foreign.layers import (
     tensors_of,
 )
 from edgeresnet.host.models.foreign.wrappers import Found
+from edgeresnet.host.models.headless import classes_among
 from edgeresnet.host.models.resnet import ARCHS, Arch, Widths
 from edgeresnet.host.models.shapes import COUNTER, float_shapes
 from edgeresnet.host.models.weights import check_floats, check_in_file
@@ -74,8 +75,9 @@ def identify(found: Found, source: str, stem: str | None = None) -> Identity:
     rest, notes = _without_harmless(found, own | biases)
     _check_names(found, arch, own, rest, source)
     head = find_head(rest, source, found.origin.head)
-    left = {name: t for name, t in rest.items() if name not in head.names}
-    _refuse_unknown(left, (), source, beside=f" (beside the classifier {head.names[0]})")
+    if head is not None:
+        left = {name: t for name, t in rest.items() if name not in head.names}
+        _refuse_unknown(left, (), source, beside=f" (beside the classifier {head.names[0]})")
     tensors = _renamed(found, own | biases, head)
     _check_values(tensors, found.names, source)
     if biases:
@@ -86,7 +88,7 @@ def identify(found: Found, source: str, stem: str | None = None) -> Identity:
     stem = _stem(tensors, found.names, source, stem)
     widths = _check_shapes(tensors, arch, stem, found.names, source)
     check_in_file(tensors.values(), source)
-    listed = (*found.notes, *notes, *head.notes)
+    listed = (*found.notes, *notes, *(head.notes if head else ()))
     return Identity(arch.name, stem, widths, tensors, listed, bool(biases))
 
 
@@ -165,8 +167,10 @@ def _refuse_unknown(
     )
 
 
-def _renamed(found: Found, own: set[str], head: Head) -> dict[str, Tensor]:
+def _renamed(found: Found, own: set[str], head: Head | None) -> dict[str, Tensor]:
     """The network's tensors in the file's order, the head as ``fc``."""
+    if head is None:
+        return {name: tensor for name, tensor in found.tensors.items() if name in own}
     tensors: dict[str, Tensor] = {}
     made = {head.names[0]: ("fc.weight", head.weight)}
     if len(head.names) > 1:
@@ -243,8 +247,8 @@ def _check_shapes(
 ) -> Widths:
     _check_convolutions(tensors, arch, names, source)
     widths = Widths.of(tensors, arch.name)
-    classes = int(tensors["fc.weight"].shape[0])
-    if not classes:
+    classes = classes_among(tensors)
+    if not classes and "fc.weight" in tensors:
         raise InputError(f"{source}: {names.get('fc.weight', 'fc.weight')} has no classes", _FIX)
     for name, wanted in float_shapes(arch.name, stem, widths, classes).items():
         if name.endswith(COUNTER):

@@ -17,6 +17,7 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.parallel.processes import own_places, processes
 from edgeresnet.host.quantization.calibrate import calibrate, images_until_settled
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
+from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
 from edgeresnet.host.quantization.reference import Reference
 from edgeresnet.host.training.distillation import distillation_loss
 from edgeresnet.host.training.step import training_device
@@ -57,7 +58,7 @@ class Work:
     """
 
     checkpoint: Checkpoint
-    reference: Reference
+    reference: Reference | EmbeddingReference
     train_set: Dataset
     val_set: Dataset
     options: QuantizeOptions

@@ -1,0 +1,82 @@
+"""A network without a classifier: what it gives is the pooled embedding, and nothing to answer."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgeresnet.device.targets.outputs import POOL
+from edgeresnet.errors import InputError
+from edgeresnet.host.models.quant_resnet import QuantLinear, QuantResNet
+from edgeresnet.settings.export import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torchvision.models import ResNet
+
+    from edgeresnet.settings.export import ExportOptions
+
+HEAD = ("fc.weight", "fc.bias")
+
+
+def leave_head_out(model: ResNet) -> None:
+    """Make the network, in place, give what its classifier would have read, (N, channels)."""
+    model.fc = cast(nn.Linear, nn.Identity())
+
+
+def has_head(model: nn.Module) -> bool:
+    """Whether a network, float or fake-quantized, gives logits."""
+    return not isinstance(model.fc, nn.Identity)
+
+
+def classes_among(tensors: Mapping[str, Tensor]) -> int:
+    """How many classes a network of these tensors has; 0 without a classifier."""
+    return int(tensors[HEAD[0]].shape[0]) if HEAD[0] in tensors else 0
+
+
+def check_has_classes(classes: Sequence[str], what: str, fix: str) -> None:
+    """Refuse what is nothing without classes.
+
+    Args:
+        classes: the checkpoint's; none where it has no classifier.
+        what: the work, as the beginning of the message.
+        fix: what to do instead.
+
+    Raises:
+        InputError: it has no classifier.
+    """
+    if not classes:
+        raise InputError(
+            f"{what} needs classes, and the checkpoint has no classifier: it gives embeddings", fix
+        )
+
+
+def options_of_headless(model: QuantResNet, options: ExportOptions) -> ExportOptions:
+    """The options as they are of a network with a classifier; else without logits.
+
+    A network without a classifier gives the features that are asked for, else its embedding.
+    """
+    if has_head(model):
+        return options
+    return replace(options, features=options.features or in_order([POOL]), logits=False)
+
+
+def with_head(model: QuantResNet) -> QuantResNet:
+    """A copy with a classifier of one class, where there is none.
+
+    By the classifier that reads the embedding a graph is cut where it is given; what stands behind
+    the cut is left out.
+    """
+    own = copy.deepcopy(model)
+    if not has_head(model):
+        channels = own.convolutions()[-1].weight.shape[0]
+        linear = nn.Linear(channels, 1)
+        with torch.no_grad():
+            linear.weight.fill_(1)
+        own.fc = QuantLinear(linear, own.conv1.weight_quant.kind)
+    return own

@@ -160,7 +160,9 @@ def check_front(recipe: Recipe, networks: Mapping[Arch, Recipe], path: Path) -> 
                 f"front: {arch} has neither a training nor weights",
                 f"give front.weights.{arch}, model.weights, or train.",
             )
-        faults_of(own).raise_any(f"recipe {recipe.name}, {arch}")
+        of_front = arch in recipe.front.weights
+        key = f"front.weights.{arch}" if of_front else "model.weights"
+        faults_of(own, key).raise_any(f"recipe {recipe.name}, {arch}")
     elsewhere = devices_elsewhere(recipe)
     if len(elsewhere) == len(recipe.export.targets):
         raise MissingError(

@@ -79,8 +79,13 @@ def check_run(recipe: Recipe, run_dir: Path, records: str) -> Checked:
     return Checked(train_set, val_set, devices_elsewhere(recipe))
 
 
-def faults_of(recipe: Recipe) -> Faults:
-    """All faults but those of the data, whose opening may take its time."""
+def faults_of(recipe: Recipe, weights_key: str = "model.weights") -> Faults:
+    """All faults but those of the data, whose opening may take its time.
+
+    Args:
+        recipe: of one network.
+        weights_key: the key of the recipe that its weights stand under.
+    """
     faults = Faults()
     check_exports(recipe, faults)
     with faults.of("compare.threads"):
@@ -98,7 +103,7 @@ def faults_of(recipe: Recipe) -> Faults:
     if recipe.prune is not None:
         with faults.of("prune"):
             check_prune(recipe.prune)
-    with faults.of("model.weights"):
+    with faults.of(weights_key):
         _check_weights(recipe.model.weights)
     with faults.of("class_order"):
         _check_class_names(recipe)

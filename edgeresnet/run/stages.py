@@ -217,6 +217,7 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
         options = ExportOptions(
             batch=BatchRange.parse(recipe.export.batch),
             embed_preprocess=recipe.export.embed_preprocess,
+            features=recipe.export.features,
             record_host=run.record_host,
         )
         export(
@@ -230,6 +231,9 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
         )
 
     exported = asdict(recipe.export)
+    if not exported["features"]:
+        # As before there were any.
+        del exported["features"]
     # What decides is what the file says, wherever it lies.
     del exported["for_device"]
     if for_device is not None:

@@ -91,6 +91,12 @@ def _a_range(text: str | int) -> str | int:
     return text
 
 
+def _in_order(named: tuple[FeatureName, ...]) -> tuple[FeatureName, ...]:
+    if len(set(named)) < len(named):
+        raise fault("a feature is named twice", "name each once.")
+    return in_order(named)
+
+
 @settings
 class ExportSettings:
     """Bundles to make: every target in every precision that it has."""
@@ -112,6 +118,11 @@ class ExportSettings:
         default=1, description="Batch sizes: one, or smallest:best:largest as 1:8:32."
     )
     embed_preprocess: EmbedPreprocess = False
+    features: Annotated[tuple[FeatureName, ...], AfterValidator(_in_order)] = Field(
+        default=(),
+        description="Tensors that the bundles give beside the logits: C2 to C5 (what each level "
+        "hands on) and pool (the embedding).",
+    )
     for_device: str | None = Field(
         default=None,
         description="Processor that INT8 is for: a file that devices --json wrote there, or any, "

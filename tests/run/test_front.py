@@ -160,7 +160,8 @@ def test_run_front_fails_when_no_network_is_done_in_time(tmp_path: Path, weights
     ("override", "message"),
     [
         ("front.weights={resnet50: a.pt}", "front.weights has resnet50"),
-        ("front.weights={resnet18: a.pt}", "a.pt does not exist"),
+        ("front.weights={resnet18: a.pt}", r"front\.weights\.resnet18: checkpoint a\.pt does not"),
+        ("model.weights=a.pt", r"model\.weights: checkpoint a\.pt does not exist"),
         ("model.arch=resnet18", "model.arch has no effect"),
         ("prune={macs: 0.5}", "prune would cut them"),
     ],

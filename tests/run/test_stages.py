@@ -338,3 +338,30 @@ def test_an_export_for_another_device_has_a_key_of_what_that_device_is(
     given = exported[0]["for_device"]
     assert (given is None) is (saturates is None)
     assert given is None or str(given) == told
+
+
+def test_an_export_of_features_gives_them_and_has_a_key_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed: list[Any] = []
+    exported: list[Any] = []
+    recipe = load_recipe("quickstart", ["export.features=[pool, C3]"])
+
+    def stage(self: object, name: str, settings: Any, output: Path, does: Any) -> str:
+        keyed.append(settings)
+        does()
+        return "key"
+
+    monkeypatch.setattr(stages.Run, "stage", stage)
+    monkeypatch.setattr(stages, "export", lambda *_, **given: exported.append(given))
+    run = stages.Run(tmp_path, recipe, False, keyed.append)
+    stages.export_stage(run, "x", "onnx", "int8", stages.Stage(tmp_path, "before"))
+    assert keyed[0]["export"]["features"] == ("C3", "pool")
+    options = exported[0]["options"]
+    assert (options.features, options.logits) == (("C3", "pool"), True)
+
+
+@pytest.mark.parametrize("told", ["[C6]", "[C3, C3]"])
+def test_features_of_a_recipe_are_refused_when_they_are_none(told: str) -> None:
+    with pytest.raises(InputError, match="features"):
+        load_recipe("quickstart", [f"export.features={told}"])

@@ -39,7 +39,7 @@ def functions(path: Path) -> dict[str, str]:
 
 def test_examples_of_features_share_all_but_what_takes_features() -> None:
     paths = {name: path for name in TARGETS if (path := example_of(name, features=True))}
-    assert set(paths) == {"onnx", "openvino", "qnn"}
+    assert set(paths) == {"onnx", "openvino", "tensorrt", "qnn"}
     tails = {path.read_text(encoding="utf-8").split(MARK)[1] for path in paths.values()}
     assert len(tails) == 1
     for name, path in paths.items():

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgeresnet.device.bundle.build import build_bundle
 from edgeresnet.device.targets.registry import target_of
@@ -22,6 +24,7 @@ from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from tests.examples import assert_example_answers_as_edgeresnet, python_in
 from tests.fake_tensorrt import VERSION, write_modules
+from tests.forged import reseal_bundle
 
 ORIN = Host("tensorrt", VERSION, platform.machine(), "Orin", "8.7", "12.6")
 
@@ -131,3 +134,29 @@ def test_example_answers_as_edgeresnet_when_a_gpu_is_here(
     )  # fmt: skip
     build_bundle(tmp_path / "b", "gpu")
     assert_example_answers_as_edgeresnet(tmp_path / "b", tmp_path)
+
+
+def test_example_takes_features_of_the_engine_that_fits(
+    int8_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_bindings, "MODULES", {})
+    tensorrt_bindings.find_bindings.cache_clear()
+    export_bundle(
+        int8_checkpoint, target="tensorrt", precision="int8", out_dir=tmp_path / "b",
+        options=ExportOptions(features=("C3", "pool"), batch=BatchRange(2, 4, 8)),
+    )  # fmt: skip
+    tensorrt_bindings.find_bindings.cache_clear()
+    add_engine(tmp_path / "b")
+    Image.new("RGB", (20, 20), (90, 20, 60)).save(tmp_path / "x.png")
+    done = run_example(tmp_path / "b", tmp_path, str(tmp_path / "x.png"), "--check")
+    assert done.returncode == 0, done.stderr
+    assert "x.png: C3 (32, 8, 8) float32" in done.stdout
+    assert "x.png: pool (128,) float32" in done.stdout
+    assert done.stdout.count(": good") == 2
+    with np.load(tmp_path / "b" / "golden.npz") as golden:
+        arrays = {**golden, "features": golden["features"] + 1}
+    np.savez(tmp_path / "b" / "golden.npz", **arrays)
+    reseal_bundle(tmp_path / "b")
+    (tmp_path / "again").mkdir()
+    done = run_example(tmp_path / "b", tmp_path / "again", "--check")
+    assert (done.returncode, done.stdout.count("NOT good")) == (1, 2)

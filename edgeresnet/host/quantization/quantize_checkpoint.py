@@ -65,17 +65,7 @@ def quantize_checkpoint(
             f"the checkpoint is quantized already ({checkpoint.precision})",
             "give the float checkpoint that it was made of.",
         )
-    options.check_all_images()
-    options.check_start()
-    if options.method != "ptq":
-        check_has_classes(
-            checkpoint.classes,
-            f"method {options.method}, which goes by a classifier's answers,",
-            "give --method ptq.",
-        )
-    if options.float_layers:
-        # Names that are none are refused before an image is looked at.
-        QuantResNet(cast(Any, checkpoint.outline()), float_layers=options.float_layers)
+    _check_before_images(checkpoint, options)
     named = checkpoint.classes_known
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):
@@ -98,6 +88,20 @@ def quantize_checkpoint(
         float_layers=model.float_layers,
     )
     return quantized, cast(QuantizeResults, figures)
+
+
+def _check_before_images(checkpoint: Checkpoint, options: QuantizeOptions) -> None:
+    """Refuse what can be refused before an image is looked at."""
+    options.check_all_images()
+    options.check_start()
+    if options.method != "ptq":
+        check_has_classes(
+            checkpoint.classes,
+            f"method {options.method}, which goes by a classifier's answers,",
+            "give --method ptq.",
+        )
+    if options.float_layers:
+        QuantResNet(cast(Any, checkpoint.outline()), float_layers=options.float_layers)
 
 
 def _work(

@@ -141,13 +141,16 @@ def time_claims(results: CompareResults, again: Again | None, why: str, claims: 
     for row in rows:
         name = f"latency of {row['name']}"
         mine = own[row["name"]]
-        if (reason := reasons[row["name"]]) is not None:
-            figures = f" (p50 {row['p50_ms']:.3g} ms told, {mine['p50_ms']:.3g} ms here)"
-            timed = row["p50_ms"] is not None and mine["p50_ms"] is not None
-            claims.incomparable(name, reason + (figures if timed else ""))
+        reason = reasons[row["name"]]
+        if row["p50_ms"] is None or mine["p50_ms"] is None:
+            # Of an emulator: there is a reason, and no figures.
+            claims.incomparable(name, reason or "there are no times")
             continue
-        fault = ratio_fault("p50", row["p50_ms"], mine["p50_ms"], " ms")
-        claims.judge(name, fault, f"p50 {row['p50_ms']:.3g} ms told, {mine['p50_ms']:.3g} ms here")
+        figures = f"p50 {row['p50_ms']:.3g} ms told, {mine['p50_ms']:.3g} ms here"
+        if reason is not None:
+            claims.incomparable(name, f"{reason} ({figures})")
+            continue
+        claims.judge(name, ratio_fault("p50", row["p50_ms"], mine["p50_ms"], " ms"), figures)
     for row in rows:
         _speedup_claim(row, own[row["name"]], reasons, claims)
 

@@ -229,6 +229,19 @@ def test_times_are_not_comparable_where_they_say_nothing(
     assert all(told in claim.text for claim in claims.claims)
 
 
+def test_times_of_an_emulator_are_not_comparable(
+    honest: Path, timed_as_told: dict[str, Any]
+) -> None:
+    results = read_results(honest)
+    again = compare_again(Recorded(honest), results, DataAtHand(None, "not here"), Asked())
+    for row in (*results["rows"], *again.result["rows"]):
+        row |= {"p50_ms": None, "speedup": None}  # type: ignore[operator]
+    claims = ClaimsOf("results.json")
+    time_claims(results, again, "", claims)
+    assert {claim.outcome for claim in claims.claims} == {"not comparable"}
+    assert {claim.text for claim in claims.claims} == {"an emulator has no times"}
+
+
 def test_a_run_without_its_data_is_not_checked_where_it_needs_it(
     honest: Path, timed_as_told: dict[str, Any], tmp_path: Path
 ) -> None:

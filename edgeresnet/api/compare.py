@@ -34,6 +34,7 @@ from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import Budgets, RunOptions, check_all_images
 
 if TYPE_CHECKING:
+    from edgeresnet.device.data.dataset import Dataset
     from edgeresnet.device.measure.accuracy import Predictions
     from edgeresnet.device.session import Opened
 
@@ -79,7 +80,8 @@ def compare(
         contests: by a name, such as of a target, the indices of one network's models there, INT8
             and float; ``fastest`` of the result then says of each which it is.
         names: what the models are called in the result, one each; None: as their files.
-        cpus: logical processors to run on, such as ``0-3,8``; None: all that this process may use.
+        cpus: logical processors to run on, such as ``0-3,8``, which the processes that time models
+            inherit; None: all that this process may use.
         context: data (else what the models remember) and how the work reports. On images without
             labels there is agreement with the baseline in place of top-1.
 
@@ -93,9 +95,7 @@ def compare(
     check_all_images(all_images, budgets.of_accuracy())
     device = None if device is None else device.lower()
     _check_options(paths, device, options)
-    with ExitStack() as stack:
-        # The processes of their own in which models are timed inherit it.
-        stack.enter_context(on_cpus(cpus))
+    with on_cpus(cpus), ExitStack() as stack:
         told = ModelSource(paths[0], device, options, image_size, inputs)
         called = None if names is None else dict(zip(paths, names, strict=True))
         opened = _open(stack, paths, told, skip_missing, context, called or {})
@@ -109,9 +109,16 @@ def compare(
             all_images=all_images, contests=contests, on_images=stack.enter_context(bar),
             on_predictions=lambda own: doubts.extend(_say_doubts(opened, measured, own, context)),
         )  # fmt: skip
-        hashed = {"data_sha256": content_fingerprint(measured.dataset, context.on_step)}
-        conversions = say_conversions([measured.dataset], context.on_step)
-    return cast(CompareResults, {**_judged(result, doubts), **hashed, "conversions": conversions})
+        told_of_data = _told_of(measured.dataset, context)
+    return cast(CompareResults, {**_judged(result, doubts), **told_of_data})
+
+
+def _told_of(dataset: Dataset, context: TaskContext) -> dict[str, Any]:
+    """What a result tells of its images: their hash, and what was converted."""
+    return {
+        "data_sha256": content_fingerprint(dataset, context.on_step),
+        "conversions": say_conversions([dataset], context.on_step),
+    }
 
 
 def _judged(result: Mapping[str, Any], doubts: list[str]) -> dict[str, Any]:

@@ -141,18 +141,20 @@ def time_claims(results: CompareResults, again: Again | None, why: str, claims: 
     for row in rows:
         name = f"latency of {row['name']}"
         mine = own[row["name"]]
-        reason = reasons[row["name"]]
-        if row["p50_ms"] is None or mine["p50_ms"] is None:
-            # Of an emulator: there is a reason, and no figures.
-            claims.incomparable(name, reason or "there are no times")
-            continue
-        figures = f"p50 {row['p50_ms']:.3g} ms told, {mine['p50_ms']:.3g} ms here"
-        if reason is not None:
-            claims.incomparable(name, f"{reason} ({figures})")
+        figures = _p50_words(row, mine)
+        if (reason := reasons[row["name"]]) is not None:
+            claims.incomparable(name, f"{reason} ({figures})" if figures else reason)
             continue
         claims.judge(name, ratio_fault("p50", row["p50_ms"], mine["p50_ms"], " ms"), figures)
     for row in rows:
         _speedup_claim(row, own[row["name"]], reasons, claims)
+
+
+def _p50_words(row: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    """Both medians; empty of an emulator, which has none."""
+    if row["p50_ms"] is None or mine["p50_ms"] is None:
+        return ""
+    return f"p50 {row['p50_ms']:.3g} ms told, {mine['p50_ms']:.3g} ms here"
 
 
 def _speedup_claim(

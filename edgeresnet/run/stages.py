@@ -230,10 +230,7 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
             context=run.context(),
         )
 
-    exported = asdict(recipe.export)
-    if not exported["features"]:
-        # As before there were any.
-        del exported["features"]
+    exported = recipe.export.to_dict()
     # What decides is what the file says, wherever it lies.
     del exported["for_device"]
     if for_device is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, get_args
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -128,6 +129,13 @@ class ExportSettings:
         description="Processor that INT8 is for: a file that devices --json wrote there, or any, "
         "which is right on every one; left out: this machine's.",
     )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what came later is there only where it is given."""
+        values = asdict(self)
+        if not self.features:
+            del values["features"]
+        return values
 
 
 @settings

@@ -8,7 +8,7 @@ Non-Parametric Instance Discrimination", 2018, section 4, ask so with 200 neighb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,10 +121,7 @@ def class_similarities(
     unit = _unit(embeddings)
     members = [np.flatnonzero(labels == one) for one in range(classes)]
     found = np.full((len(unit), classes), -1, np.float32)
-    for start in range(0, len(unit), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(unit)))
-        similar = unit[rows] @ unit.T
-        similar[np.arange(len(rows)), rows] = -1
+    for rows, similar in _similarities(unit, itself=-1):
         for one, others in enumerate(members):
             if len(others):
                 found[rows, one] = similar[:, others].max(1)
@@ -154,13 +151,19 @@ def nearest(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
         embeddings: (n, channels), of two images or more.
     """
     unit = _unit(embeddings)
-    found = []
+    found = [similar.argmax(1) for _, similar in _similarities(unit, itself=-np.inf)]
+    return np.concatenate(found)
+
+
+def _similarities(
+    unit: NDArray[np.float32], itself: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Rows of some images, and their cosines with all, where an image has ``itself`` with it."""
     for start in range(0, len(unit), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(unit)))
         similar = unit[rows] @ unit.T
-        similar[np.arange(len(rows)), rows] = -np.inf
-        found.append(similar.argmax(1))
-    return np.concatenate(found)
+        similar[np.arange(len(rows)), rows] = itself
+        yield rows, similar
 
 
 def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

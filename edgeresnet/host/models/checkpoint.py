@@ -16,6 +16,7 @@ from edgeresnet.files.places import from_home
 from edgeresnet.host.models.checkpoint_record import (
     DIGEST,
     FORMAT,
+    HEADLESS,
     check_digest,
     check_float_layers,
     check_record,
@@ -84,7 +85,7 @@ class Checkpoint:
     def version(self) -> int:
         """Of the file: the lowest whose readers take the network for what it is."""
         if not self.classes:
-            return 6
+            return HEADLESS
         if self.float_layers:
             return 5
         if self.input_spec.crop_rounding == "down":

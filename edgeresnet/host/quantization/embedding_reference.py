@@ -15,15 +15,15 @@ import numpy as np
 from torchvision.models import ResNet
 
 from edgeresnet.device.data.dataset import Dataset, is_labelled
-from edgeresnet.device.measure.accuracy import chance_line, share_of
+from edgeresnet.device.measure.accuracy import chance_line
 from edgeresnet.device.measure.decisions import plan_of
 from edgeresnet.device.measure.neighbours import class_similarities, cosines_of, nearest
-from edgeresnet.device.measure.sequential import Drop, WorstDrop, labels_present
-from edgeresnet.errors import CheckError, InputError
+from edgeresnet.device.measure.sequential import labels_present
+from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet
-from edgeresnet.host.quantization.reference import raw_answers
+from edgeresnet.host.quantization.reference import compared, raw_answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,13 +66,7 @@ class EmbeddingReference:
 
     @cached_property
     def _embeddings(self) -> NDArray[np.float32]:
-        found = raw_answers(self.model, self._images)
-        if not np.isfinite(found).all():
-            raise CheckError(
-                "the float network gives NaN or infinite embeddings",
-                "train it again, or check its file.",
-            )
-        return found
+        return raw_answers(self.model, self._images, "float")
 
     @property
     def answers(self) -> Answers:
@@ -99,42 +93,13 @@ class EmbeddingReference:
         Raises:
             CheckError: its embeddings are not finite.
         """
-        embeddings = raw_answers(model, self._images)
-        if not np.isfinite(embeddings).all():
-            raise CheckError(
-                "the quantized network gives NaN or infinite embeddings",
-                "check the checkpoint's weights, or calibrate with --observer percentile.",
-            )
-        answers, own, look = self._answered(embeddings), self.answers, self.plan[0]
-        same = share_of(answers == own, z=look.z)
+        embeddings = raw_answers(model, self._images, "quantized")
+        labels = self._images.labels if self.labelled else None
+        answers = self._answered(embeddings)
         return {
-            "images": len(answers),
-            "looks": [look.images],
-            **self._accuracy(answers, own),
-            "agreement": same.value,
-            "agreement_interval": [same.low, same.high],
+            **compared(answers, self.answers, labels, self._shown, self.plan[0]),
             "cosine": cosines_of(self._embeddings, embeddings),
             "doubts": [],
-        }
-
-    def _accuracy(self, answers: Answers, own: Answers) -> dict[str, Any]:
-        if not self.labelled:
-            keys = ("top1_float", "top1_int8", "drop", "drop_interval", "lost", "gained",
-                    "class_changes")  # fmt: skip
-            return dict.fromkeys(keys)
-        labels = self._images.labels
-        right, others = own == labels, answers == labels
-        changes = Drop.of(right, others)
-        drop = changes.interval(self.plan[0].alpha)
-        classes = WorstDrop.of(right, others, labels, self._shown).classes
-        return {
-            "top1_float": float(right.mean()),
-            "top1_int8": float(others.mean()),
-            "drop": drop.value,
-            "drop_interval": [drop.low, drop.high],
-            "lost": changes.lost,
-            "gained": changes.gained,
-            "class_changes": {name: [d.n, d.lost, d.gained] for name, d in classes.items()},
         }
 
     def doubts(self, *, by_name: bool) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from torch import nn
@@ -20,6 +20,7 @@ from edgeresnet.device.measure.doubts import collapse_doubts
 from edgeresnet.device.measure.sequential import Drop, Look, WorstDrop, labels_present, order
 from edgeresnet.errors import CheckError
 from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.pixels import fits_in_memory
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     Answers = NDArray[np.int64]
 
 NO_LIMITS: Mapping[str, float] = MappingProxyType({})
+# Figures that there are none of without labels.
+OF_LABELS = (
+    "top1_float", "top1_int8", "drop", "drop_interval", "lost", "gained", "class_changes",
+)  # fmt: skip
+NOT_FINITE = {
+    "float": "train it again, or check its file.",
+    "quantized": "check the checkpoint's weights, or calibrate with --observer percentile.",
+}
 # Share of the images above which one class among the answers is worth a line.
 ONE_CLASS = 0.9
 
@@ -107,12 +116,7 @@ class Reference:
         return np.concatenate(self._answers[:looks])
 
     def _asked(self, part: EvaluationSet) -> Answers:
-        logits = raw_answers(self.model, part)
-        if not np.isfinite(logits).all():
-            raise CheckError(
-                "the float network gives NaN or infinite logits",
-                "train it again, or check its file.",
-            )
+        logits = raw_answers(self.model, part, "float")
         if not self._answers:
             labels = part.labels if self.labelled else None
             self._collapsed = collapse_doubts(logits, labels, self.classes)
@@ -133,12 +137,7 @@ class Reference:
         logits: list[NDArray[np.float32]] = []
 
         def see(images: int) -> None:
-            logits.append(raw_answers(model, self._parts[len(logits)]()))
-            if not np.isfinite(logits[-1]).all():
-                raise CheckError(
-                    "the quantized network gives NaN or infinite logits",
-                    "check the checkpoint's weights, or calibrate with --observer percentile.",
-                )
+            logits.append(raw_answers(model, self._parts[len(logits)](), "quantized"))
 
         def judged(look: Look) -> list[Budget]:
             shown = {"method": "", **self._compared(logits)}
@@ -152,37 +151,15 @@ class Reference:
 
     def _compared(self, logits: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
         """The figures of the images of so many looks."""
-        answers, looks = np.concatenate(logits).argmax(1), len(logits)
-        own = self._seen(looks)
-        same = share_of(answers == own, z=self.plan[looks - 1].z)
+        looks = len(logits)
+        labels = self._labels(looks) if self.labelled else None
         return {
-            "images": len(answers),
+            **compared(
+                np.concatenate(logits).argmax(1), self._seen(looks), labels, self._shown,
+                self.plan[looks - 1],
+            ),
             "looks": [look.images for look in self.plan],
-            **self._accuracy(answers, own, looks),
-            "agreement": same.value,
-            "agreement_interval": [same.low, same.high],
-        }
-
-    def _accuracy(self, answers: Answers, own: Answers, looks: int) -> dict[str, Any]:
-        if not self.labelled:
-            keys = ("top1_float", "top1_int8", "drop", "drop_interval", "lost", "gained",
-                    "class_changes")  # fmt: skip
-            return dict.fromkeys(keys)
-        labels = self._labels(looks)
-        right, others = own == labels, answers == labels
-        changes = Drop.of(right, others)
-        drop = changes.interval(self.plan[looks - 1].alpha)
-        classes = WorstDrop.of(right, others, labels, self._shown).classes
-        return {
-            # Of the same images, of which the next method may need fewer or more.
-            "top1_float": float(right.mean()),
-            "top1_int8": float(others.mean()),
-            "drop": drop.value,
-            "drop_interval": [drop.low, drop.high],
-            "lost": changes.lost,
-            "gained": changes.gained,
-            "class_changes": {name: [d.n, d.lost, d.gained] for name, d in classes.items()},
-        }
+        }  # fmt: skip
 
     def doubts(self, *, by_name: bool) -> list[str]:
         """Says that the float network does not do what it was trained for; empty if it may.
@@ -213,12 +190,63 @@ class Reference:
         )
 
 
-def raw_answers(model: nn.Module, images: EvaluationSet) -> NDArray[np.float32]:
-    """(n, classes), or embeddings; the model is on the CPU again afterwards."""
+def compared(
+    answers: Answers,
+    own: Answers,
+    labels: Answers | None,
+    shown: Mapping[int, str],
+    look: Look,
+) -> dict[str, Any]:
+    """What a quantized network lost, and how often it answers as the float one.
+
+    Args:
+        answers: (n,) of the quantized network.
+        own: (n,) of the float one, to the same images.
+        labels: (n,); None where nobody says which answers are right, and nothing is told of top-1.
+        shown: the names of the classes that the images show.
+        look: at which so many images were seen.
+    """
+    same = share_of(answers == own, z=look.z)
+    told: dict[str, Any] = dict.fromkeys(OF_LABELS)
+    if labels is not None:
+        # Of the same images, of which the next method may need fewer or more.
+        right, others = own == labels, answers == labels
+        changes = Drop.of(right, others)
+        drop = changes.interval(look.alpha)
+        classes = WorstDrop.of(right, others, labels, shown).classes
+        told = {
+            "top1_float": float(right.mean()),
+            "top1_int8": float(others.mean()),
+            "drop": drop.value,
+            "drop_interval": [drop.low, drop.high],
+            "lost": changes.lost,
+            "gained": changes.gained,
+            "class_changes": {name: [d.n, d.lost, d.gained] for name, d in classes.items()},
+        }
+    return {
+        "images": len(answers),
+        "looks": [look.images],
+        **told,
+        "agreement": same.value,
+        "agreement_interval": [same.low, same.high],
+    }
+
+
+def raw_answers(
+    model: nn.Module, images: EvaluationSet, whose: Literal["float", "quantized"]
+) -> NDArray[np.float32]:
+    """(n, classes), without a classifier embeddings; the model is on the CPU again afterwards.
+
+    Raises:
+        CheckError: they are not finite.
+    """
     device = training_device()
-    logits = evaluate(model.to(device), images, device)
+    answers = evaluate(model.to(device), images, device)
     model.cpu()
-    return logits
+    if not np.isfinite(answers).all():
+        what = "logits" if has_head(model) else "embeddings"
+        raise CheckError(f"the {whose} network gives NaN or infinite {what}", NOT_FINITE[whose])
+    return answers
 
 
 def reference_of(

@@ -1,6 +1,7 @@
 """What timing costs, and whether our medians are those of a bare loop and of ``benchmark_app``.
 
-Run it on a quiet machine: ``python -m tests.benchmarks.timing_overhead [ROUNDS [ARCH [SIZE]]]``.
+Run it on a quiet machine: ``python -m tests.benchmarks.timing_overhead [ROUNDS [ARCH [SIZE
+[FOLDER]]]]``. Making the models takes minutes: what FOLDER holds already is measured at once.
 Weights are random (no kernel's time depends on them). The same model is measured by turns: by
 `measure` as ``profile`` does, by a bare loop around the runtime's own session (ONNX Runtime), or by
 OpenVINO's ``benchmark_app`` with the same threads and hint (OpenVINO). Ratios are ours over theirs,
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.device.machine.cpu import default_threads
 from edgeresnet.device.machine.environment import cpu_name
 from edgeresnet.device.machine.load import load_findings, read_load
@@ -38,6 +40,7 @@ from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import make_checkpoint
 
 SECONDS = 3.0
+BOTH = ("onnx", "openvino")
 MEDIAN = re.compile(r"Median:\s+([\d.]+) ms")
 
 
@@ -53,7 +56,14 @@ def _nothing() -> None:
 
 
 def make_models(folder: Path, arch: str, size: int) -> dict[str, Path]:
-    """An INT8 model file for each of the two runtimes."""
+    """An INT8 model file for each of the two runtimes; those of an earlier run, where there are."""
+    kept = {
+        target: load_bundle(folder / target).model_path
+        for target in BOTH
+        if (folder / target).exists()
+    }
+    if len(kept) == len(BOTH):
+        return kept
     source = replace(make_checkpoint(arch, "imagenet", 64), data="digits")
     source = replace(source, input_spec=replace(source.input_spec, image_size=size))
     options = QuantizeOptions(method="ptq", calibration_images=8)
@@ -63,7 +73,7 @@ def make_models(folder: Path, arch: str, size: int) -> dict[str, Path]:
         target: export_bundle(
             int8, target=target, precision="int8", out_dir=folder / target
         ).model_path
-        for target in ("onnx", "openvino")
+        for target in BOTH
     }
 
 
@@ -135,14 +145,14 @@ def show(name: str, ours: Callable[[], float], theirs: Callable[[], float], roun
         print(f"  {cause}")
 
 
-def main(rounds: int, arch: str, size: int) -> None:
+def main(rounds: int, arch: str, size: int, folder: Path | None) -> None:
     """Print the overhead and the ratios."""
     threads = default_threads()
     print(f"{cpu_name()}, {threads} threads, {arch} INT8 at {size} px")
     print(f"timing one run adds {overhead_us():.2f} us")
     image = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name:
-        paths = make_models(Path(name), arch, size)
+        paths = make_models(folder or Path(name), arch, size)
         own = {target: ours_ms(target, path, threads, image) for target, path in paths.items()}
         show("onnx, a bare loop", own["onnx"], bare_ms(paths["onnx"], threads, image), rounds)
         theirs = benchmark_app_ms(paths["openvino"], threads)
@@ -157,4 +167,5 @@ if __name__ == "__main__":
         int(sys.argv[1]) if len(sys.argv) > 1 else 7,
         sys.argv[2] if len(sys.argv) > 2 else "resnet50",
         int(sys.argv[3]) if len(sys.argv) > 3 else 224,
+        Path(sys.argv[4]) if len(sys.argv) > 4 else None,
     )

@@ -111,12 +111,13 @@ class _LearnedStep(torch.autograd.Function):
 
 
 def _products(a: Tensor, b: Tensor, axis: int) -> Tensor:
-    """Sum of the products, of all elements or of each channel; no product is written down."""
+    """Sum of the products, of all elements or of each channel."""
     if a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last):
         # In the order of memory the tensors below are views.
         a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
     if axis != PER_TENSOR:
-        return torch.bmm(a.reshape(len(a), 1, -1), b.reshape(len(b), -1, 1)).flatten()
+        # A third of the time of `torch.bmm`, although it writes the products down.
+        return torch.linalg.vecdot(a.reshape(len(a), -1), b.reshape(len(b), -1))
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
 

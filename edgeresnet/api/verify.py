@@ -200,7 +200,9 @@ def _answers(claims: ClaimsOf, bundle: Bundle, session: Session, device: str, wh
 
 def _kernels(claims: ClaimsOf, manifest: Manifest, session: Session, where: str) -> None:
     kernels = session.kernels()
-    faults = precision_faults(manifest.layers, kernels, manifest.precision)
+    faults = precision_faults(
+        manifest.layers, kernels, manifest.precision, adopted=manifest.adopted
+    )
     told = manifest.proof.get("integer_kernels")
     if isinstance(told, dict) and not faults:
         counts = integer_counts(manifest.layers, kernels)

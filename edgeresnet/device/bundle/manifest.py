@@ -21,6 +21,8 @@ MANIFEST, GOLDEN, SIGNATURE = "manifest.json", "golden.npz", "manifest.json.sig"
 # 1 where the input is told by size, mean and std: what older versions read. 2 where it is not, 3
 # where the centre of an image is another than theirs, 4 where the model has several outputs.
 FORMAT_VERSION = 4
+# Architecture and stem of an adopted model.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,11 @@ class Manifest:
     def output_names(self) -> tuple[str, ...]:
         """Of all outputs, where it gives features."""
         return tuple(one.name for one in self.outputs)
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the model file is somebody else's, with their names of its layers."""
+        return self.arch == UNKNOWN
 
     @property
     def safe(self) -> bool | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from edgeresnet.device.bundle.bundle import Bundle
-from edgeresnet.device.bundle.manifest import Manifest
+from edgeresnet.device.bundle.manifest import UNKNOWN, Manifest
 from edgeresnet.device.bundle.write_bundle import check_replaceable, write_bundle
 from edgeresnet.device.data.dataset import batches
 from edgeresnet.device.data.remembered import known_by
@@ -31,7 +31,6 @@ GOLDEN_IMAGES = 16
 # How far a runtime's rounding may take a logit on another machine, as a share of their range.
 TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 TOLERANCE_OF_INTEGERS = 5e-2
-UNKNOWN = "unknown"
 
 
 def adopt_bare(

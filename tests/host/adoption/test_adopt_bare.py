@@ -15,6 +15,7 @@ from edgeresnet.api.opening import open_model
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.errors import InputError
 from edgeresnet.progress import TaskContext
+from edgeresnet.run.verify import verify
 from edgeresnet.settings.network import NetworkTold
 from tests.small_models import write_openvino
 from tests.somebody_elses import (
@@ -108,6 +109,9 @@ def test_adopt_makes_a_bundle_when_it_is_a_bare_model(
     assert evaluated["top1"] == pytest.approx(results["top1"])
     assert inspect(tmp_path / "ours")["target"] == ("openvino" if kind == "xml" else "onnx")
     assert (tmp_path / "ours" / "example.py").is_file() == (not last and not softmax)
+    # Its layers have names that a runtime need not keep.
+    audited = verify(tmp_path / "ours", context=TaskContext(data=str(photos)))
+    assert [claim for claim in audited["claims"] if claim["outcome"] == "does not hold"] == []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -199,20 +199,18 @@ def _answers(claims: ClaimsOf, bundle: Bundle, session: Session, device: str, wh
 
 
 def _kernels(claims: ClaimsOf, manifest: Manifest, session: Session, where: str) -> None:
-    kernels = session.kernels()
-    faults = precision_faults(
-        manifest.layers, kernels, manifest.precision, adopted=manifest.adopted
-    )
+    kernels, layers = session.kernels(), manifest.layers
+    faults = precision_faults(layers, kernels, manifest.precision, adopted=manifest.adopted)
     told = manifest.proof.get("integer_kernels")
     if isinstance(told, dict) and not faults:
-        counts = integer_counts(manifest.layers, kernels)
+        counts = integer_counts(layers, kernels)
         faults += [
             f"{counts.get(op, 0)} {op} run in integers, and the proof has {number}"
             for op, number in told.items()
             if not isinstance(number, int) or counts.get(op, 0) < number
         ]
-    integers = sum(is_quantized(str(one.get("precision"))) for one in manifest.layers)
-    held = f"{integers} of {len(manifest.layers)} layers in integers {where}, as it is told"
+    integers = sum(is_quantized(str(one.get("precision"))) for one in layers)
+    held = f"{integers} of {len(layers)} layers in integers {where}, as it is told"
     claims.judge("integer kernels", faults, held)
 
 

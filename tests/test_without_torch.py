@@ -1,4 +1,7 @@
-"""The device half stands without torch: its types are checked where no host package is."""
+"""The device half stands without torch: its types are checked where no host package is.
+
+``.ci/run`` does this with the other types, while it waits for packages.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.conftest import REPOSITORY
@@ -57,6 +61,7 @@ def make_base_venv(folder: Path) -> Path:
     return python
 
 
+@pytest.mark.slow
 def test_types_of_the_device_half_hold_where_no_host_package_is(tmp_path: Path) -> None:
     python = make_base_venv(tmp_path / "venv")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}

@@ -93,6 +93,9 @@ def sshd(folder: Path) -> Iterator[Device]:
     shutil.copy(folder / "user.pub", folder / "authorized")
     cache, bin_dir = folder / "cache", folder / "bin"
     bin_dir.mkdir()
+    # Without whatever the user's own shell does first: it may take longer than the command.
+    home = folder / "home"
+    home.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -106,7 +109,7 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
-SetEnv PATH={path} XDG_CACHE_HOME={cache} OMP_NUM_THREADS=1
+SetEnv HOME={home} PATH={path} XDG_CACHE_HOME={cache} OMP_NUM_THREADS=1
 """
     )
     (folder / "ssh_config").write_text(

@@ -28,6 +28,8 @@ from edgeresnet.files.places import cache_dir
 from edgeresnet.progress import OnStep, silent
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgeresnet.device.data.dataset import Dataset
 
 T = TypeVar("T")
@@ -86,29 +88,32 @@ def _shard_contents(dataset: ShardDataset, on_step: OnStep) -> Iterator[bytes]:
         yield from (dataset.image_sha256(index) for index in range(len(dataset)))
         return
     yield from file_hashes(dataset.files, on_step)
-    yield dataset.table.tobytes()
+    for table in dataset.tables():
+        yield table.tobytes()
 
 
-def image_hashes(dataset: FolderDataset | ShardDataset, places: Sequence[int]) -> list[bytes]:
+def image_hashes(
+    dataset: FolderDataset | ShardDataset, places: Sequence[int] | NDArray[np.int64]
+) -> Iterator[bytes]:
     """SHA-256 of some images as they lie on the disk, 32 bytes each.
 
     Raises:
         InputError: a file is gone or cannot be read.
     """
     if isinstance(dataset, ShardDataset):
-        return [dataset.image_sha256(place) for place in places]
-    return file_hashes(dataset.paths.take(places))
+        return (dataset.image_sha256(place) for place in places)
+    return iter(file_hashes(dataset.paths.take(places)))
 
 
-def image_sizes(dataset: FolderDataset | ShardDataset) -> list[int]:
-    """Size of each image as it lies on the disk, in bytes.
+def image_sizes(dataset: FolderDataset | ShardDataset) -> NDArray[np.int64]:
+    """Size of each image as it lies on the disk, in bytes: (n,).
 
     Raises:
         InputError: a file is gone.
     """
     if isinstance(dataset, ShardDataset):
-        return [int(size) for size in dataset.table["size"]]
-    return file_sizes(dataset.paths)
+        return np.concatenate([table["size"].astype(np.int64) for table in dataset.tables()])
+    return np.array(file_sizes(dataset.paths), np.int64)
 
 
 def file_hashes(paths: Sequence[Path], on_step: OnStep = silent) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -176,8 +177,11 @@ def drawn_by_name(dataset: Dataset, limit: int, seed: int) -> Dataset:
     """
     if limit >= len(dataset):
         return dataset
-    keys = [_draw_key(dataset.file_name(index), seed) for index in range(len(dataset))]
-    return dataset.subset(sorted(sorted(range(len(keys)), key=keys.__getitem__)[:limit]))
+    # Of the others nothing stays in memory.
+    drawn = heapq.nsmallest(
+        limit, range(len(dataset)), key=lambda index: _draw_key(dataset.file_name(index), seed)
+    )
+    return dataset.subset(sorted(drawn))
 
 
 def _draw_key(name: str, seed: int) -> bytes:

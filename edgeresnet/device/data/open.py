@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import (
     Dataset,
@@ -54,6 +56,8 @@ PLACES: dict[str, PlaceSource] = {
 }
 # Data sets whose images lie in files, of which each is known by its path.
 FILES = (FolderDataset, ShardDataset)
+# Images that are looked at in one go.
+CHUNK = 5000
 
 
 def open_source(spec: str, split: Split, seed: int) -> Dataset:
@@ -96,12 +100,16 @@ def without_broken(dataset: Dataset) -> Dataset:
             return False
         return True
 
+    fine = np.zeros(len(dataset), bool)
     with ThreadPoolExecutor(default_threads()) as pool:
-        fine = list(pool.map(readable, range(len(dataset))))
-    broken = tuple(dataset.file_name(i) for i, ok in enumerate(fine) if not ok)
+        # Not all at once: what waits takes memory.
+        for start in range(0, len(dataset), CHUNK):
+            part = range(start, min(start + CHUNK, len(dataset)))
+            fine[part.start : part.stop] = list(pool.map(readable, part))
+    broken = tuple(dataset.file_name(index) for index in np.flatnonzero(~fine).tolist())
     if len(broken) == len(dataset):
         raise InputError(f"data {dataset.name}: no image is readable", "give another folder.")
-    return replace(dataset.subset([i for i, ok in enumerate(fine) if ok]), skipped=broken)
+    return replace(dataset.subset(np.flatnonzero(fine).tolist()), skipped=broken)
 
 
 def conversions_of(datasets: Sequence[Dataset]) -> Conversions:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgeresnet.device.data.content_hashes import image_hashes, image_sizes
 from edgeresnet.device.data.dataset import drawn_by_name
 from edgeresnet.device.data.folder import FolderDataset
@@ -26,12 +28,15 @@ def shared_images(measured: OfFiles, learned: OfFiles) -> list[tuple[int, int]]:
         InputError: a file is gone or cannot be read.
     """
     sizes, others = image_sizes(measured), image_sizes(learned)
-    both = set(sizes) & set(others)
-    left = [place for place, size in enumerate(sizes) if size in both]
-    right = [place for place, size in enumerate(others) if size in both]
-    where = dict(zip(image_hashes(learned, right), right, strict=True))
-    contents = zip(image_hashes(measured, left), left, strict=True)
-    return [(place, where[content]) for content, place in contents if content in where]
+    left = np.flatnonzero(np.isin(sizes, others))
+    right = np.flatnonzero(np.isin(others, sizes))
+    contents = list(image_hashes(measured, left))
+    wanted, where = set(contents), dict[bytes, int]()
+    for content, place in zip(image_hashes(learned, right), right, strict=True):
+        if content in wanted:
+            where[content] = int(place)
+    pairs = zip(contents, left.tolist(), strict=True)
+    return [(place, where[content]) for content, place in pairs if content in where]
 
 
 def shared_line(measured: Dataset, learned: Dataset, how: str) -> str | None:

@@ -124,15 +124,15 @@ class TrainBatches:
         """
         generator = seeded(self._seed, epoch)
         order = torch.randperm(self.images, generator=generator)
-        view_seeds = torch.randint(0, 1 << 62, (self.images,), generator=generator)
-        wholes = list(torch.tensor_split(order, self.steps))[first_step:]
-        owns = [self._own(len(whole)) for whole in wholes]
-        parts = [whole[own] for whole, own in zip(wholes, owns, strict=True)]
-        for step, (part, pixels) in enumerate(
-            zip(parts, self._read(parts, view_seeds), strict=True), first_step
-        ):
+        seeds = None
+        if self._policy.photo:
+            seeds = torch.randint(0, 1 << 62, (self.images,), generator=generator)
+        steps = range(first_step, self.steps)
+        # Not as a list: of a million images that would take more than the order itself.
+        parts = (self._part(order, step)[0] for step in steps)
+        for step, pixels in zip(steps, self._read(parts, seeds), strict=True):
             draws = seeded(self._seed, epoch, step + 1)
-            own = owns[step - first_step]
+            part, own = self._part(order, step)
             pixels = shift_flip(pixels, self._policy, draws, own, self.images_of(step))
             yield self._normalize(pixels), self._labels[part.to(self._device)]
 
@@ -141,14 +141,17 @@ class TrainBatches:
         least, longer = divmod(self.images, self.steps)
         return least + (step < longer)
 
-    def _own(self, images: int) -> Tensor:
-        """Places in a batch of so many images that this process computes."""
-        own = own_of_step(images, self._parts, of=processes())
-        return torch.tensor([place for places in own for place in places], dtype=torch.int64)
+    def _part(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The images of a step that this process computes, and their places in the whole step."""
+        least, longer = divmod(self.images, self.steps)
+        start, images = step * least + min(step, longer), self.images_of(step)
+        spans = own_of_step(images, self._parts, of=processes())
+        own = torch.tensor([place for span in spans for place in span], dtype=torch.int64)
+        return order[start : start + images][own], own
 
-    def _read(self, parts: list[Tensor], view_seeds: Tensor) -> Iterator[Tensor]:
+    def _read(self, parts: Iterator[Tensor], seeds: Tensor | None) -> Iterator[Tensor]:
         if self._stream is not None:
-            for pixels in self._stream.read(parts, view_seeds):
+            for pixels in self._stream.read(parts, seeds):
                 yield pixels.to(self._device, non_blocking=True)
         elif self._pixels is not None:
             for part in parts:
@@ -218,10 +221,10 @@ class _Stream:
             here = default_threads() // this_rank().local_count
             workers = min(max(1, here), MOST_WORKERS)
         self._views = views
-        self._plan: list[list[tuple[int, int]]] = []
+        self._plan = _Plan()
         self._loader: DataLoader[Any] = DataLoader(
             views,
-            batch_sampler=cast(Any, _Plan(self._plan)),
+            batch_sampler=cast(Any, self._plan),
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
@@ -231,10 +234,10 @@ class _Stream:
             generator=torch.Generator(),
         )
 
-    def read(self, parts: list[Tensor], view_seeds: Tensor) -> Iterator[Tensor]:
-        self._plan[:] = [
-            list(zip(part.tolist(), view_seeds[part].tolist(), strict=True)) for part in parts
-        ]
+    def read(self, parts: Iterator[Tensor], seeds: Tensor | None) -> Iterator[Tensor]:
+        self._plan.batches = (
+            list(zip(part.tolist(), _seeds(part, seeds), strict=True)) for part in parts
+        )
         for batch in self._loader:
             if isinstance(batch, _Broken):
                 raise InputError(*batch)
@@ -243,14 +246,16 @@ class _Stream:
             yield batch.pixels
 
 
-class _Plan(torch.utils.data.Sampler[Sequence[Any]]):
-    """Hands out the batches that `_Stream.read` has laid down."""
+def _seeds(part: Tensor, seeds: Tensor | None) -> list[int]:
+    """Of each image's view; where nothing is drawn for one, any."""
+    return [0] * len(part) if seeds is None else seeds[part].tolist()
 
-    def __init__(self, plan: list[list[tuple[int, int]]]) -> None:
-        self._plan = plan
+
+class _Plan(torch.utils.data.Sampler[Sequence[Any]]):
+    """Hands out the batches that `_Stream.read` says, once, as far as the loader asks for them."""
+
+    def __init__(self) -> None:
+        self.batches: Iterator[Sequence[Any]] = iter(())
 
     def __iter__(self) -> Iterator[Sequence[Any]]:
-        return iter(list(self._plan))
-
-    def __len__(self) -> int:
-        return len(self._plan)
+        return self.batches

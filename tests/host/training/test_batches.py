@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
@@ -198,6 +199,24 @@ def test_train_batches_gives_the_same_when_the_set_is_streamed(
     feed.close()
     assert torch.equal(first, in_memory)
     assert torch.equal(again, in_memory)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_lays_down_no_list_of_its_images_when_the_set_is_streamed(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(pixels, "RESIDENT_BYTES", 0)
+    images = 50_000
+    options = replace(PLAIN, augment="shift", workers=workers, batch_size=8)
+    feed = TrainBatches(FakeDataset([0, 1] * (images // 2)), SPEC, options, CPU)
+    next(feed.epoch(0))
+    tracemalloc.start()
+    next(feed.epoch(1))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    feed.close()
+    # Tensors are not counted: the order has 8 bytes an image.
+    assert most < 2 * images
 
 
 def write_folder(root: Path, size: int) -> None:

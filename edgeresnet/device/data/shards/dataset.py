@@ -1,10 +1,10 @@
-"""Images in tar shards: each is read from its place, and nothing but these is in memory."""
+"""Images in tar shards: each is read from its place, and only labels are in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -16,7 +16,6 @@ from PIL import Image
 from edgeresnet.device.data.conversions import Conversions
 from edgeresnet.device.data.dataset import Split
 from edgeresnet.device.data.decoding import decode_open, telling_which, turn
-from edgeresnet.device.data.names import Names
 from edgeresnet.device.data.shards.records import ShardRecords
 from edgeresnet.errors import InputError
 from edgeresnet.untrusted import opened, short
@@ -32,25 +31,21 @@ DAMAGED_FIX = (
 
 @dataclass(frozen=True, eq=False)
 class ShardDataset:
-    """Images of tar shards, in any order: of each is known where it lies.
+    """Images of tar shards, in any order: where each lies is read from the disk too.
 
     Attributes:
-        files: the shards.
-        table: (n,) of `edgeresnet.device.data.shards.records.RECORD`.
-        names: what each image is called.
+        records: of the shards' images.
         root: folder of the shards.
-        checked: whether the table has checksums, by which each image is checked as it is read.
+        places: (n,) int32, of the images among the records; None: they are all of them.
     """
 
     name: str
     split: Split
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    files: tuple[Path, ...]
-    table: NDArray[Any]
-    names: Names
+    records: ShardRecords
     root: Path
-    checked: bool
+    places: NDArray[np.int32] | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     # Of all that were read, of its subsets too.
@@ -66,13 +61,20 @@ class ShardDataset:
         root: Path,
     ) -> ShardDataset:
         """The images of some shards."""
-        return cls(
-            spec, split, classes, records.labels, records.files, records.table, records.names,
-            root, records.checked, notes=records.left_out,
-        )  # fmt: skip
+        return cls(spec, split, classes, records.labels, records, root, notes=records.left_out)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.labels)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The shards."""
+        return self.records.files
+
+    @property
+    def checked(self) -> bool:
+        """Whether there are checksums, by which each image is checked as it is read."""
+        return self.records.checked
 
     def image(self, index: int) -> Image.Image:
         """Decode one image; InputError names its shard and it if that fails."""
@@ -89,7 +91,7 @@ class ShardDataset:
         Raises:
             InputError: the shard cannot be read, ends before, or is damaged there.
         """
-        record = self.table[index]
+        record = self._record(index)
         path, start = self.files[record["shard"]], int(record["start"])
         with opened(path, "shard", follow=False) as file:
             file.seek(start)
@@ -113,32 +115,43 @@ class ShardDataset:
     def image_sha256(self, index: int) -> bytes:
         """SHA-256 of one image as it lies in its shard, 32 bytes."""
         if self.checked:
-            return bytes(self.table["sha256"][index].tobytes())
+            return bytes(self._record(index)["sha256"].tobytes())
         return hashlib.sha256(self.content(index)).digest()
 
     def path(self, index: int) -> PurePath:
         """By what an image is told from all others: no file is called so."""
-        return PurePath(self.files[self.table["shard"][index]], self.names[index])
+        return PurePath(self._file(index), self.file_name(index))
 
     def file_name(self, index: int) -> str:
         """As it was called in the folder that was sharded, else shard and key."""
-        return self.names[index]
+        return self.records.rows.name(self._place(index))
+
+    def tables(self) -> Iterator[NDArray[Any]]:
+        """What is known of each image: arrays of `RECORD`, of some images each."""
+        return self.records.rows.records(self.places)
 
     def subset(self, indices: Sequence[int]) -> ShardDataset:
         """Only these images."""
-        places = np.asarray(indices, np.int64)
-        return replace(
-            self,
-            labels=self.labels[places],
-            table=self.table[places],
-            names=self.names.take(places),
-        )
+        chosen = np.asarray(indices, np.int64)
+        own = np.arange(len(self), dtype=np.int32) if self.places is None else self.places
+        return replace(self, labels=self.labels[chosen], places=own[chosen])
 
     def relabelled(self, classes: tuple[str, ...], labels: NDArray[np.int64]) -> ShardDataset:
         """The same images, with these labels of these classes."""
         return replace(self, classes=classes, labels=labels)
 
+    def _place(self, index: int) -> int:
+        """Of an image among the records."""
+        own = range(len(self))[index]
+        return own if self.places is None else int(self.places[own])
+
+    def _record(self, index: int) -> Any:
+        return self.records.rows.record(self._place(index))
+
+    def _file(self, index: int) -> Path:
+        return self.files[int(self._record(index)["shard"])]
+
     def _where(self, index: int) -> str:
-        path, name = self.files[self.table["shard"][index]], self.names[index]
+        path, name = self._file(index), self.file_name(index)
         # Where nobody says how it was called, its name begins with the shard's.
         return f"{path}: {short(name.removeprefix(f'{path.name}/'))}"

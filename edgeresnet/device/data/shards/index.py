@@ -7,7 +7,7 @@ these reach from one image's header to the next one's, so every byte of a shard 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +17,14 @@ from typing_extensions import TypedDict
 
 from edgeresnet.device.data.dataset import UNLABELLED
 from edgeresnet.device.data.decoding import MOST_FILE_BYTES
-from edgeresnet.device.data.names import Names
 from edgeresnet.device.data.shards.naming import INDEX
-from edgeresnet.device.data.shards.records import BLOCK, MOST_CLASSES, RECORD, ShardRecords
+from edgeresnet.device.data.shards.records import (
+    BLOCK,
+    MOST_CLASSES,
+    RECORD,
+    ShardContent,
+    ShardRecords,
+)
 from edgeresnet.errors import InputError
 from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.untrusted import MIB, parse_record, read_bytes, read_record, short
@@ -109,21 +114,16 @@ def read_shards(folder: Path, entries: Sequence[ShardEntry], classes: int) -> Sh
     Raises:
         InputError: a shard is not there, or not as the index says; names it.
     """
-    files = tuple(folder / entry["name"] for entry in entries)
-    tables: list[NDArray[Any]] = []
-    labels: list[NDArray[np.int64]] = []
 
-    def names() -> Any:
-        for place, (path, entry) in enumerate(zip(files, entries, strict=True)):
+    def contents() -> Iterator[ShardContent]:
+        for entry in entries:
+            path = folder / entry["name"]
             record = _record(path, entry, classes)
-            table = _table(record)
-            table["shard"] = place
-            tables.append(table)
-            labels.append(np.array(record["labels"], np.int64))
-            yield record["names"]
+            yield ShardContent(
+                path, _table(record), np.array(record["labels"], np.int64), record["names"]
+            )
 
-    called = Names(names())
-    return ShardRecords(files, np.concatenate(tables), np.concatenate(labels), called, True)
+    return ShardRecords.of(contents(), checked=True)
 
 
 def _record(path: Path, entry: ShardEntry, classes: int) -> ShardFile:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from edgeresnet.device.data.dataset import UNLABELLED, Split
 from edgeresnet.device.data.folder import split_by_name
 from edgeresnet.device.data.listing import telling_unreadable
-from edgeresnet.device.data.names import Names
 from edgeresnet.device.data.shards.dataset import ShardDataset
 from edgeresnet.device.data.shards.index import ShardIndex, read_index, read_shards
 from edgeresnet.device.data.shards.naming import INDEX, Named, beside, in_folder, named, part_of
-from edgeresnet.device.data.shards.records import ShardRecords
+from edgeresnet.device.data.shards.records import ShardContent, ShardRecords
 from edgeresnet.device.data.shards.scan import scan
 from edgeresnet.errors import InputError
 from edgeresnet.untrusted import short
 
+# Both parts of two data sets.
+REMEMBERED = 4
 FIX = "give shards with images (KEY.jpg) and labels (KEY.cls), or write some with edgeresnet shard."
 
 
@@ -69,15 +70,12 @@ def _scanned(spec: str, which: Named, split: Split, seed: int) -> ShardDataset:
         names, parted = in_folder(which.folder, split)
     else:
         names, parted = beside(which.folder, which.files, split)
-    shards = [scan(which.folder / name) for name in names]
-    records = _together(shards)
-    if not len(records.names):
+    states = tuple(_state(which.folder / name) for name in names)
+    records = _read(states)
+    if not len(records.labels):
         raise InputError(
             "; ".join([f"the shards of data {spec} have no images", *records.left_out]), FIX
         )
-    bare = [shard for shard in shards if len(shard.labels) and shard.labels[0] == UNLABELLED]
-    if bare and (records.labels != UNLABELLED).any():
-        raise InputError(f"shard {bare[0].files[0]} has no labels, and others have", FIX)
     count = int(records.labels.max()) + 1
     if count == 1:
         raise InputError(f"the shards of data {spec} have only one class, 0", FIX)
@@ -86,18 +84,43 @@ def _scanned(spec: str, which: Named, split: Split, seed: int) -> ShardDataset:
     return dataset if parted else split_by_name(dataset, seed)
 
 
-def _together(shards: Sequence[ShardRecords]) -> ShardRecords:
-    tables = [shard.table.copy() for shard in shards]
-    for place, table in enumerate(tables):
-        table["shard"] = place
-    return ShardRecords(
-        tuple(path for shard in shards for path in shard.files),
-        np.concatenate(tables),
-        np.concatenate([shard.labels for shard in shards]),
-        Names(shard.names for shard in shards),
-        checked=False,
-        left_out=tuple(line for shard in shards for line in shard.left_out)[:3],
-    )
+class _State(NamedTuple):
+    """A shard as it was at some time."""
+
+    path: Path
+    size: int
+    changed_ns: int
+
+
+def _state(path: Path) -> _State:
+    if path.is_symlink():
+        raise InputError(f"shard {path} is a link", "put the file itself in its place.")
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"shard {path} cannot be read: {error.strerror}", "check the path."
+        ) from error
+    return _State(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(REMEMBERED)
+def _read(shards: tuple[_State, ...]) -> ShardRecords:
+    """Within one command the same shards are opened several times."""
+    return ShardRecords.of(_of_one_kind(scan(one.path) for one in shards), checked=False)
+
+
+def _of_one_kind(shards: Iterable[ShardContent]) -> Iterator[ShardContent]:
+    """Refuse shards with labels beside shards without."""
+    bare: Path | None = None
+    labelled = False
+    for shard in shards:
+        if len(shard.labels):
+            labelled |= shard.labels[0] != UNLABELLED
+            bare = bare or (shard.path if shard.labels[0] == UNLABELLED else None)
+        if labelled and bare:
+            raise InputError(f"shard {bare} has no labels, and others have", FIX)
+        yield shard
 
 
 def _listed(names: Sequence[str]) -> str:

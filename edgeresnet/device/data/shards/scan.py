@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -19,8 +18,7 @@ from edgeresnet.device.data.dataset import UNLABELLED
 from edgeresnet.device.data.decoding import MOST_FILE_BYTES
 from edgeresnet.device.data.file_kinds import check_is_whole
 from edgeresnet.device.data.listing import IMAGE_SUFFIXES, LeftOut, is_junk
-from edgeresnet.device.data.names import Names
-from edgeresnet.device.data.shards.records import BLOCK, MOST_CLASSES, RECORD, ShardRecords
+from edgeresnet.device.data.shards.records import BLOCK, MOST_CLASSES, RECORD, ShardContent
 from edgeresnet.errors import InputError
 from edgeresnet.untrusted import MIB, opened, short
 
@@ -28,7 +26,6 @@ FIX = "write the shards again with edgeresnet shard, or take this one out."
 # Of a long name, or what else stands in a header that takes more than a block.
 MOST_HEADER_BYTES = MIB
 MOST_LABEL_BYTES = 64
-REMEMBERED_SHARDS = 4096
 KINDS = {
     tarfile.LNKTYPE: "a link", tarfile.SYMTYPE: "a link", tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe",
@@ -59,7 +56,7 @@ class _Bounded:
         return self._file.read(size)
 
 
-def scan(path: Path) -> ShardRecords:
+def scan(path: Path) -> ShardContent:
     """The images of one shard, in its order, called ``SHARD/KEY.jpg``.
 
     A key's image and its ``.cls``, the number of its class, follow each other; what else it has is
@@ -73,20 +70,6 @@ def scan(path: Path) -> ShardRecords:
             that has a name out of the shard or twice the same, or claims more than there is; or a
             key has two images or no number.
     """
-    if path.is_symlink():
-        raise InputError(f"shard {path} is a link", "put the file itself in its place.")
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(
-            f"shard {path} cannot be read: {error.strerror}", "check the path."
-        ) from error
-    return _scanned(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(REMEMBERED_SHARDS)
-def _scanned(path: Path, size: int, changed_ns: int) -> ShardRecords:
-    """Of a shard as it was at that time: within one command it is opened several times."""
     check_is_whole(path, "a tar shard", "unpack it: a shard is an uncompressed tar.")
     left_out = LeftOut()
     with opened(path, "shard", follow=False) as file:
@@ -99,8 +82,8 @@ def _scanned(path: Path, size: int, changed_ns: int) -> ShardRecords:
     if samples and (labels == UNLABELLED).any() and (labels != UNLABELLED).any():
         odd = samples[int(np.flatnonzero(labels == UNLABELLED)[0])]
         raise _fault(path, odd.key + odd.suffix, "has no label: no .cls, as others have")
-    names = Names([[f"{path.name}/{sample.key}{sample.suffix}" for sample in samples]])
-    return ShardRecords((path,), table, labels, names, False, tuple(left_out.lines()))
+    names = [f"{path.name}/{sample.key}{sample.suffix}" for sample in samples]
+    return ShardContent(path, table, labels, names, tuple(left_out.lines()))
 
 
 def _samples(path: Path, file: BinaryIO, left_out: LeftOut) -> list[_Sample]:

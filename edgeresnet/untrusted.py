@@ -39,17 +39,40 @@ def opened(path: Path, what: str, *, follow: bool = True) -> Iterator[BinaryIO]:
     Raises:
         InputError: it is no regular file, is a link that is not followed, or cannot be opened.
     """
+    with os.fdopen(_descriptor(path, what, follow=follow), "rb") as file:
+        yield file
+
+
+def read_at(path: Path, what: str, start: int, size: int, *, follow: bool = True) -> bytes:
+    """So many bytes of a regular file from a place on; fewer where it ends before.
+
+    Raises:
+        InputError: as `opened`.
+    """
+    number = _descriptor(path, what, follow=follow)
+    try:
+        os.lseek(number, start, os.SEEK_SET)
+        content = os.read(number, size)
+        # The system gives no more than 2 GiB at once.
+        while len(content) < size and (more := os.read(number, size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(number)
+
+
+def _descriptor(path: Path, what: str, *, follow: bool) -> int:
+    """Of a file as `opened` has it."""
     # Systems that lack these have no pipes among their files, or are asked about links below.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if not follow:
-        if path.is_symlink():
-            raise InputError(
-                f"{what} {shortened(path)} is a link", "put the file itself in its place."
-            )
-        flags |= getattr(os, "O_NOFOLLOW", 0)
+    no_link = 0 if follow else getattr(os, "O_NOFOLLOW", 0)
+    if not follow and not no_link:
+        _check_no_link(path, what)
     try:
-        number = os.open(path, flags)
+        number = os.open(path, flags | no_link)
     except (OSError, ValueError) as error:
+        if no_link and isinstance(error, OSError):
+            _check_no_link(path, what)
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{what} {shortened(path)} cannot be read: {reason}",
@@ -58,8 +81,12 @@ def opened(path: Path, what: str, *, follow: bool = True) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise InputError(f"{what} {shortened(path)} is no regular file", "put a file in its place.")
-    with os.fdopen(number, "rb") as file:
-        yield file
+    return number
+
+
+def _check_no_link(path: Path, what: str) -> None:
+    if path.is_symlink():
+        raise InputError(f"{what} {shortened(path)} is a link", "put the file itself in its place.")
 
 
 def read_bytes(

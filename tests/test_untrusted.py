@@ -13,6 +13,7 @@ from edgeresnet.untrusted import (
     MOST_DEPTH,
     parse_json,
     parse_record,
+    read_at,
     read_bytes,
     read_record,
     short,
@@ -77,6 +78,26 @@ def test_read_bytes_refuses_a_link_only_when_it_may_not_follow(tmp_path: Path) -
     assert read_bytes(tmp_path / "link", "list") == GOOD
     with pytest.raises(InputError, match="is a link"):
         read_bytes(tmp_path / "link", "list", follow=False)
+
+
+def test_read_at_gives_a_part_and_refuses_what_opened_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_at(tmp_path / "file", "shard", 3, 4) == b"3456"
+    assert read_at(tmp_path / "file", "shard", 8, 4) == b"89"
+    assert read_at(tmp_path / "file", "shard", 99, 4) == b""
+    assert read_at(tmp_path / "link", "shard", 0, 1) == b"0"
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe", tmp_path / "none"):
+        with pytest.raises(InputError, match=r"is no regular file|cannot be read"):
+            read_at(place, "shard", 0, 1)
+    for system in ("here", "elsewhere"):
+        if system == "elsewhere":
+            monkeypatch.delattr(os, "O_NOFOLLOW")
+        with pytest.raises(InputError, match=r"shard .* is a link"):
+            read_at(tmp_path / "link", "shard", 0, 1, follow=False)
 
 
 def test_read_record_refuses_by_size_before_it_parses(tmp_path: Path) -> None:

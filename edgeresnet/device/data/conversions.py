@@ -29,7 +29,7 @@ class Conversions:
 
     def add(self, path: PurePath, image: Image.Image) -> None:
         """Look at an image as it was read of this file, or of this name in a shard."""
-        for key in _kinds(image):
+        for key in kinds_of(image):
             self._paths[key].add(path)
 
     def of(self, path: PurePath) -> tuple[str, ...]:
@@ -62,7 +62,8 @@ class Conversions:
         ]
 
 
-def _kinds(image: Image.Image) -> Iterator[str]:
+def kinds_of(image: Image.Image) -> Iterator[str]:
+    """What is done to an image as it was read, by the keys of --json."""
     if image.getexif().get(ORIENTATION, 1) not in (0, 1):
         yield "rotated"
     if image.mode.startswith("I"):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 MOST_PIXELS = 160_000_000
 # Some decoders read the whole file first.
 MOST_FILE_BYTES = 1024 * MIB
+READ_WHOLE = 4 * MIB
 ORIENTATION = 0x0112
 
 _large = threading.Lock()
@@ -64,9 +66,11 @@ def decode(path: Path, look: Callable[[Image.Image], None]) -> Image.Image:
         InputError: it is none of `FORMATS`, damaged, too large, or of pixels that nobody knows.
     """
     with turn(), opened(path, "image") as file:
-        if os.fstat(file.fileno()).st_size > MOST_FILE_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        if size > MOST_FILE_BYTES:
             raise InputError(f"it has more than {MOST_FILE_BYTES // MIB} MiB", "make it smaller.")
-        return decode_open(file, look)
+        # Photographs are read in one go: piece by piece takes a tenth of the decoding more.
+        return decode_open(BytesIO(file.read(size)) if size <= READ_WHOLE else file, look)
 
 
 def decode_open(file: BinaryIO, look: Callable[[Image.Image], None]) -> Image.Image:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from edgeresnet.device.data.conversions import Conversions
+from edgeresnet.device.data.conversions import Conversions, kinds_of
 from edgeresnet.device.data.dataset import Split
 from edgeresnet.device.data.decoding import decode_open, telling_which, turn
 from edgeresnet.device.data.shards.records import ShardRecords
 from edgeresnet.errors import InputError
-from edgeresnet.untrusted import opened, short
+from edgeresnet.untrusted import read_at, short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,9 +81,7 @@ class ShardDataset:
         with turn():
             content = BytesIO(self.content(index))
             with telling_which(lambda: self._where(index)):
-                return decode_open(
-                    content, lambda image: self.conversions.add(self.path(index), image)
-                )
+                return decode_open(content, lambda image: self._look(index, image))
 
     def content(self, index: int) -> bytes:
         """One image as it lies in its shard.
@@ -93,9 +91,7 @@ class ShardDataset:
         """
         record = self._record(index)
         path, start = self.files[record["shard"]], int(record["start"])
-        with opened(path, "shard", follow=False) as file:
-            file.seek(start)
-            whole = file.read(int(record["bytes"]))
+        whole = read_at(path, "shard", start, int(record["bytes"]), follow=False)
         first = int(record["offset"]) - start
         content = whole[first : first + int(record["size"])]
         if len(content) < record["size"] or len(whole) < record["bytes"]:
@@ -150,6 +146,11 @@ class ShardDataset:
 
     def _file(self, index: int) -> Path:
         return self.files[int(self._record(index)["shard"])]
+
+    def _look(self, index: int, image: Image.Image) -> None:
+        # Few are converted: the others need no path.
+        if kinds := tuple(kinds_of(image)):
+            self.conversions.take(self.path(index), kinds)
 
     def _where(self, index: int) -> str:
         path, name = self._file(index), self.file_name(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeresnet.host.models.checkpoint import load_checkpoint
+from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeresnet.host.parallel.processes import OneProcess, own_of_step, own_places
 from tests.host.parallel.workers import Workers
 from tests.host.training.test_train_checkpoint import narrow_weights
@@ -117,6 +118,51 @@ def test_training_goes_the_same_way(workers: Workers, place: Path) -> None:
     assert two["top1"] == silent["top1"] == pytest.approx(one["top1"], abs=0.01)
     weights_near(place / "one.pt", place / "two.pt", 1e-3)
     assert not [path.name for path in place.iterdir() if path.name.startswith(".")]
+
+
+# With larger steps this network makes 0.01 of the last bit of its weights: see below.
+SHIFTED: dict[str, Any] = {
+    "augment": "shift",
+    "batch_size": 32,
+    "lr": 0.005,
+    "epochs": 2,
+    "limit": 320,
+}
+
+
+def drift(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """By how much the losses of the first 20 steps differ at most."""
+    assert len(one["losses"]) >= 20
+    pairs = zip(one["losses"][:20], other["losses"][:20], strict=True)
+    return max(abs(a - b) for a, b in pairs)
+
+
+def test_training_on_moved_images_goes_the_same_way(workers: Workers) -> None:
+    (one,) = workers.done("trained", 1, output="moved1.pt", weights="narrow.pt", **SHIFTED)
+    two, _ = workers.done("trained", 2, output="moved2.pt", weights="narrow.pt", **SHIFTED)
+    assert drift(one, two) < 1e-3
+
+
+@pytest.mark.slow
+def test_two_processes_part_as_one_does_from_itself_by_the_last_bit_of_its_weights(
+    workers: Workers, place: Path
+) -> None:
+    narrow, generator = load_checkpoint(place / "narrow.pt"), torch.Generator().manual_seed(1)
+    near = {
+        name: tensor * (1 + 1.2e-7 * torch.randint(-1, 2, tensor.shape, generator=generator))
+        if tensor.is_floating_point() else tensor
+        for name, tensor in narrow.state_dict.items()
+    }  # fmt: skip
+    save_checkpoint(replace(narrow, state_dict=near), place / "near.pt")
+    large = {**SHIFTED, "lr": 0.02}
+    (one,) = workers.done("trained", 1, output="large1.pt", weights="narrow.pt", **large)
+    (itself,) = workers.done("trained", 1, output="large2.pt", weights="near.pt", **large)
+    two, _ = workers.done("trained", 2, output="large3.pt", weights="narrow.pt", **large)
+    # So much that what one process does to itself is no bound for small differences any more.
+    assert drift(one, itself) > 1e-3
+    assert drift(one, two) < 10 * drift(one, itself)
+    # Before that has grown, the steps are the same.
+    assert two["losses"][:3] == pytest.approx(one["losses"][:3], abs=1e-5)
 
 
 def test_parts_of_a_step_go_the_same_way(workers: Workers, place: Path) -> None:

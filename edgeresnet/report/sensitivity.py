@@ -8,9 +8,6 @@ from typing import Any
 from rich.bar import Bar
 from rich.table import Table
 
-# With the longest names this fills 80 columns.
-WIDTH = 6
-
 
 def sensitivity_table(result: Mapping[str, Any]) -> Table:
     """One row a layer, the most sensitive first; its bar is its divergence among the others'."""
@@ -24,21 +21,25 @@ def sensitivity_table(result: Mapping[str, Any]) -> Table:
         pad_edge=False,
     )
     table.add_column("layer", no_wrap=True)
-    for name in ("SQNR dB", "KL only"):
+    # With the longest names these fill 80 columns.
+    only, rest, width = ("KL only", "KL rest", 6)
+    if any(row["kl_only"] is None for row in result["layers"]):
+        only, rest, width = ("1-cos", "1-cos rest", 3)
+    for name in ("SQNR dB", only):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", width=WIDTH)
-    for name in (f"{cost} only", "KL rest", f"{cost} rest"):
+    table.add_column("", width=width)
+    for name in (f"{cost} only", rest, f"{cost} rest"):
         table.add_column(name, justify="right", no_wrap=True)
-    largest = max((row["kl_only"] for row in result["layers"]), default=0.0) or 1.0
+    largest = max((_distance(row, "only") for row in result["layers"]), default=0.0) or 1.0
     for row in result["layers"]:
         sqnr = row["sqnr_db"]
         table.add_row(
             row["name"],
             "–" if sqnr is None else f"{sqnr:.1f}",
-            f"{row['kl_only']:.1e}",
-            Bar(largest, 0, row["kl_only"], width=WIDTH),
+            f"{_distance(row, 'only'):.1e}",
+            Bar(largest, 0, _distance(row, "only"), width=width),
             _cost(row, "only"),
-            f"{row['kl_rest']:.1e}",
+            f"{_distance(row, 'rest'):.1e}",
             _cost(row, "rest"),
         )
     return table
@@ -53,7 +54,15 @@ def sensitivity_line(result: Mapping[str, Any]) -> str:
     lost = f"agreement {result['agreement']:.4f}"
     if change is not None:
         lost = f"top-1 {result['top1_float']:.4f} {change:+.4f}, {lost}"
-    return f"all layers ({how}): KL {result['kl']:.2g}, {lost}, on {result['images']} images"
+    kl = result["kl"]
+    far = f"cosine {result['cosine']:.4f}" if kl is None else f"KL {kl:.2g}"
+    return f"all layers ({how}): {far}, {lost}, on {result['images']} images"
+
+
+def _distance(row: Mapping[str, Any], which: str) -> float:
+    """How far from the float network: divergence, of embeddings one minus the cosine."""
+    kl = row[f"kl_{which}"]
+    return float(1 - row[f"cosine_{which}"] if kl is None else kl)
 
 
 def _cost(row: Mapping[str, Any], which: str) -> str:

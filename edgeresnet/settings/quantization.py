@@ -123,13 +123,24 @@ class QuantizeOptions:
             InputError: an option needs labels.
         """
         check_without_labels(self.max_drop, data, max_class_drop=self.max_class_drop)
+        return self.from_float_alone(f"labels, and data {data} has none")
+
+    def from_float_alone(self, needed: str) -> QuantizeOptions:
+        """These where a training has nothing to learn from but the float network.
+
+        Args:
+            needed: what a loss of its own would take, as the end of a message.
+
+        Raises:
+            InputError: an option needs that.
+        """
         if not self.trains:
             return self
         if self.train.distill == 0 or self.train.label_smoothing > 0:
             key = "label_smoothing" if self.train.distill else "distill 0"
             raise InputError(
-                f"{key} in quantization-aware training needs labels, and data {data} has none",
-                "leave it out: without labels the float network's answers are learned.",
+                f"{key} in quantization-aware training needs {needed}",
+                "leave it out: without them the float network's answers are learned.",
             )
         return replace(self, train=replace(self.train, distill=1.0))
 

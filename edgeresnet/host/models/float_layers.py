@@ -95,12 +95,10 @@ class Wiring:
             if block.downsample:
                 found.append(Grid(f"{block.name}.downsample_quant", skip, (add,)))
             stream, writer = f"{block.name}.output_quant", add
-        # The average has the precision of the classifier behind it.
-        return (
-            *found,
-            Grid(stream, writer, (CLASSIFIER,)),
-            Grid("pool_quant", None, (CLASSIFIER,)),
-        )
+        # The average has the precision of the classifier behind it, else of the add before it.
+        readers = (CLASSIFIER,) if self.classifier else ()
+        average = Grid("pool_quant", None if self.classifier else writer, readers)
+        return (*found, Grid(stream, writer, readers), average)
 
     def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
         """Names of layers, once each and in the order in which these run.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -37,18 +36,18 @@ class Unit:
 
 
 def units_of(model: QuantResNet) -> list[Unit]:
-    """Stem, residual blocks and classifier, one after the other; together the whole network."""
+    """Stem, residual blocks and classifier, one after the other; together the whole network.
+
+    Without a classifier the last block is the last of them: what is behind it has no weights.
+    """
     blocks = [
         Unit(f"{level}.{i}", block, [m for m in block.modules() if isinstance(m, QuantConv)])
         for level in LEVELS
         for i, block in enumerate(getattr(model, level))
         if isinstance(block, QuantBlock)
     ]
-    return [
-        Unit("stem", model.stem, [model.conv1]),
-        *blocks,
-        Unit("fc", model.head, [cast(QuantLinear, model.fc)]),
-    ]
+    head = [Unit("fc", model.head, [model.fc])] if isinstance(model.fc, QuantLinear) else []
+    return [Unit("stem", model.stem, [model.conv1]), *blocks, *head]
 
 
 # Of the unit, the float one beside it, and the inputs of both, batch by batch.

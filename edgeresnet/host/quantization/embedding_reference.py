@@ -17,13 +17,14 @@ from torchvision.models import ResNet
 from edgeresnet.device.data.dataset import Dataset, is_labelled
 from edgeresnet.device.measure.accuracy import chance_line
 from edgeresnet.device.measure.decisions import plan_of
-from edgeresnet.device.measure.neighbours import class_similarities, cosines_of, nearest
+from edgeresnet.device.measure.neighbours import cosines_of
 from edgeresnet.device.measure.sequential import labels_present
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet
-from edgeresnet.host.quantization.reference import compared, raw_answers
+from edgeresnet.host.quantization.distances import neighbours
+from edgeresnet.host.quantization.reference import Reference, compared, raw_answers, reference_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,13 +66,14 @@ class EmbeddingReference:
         self._shown = labels_present(val_set.labels, self.classes) if self.labelled else {}
 
     @cached_property
-    def _embeddings(self) -> NDArray[np.float32]:
+    def embeddings(self) -> NDArray[np.float32]:
+        """(n, channels) float32, the float network's."""
         return raw_answers(self.model, self._images, "float")
 
     @property
     def answers(self) -> Answers:
         """(n,) the class of each image's neighbour, without labels the neighbour's place."""
-        return self._answered(self._embeddings)
+        return self._answered(self.embeddings)
 
     @property
     def top1(self) -> float | None:
@@ -79,11 +81,7 @@ class EmbeddingReference:
         return float((self.answers == self._images.labels).mean()) if self.labelled else None
 
     def _answered(self, embeddings: NDArray[np.float32]) -> Answers:
-        if not self.labelled:
-            return nearest(embeddings)
-        similar = class_similarities(embeddings, self._images.labels, len(self.classes))
-        answers: Answers = similar.argmax(1)
-        return answers
+        return neighbours(embeddings, self._images.labels if self.labelled else None)
 
     def figures(self, model: QuantResNet) -> dict[str, Any]:
         """As `edgeresnet.host.quantization.reference.Reference.figures`, of neighbours.
@@ -98,7 +96,7 @@ class EmbeddingReference:
         answers = self._answered(embeddings)
         return {
             **compared(answers, self.answers, labels, self._shown, self.plan[0]),
-            "cosine": cosines_of(self._embeddings, embeddings),
+            "cosine": cosines_of(self.embeddings, embeddings),
             "doubts": [],
         }
 
@@ -118,3 +116,18 @@ class EmbeddingReference:
             f"{self.top1:.4f}): look at the preprocessing, then at whether these images are of the "
             "kind that the network was trained on"
         ]
+
+
+def any_reference(
+    checkpoint: Checkpoint, val_set: Dataset, **how: Any
+) -> Reference | EmbeddingReference:
+    """What a quantized network is held against, by its answers or its embeddings.
+
+    Args:
+        checkpoint: float.
+        val_set: images to ask both on.
+        how: of `edgeresnet.host.quantization.reference.reference_of`; embeddings are of all images.
+    """
+    if not checkpoint.classes:
+        return EmbeddingReference(checkpoint, val_set)
+    return reference_of(checkpoint, val_set, **how)

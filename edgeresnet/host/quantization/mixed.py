@@ -10,6 +10,7 @@ from edgeresnet.host.models.float_layers import Wiring
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.validation import EvaluationSet
 from edgeresnet.host.parallel.processes import processes
+from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
 from edgeresnet.host.quantization.reference import Reference
 from edgeresnet.host.quantization.sensitivity import Study
 from edgeresnet.host.training.step import training_device
@@ -27,7 +28,8 @@ class MixedResult:
         float_layers: in the order in which they run; the model has them in float now.
         figures: of the model as it is now, as `Reference.figures` gives them, with ``float_layers``
             ``networks_tried`` and ``sensitivities``: of each ranked layer the divergence, in
-            nats, where only it is quantized; empty where no layer had to be float.
+            nats (of embeddings one minus the cosine), where only it is quantized; empty where no
+            layer had to be float.
         kept: whether these keep the budgets.
     """
 
@@ -38,7 +40,7 @@ class MixedResult:
 
 def mixed_precision(
     model: QuantResNet,
-    reference: Reference,
+    reference: Reference | EmbeddingReference,
     keeps: Callable[[Mapping[str, Any]], bool],
     images: EvaluationSet,
     *,
@@ -132,7 +134,7 @@ class _Search:
     def __init__(
         self,
         model: QuantResNet,
-        reference: Reference,
+        reference: Reference | EmbeddingReference,
         keeps: Callable[[Mapping[str, Any]], bool],
         always: Sequence[str],
     ) -> None:

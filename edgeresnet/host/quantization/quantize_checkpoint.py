@@ -16,13 +16,11 @@ from edgeresnet.device.machine.environment import versions
 from edgeresnet.device.measure.budgets import quantization_budgets, verdict_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.headless import check_has_classes
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
 from edgeresnet.host.quantization.climbing import Row, best_rung, climb
-from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
-from edgeresnet.host.quantization.reference import Reference, reference_of
+from edgeresnet.host.quantization.embedding_reference import any_reference
 from edgeresnet.host.quantization.rungs.rung import Work
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.progress import TaskContext
@@ -70,8 +68,11 @@ def quantize_checkpoint(
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if not is_labelled(val_set):
         options = options.without_labels(val_set.name)
-        if options.trains:
-            context.on_step("a training learns from the float network's answers alone (distill 1)")
+    if not checkpoint.classes:
+        options = options.from_float_alone("classes, and the checkpoint has no classifier")
+    if options.trains and not (checkpoint.classes and is_labelled(val_set)):
+        what = "answers" if checkpoint.classes else "embeddings"
+        context.on_step(f"a training learns from the float network's {what} alone (distill 1)")
     work = _work(checkpoint, train_set, val_set, options, context)
     doubts = [*work.reference.doubts(by_name=named), *_shared(work)]
     for doubt in doubts:
@@ -94,12 +95,6 @@ def _check_before_images(checkpoint: Checkpoint, options: QuantizeOptions) -> No
     """Refuse what can be refused before an image is looked at."""
     options.check_all_images()
     options.check_start()
-    if options.method != "ptq":
-        check_has_classes(
-            checkpoint.classes,
-            f"method {options.method}, which goes by a classifier's answers,",
-            "give --method ptq.",
-        )
     if options.float_layers:
         QuantResNet(cast(Any, checkpoint.outline()), float_layers=options.float_layers)
 
@@ -112,7 +107,10 @@ def _work(
     context: TaskContext,
 ) -> Work:
     """The float network to be asked, and how many images calibrate."""
-    reference = _reference(checkpoint, val_set, options)
+    limits = options.limits(labelled=is_labelled(val_set))
+    reference = any_reference(
+        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
+    )
     context.on_step(f"measuring the float network on {reference.plan[0].images} images")
     count = options.calibration_images or USUAL_CALIBRATION_IMAGES
     images = CalibrationImages(train_set, options.seed, count)
@@ -120,17 +118,6 @@ def _work(
     if options.method == "auto" and options.calibration_images is None:
         return work.with_settled_images()
     return work
-
-
-def _reference(
-    checkpoint: Checkpoint, val_set: Dataset, options: QuantizeOptions
-) -> Reference | EmbeddingReference:
-    if not checkpoint.classes:
-        return EmbeddingReference(checkpoint, val_set)
-    limits = options.limits(labelled=is_labelled(val_set))
-    return reference_of(
-        checkpoint, val_set, limits=limits, seed=options.seed, all_images=options.all_images
-    )
 
 
 def _shared(work: Work) -> list[str]:

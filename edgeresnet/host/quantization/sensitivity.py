@@ -2,7 +2,8 @@
 
 *Only it*: the network computes in float; one layer has its weights on their grid, reads its input
 from the grid that this has, and rounds its output where a residual add reads that. The signal to
-quantization noise ratio is that of the layer's own output; all else is of the logits.
+quantization noise ratio is that of the layer's own output; all else is of the logits, without a
+classifier of the embeddings, which answer with the nearest neighbour.
 
 *All but it*: the network as it would be exported with that layer in float, which takes those
 tensors off their grids that no integers are beside (`edgeresnet.host.models.float_layers`).
@@ -22,11 +23,12 @@ from torch import Tensor, nn
 from edgeresnet.device.data.dataset import balanced_subset, batches, is_labelled
 from edgeresnet.device.machine.privacy import name_of
 from edgeresnet.host.models.fake_quant import FakeQuant
-from edgeresnet.host.models.headless import check_has_classes
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.quant_resnet import QuantConv, QuantLinear, QuantResNet
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.quantization.calibrate import calibrate
+from edgeresnet.host.quantization.distances import Cost, cosine_distance, divergence, neighbours
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import training_device
 from edgeresnet.progress import TaskContext, images_progress
@@ -120,23 +122,6 @@ def _grids_of(model: QuantResNet, layer: str) -> tuple[FakeQuant, FakeQuant | No
     return quantizers[read], quantizers[handed[0]] if handed else None
 
 
-def divergence(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
-    """Mean Kullback-Leibler divergence of the classes' probabilities, in nats.
-
-    Args:
-        reference: (n, classes) logits.
-        logits: (n, classes) of the same images.
-    """
-    p, q = (_log_softmax(one.astype(np.float64)) for one in (reference, logits))
-    return max(0.0, float((np.exp(p) * (p - q)).sum(1).mean()))
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(1, keepdims=True)
-    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return logs
-
-
 @dataclass(frozen=True, eq=False)
 class Study:
     """A quantized network, and the images that its layers are tried on.
@@ -154,7 +139,7 @@ class Study:
     on_images: Callable[[int], object] = lambda images: None
 
     def logits(self) -> NDArray[np.float32]:
-        """(n, classes) float32 of the network as it is."""
+        """(n, classes) float32 of the network as it is; without a classifier (n, channels)."""
         logits = evaluate(self.model, self.images, training_device())
         self.on_images(len(logits))
         return logits
@@ -175,16 +160,31 @@ class Study:
         with mixed_as(self.model, {*self.model.float_layers, layer}):
             return self.logits()
 
-    def costs(
-        self, reference: NDArray[np.float32], logits: NDArray[np.float32]
-    ) -> tuple[float, float | None, float]:
-        """Divergence, change of top-1 (None without labels) and agreement."""
-        answers, wanted = logits.argmax(1), reference.argmax(1)
+    @property
+    def headless(self) -> bool:
+        """Whether what `logits` gives are embeddings."""
+        return not has_head(self.model)
+
+    def answers(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(n,) the classes; of embeddings those of the nearest neighbours, without labels these."""
+        if self.headless:
+            return neighbours(logits, self.labels)
+        found: NDArray[np.int64] = logits.argmax(1)
+        return found
+
+    def distance(self, reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
+        """See `Cost.distance`."""
+        return (cosine_distance if self.headless else divergence)(reference, logits)
+
+    def cost(self, reference: NDArray[np.float32], logits: NDArray[np.float32]) -> Cost:
+        """Of a network with these logits, against those of `float_logits`."""
+        answers, wanted = self.answers(logits), self.answers(reference)
         change = None
         if self.labels is not None:
             right, before = answers == self.labels, wanted == self.labels
             change = float(right.mean() - before.mean())
-        return divergence(reference, logits), change, float((answers == wanted).mean())
+        same = float((answers == wanted).mean())
+        return Cost(self.distance(reference, logits), change, same, self.headless)
 
     def layers(self, reference: NDArray[np.float32]) -> list[LayerSensitivity]:
         """Every layer, the most sensitive first.
@@ -192,29 +192,31 @@ class Study:
         Args:
             reference: (n, classes) of `float_logits`.
         """
-        rows: list[LayerSensitivity] = []
+        rows: list[tuple[float, LayerSensitivity]] = []
         for layer in self.model.wiring.layers:
             logits, sqnr_db = self.alone(layer)
-            only, rest = self.costs(reference, logits), self.costs(reference, self.all_but(layer))
-            rows.append(
-                {
-                    "name": layer,
-                    "sqnr_db": sqnr_db,
-                    "kl_only": only[0],
-                    "top1_change_only": only[1],
-                    "agreement_only": only[2],
-                    "kl_rest": rest[0],
-                    "top1_change_rest": rest[1],
-                    "agreement_rest": rest[2],
-                }
-            )
-        return sorted(rows, key=lambda row: -row["kl_only"])
+            only, rest = self.cost(reference, logits), self.cost(reference, self.all_but(layer))
+            row: LayerSensitivity = {
+                "name": layer,
+                "sqnr_db": sqnr_db,
+                "kl_only": only.kl,
+                "cosine_only": only.cosine,
+                "top1_change_only": only.top1_change,
+                "agreement_only": only.agreement,
+                "kl_rest": rest.kl,
+                "cosine_rest": rest.cosine,
+                "top1_change_rest": rest.top1_change,
+                "agreement_rest": rest.agreement,
+            }
+            rows.append((only.distance, row))
+        return [row for _, row in sorted(rows, key=lambda one: -one[0])]
 
     def ranked(self) -> dict[str, float]:
-        """The divergence in nats where only a layer is quantized; the most sensitive first."""
+        """`Cost.distance` where only a layer is quantized; the most sensitive first."""
         reference = self.float_logits()
         found = {
-            layer: divergence(reference, self.alone(layer)[0]) for layer in self.model.wiring.layers
+            layer: self.distance(reference, self.alone(layer)[0])
+            for layer in self.model.wiring.layers
         }
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
@@ -236,7 +238,6 @@ def measure_sensitivity(
         InputError: data and checkpoint do not fit.
     """
     options = options or QuantizeOptions()
-    check_has_classes(checkpoint.classes, "--sensitivity", "leave it out.")
     checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=True)
     if context.limit is None and len(val_set) > IMAGES:
         val_set = balanced_subset(val_set, IMAGES, seed=0)
@@ -257,17 +258,20 @@ def measure_sensitivity(
         images = EvaluationSet(val_set, checkpoint.input_spec)
         study = Study(model.to(training_device()).eval(), images, labels, on_images)
         reference = study.float_logits()
-        kl, change, agreement = study.costs(reference, study.logits())
+        whole = study.cost(reference, study.logits())
         rows = study.layers(reference)
     return {
         "images": len(val_set),
         "data": name_of(context.data or checkpoint.data or ""),
         "calibration_images": seen,
         "weight_bits": model.weight_bits,
-        "top1_float": None if labels is None else float((reference.argmax(1) == labels).mean()),
-        "top1_change": change,
-        "agreement": agreement,
-        "kl": kl,
+        "top1_float": (
+            None if labels is None else float((study.answers(reference) == labels).mean())
+        ),
+        "top1_change": whole.top1_change,
+        "agreement": whole.agreement,
+        "kl": whole.kl,
+        "cosine": whole.cosine,
         "layers": rows,
     }
 

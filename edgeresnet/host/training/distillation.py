@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.resnet import LEVELS
 
 
@@ -36,7 +37,7 @@ def feature_loss(features: list[Tensor], teacher_features: list[Tensor]) -> Tens
     levels of large and of small numbers weigh alike.
 
     Args:
-        features: (n, channels, H, W) of the student, one for each level.
+        features: (n, channels, H, W), or (n, channels), of the student, one for each level.
         teacher_features: likewise, of the same shapes.
 
     Raises:
@@ -68,6 +69,7 @@ class Teacher:
     def __init__(self, model: nn.Module, temperature: float, features: float) -> None:
         self._model = model.eval()
         self._temperature, self._features = temperature, features
+        self._headless = not has_head(model)
         self._own: list[Tensor] = []
 
     @contextlib.contextmanager
@@ -79,8 +81,12 @@ class Teacher:
     def loss(self, logits: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's term of the loss, and its answers.
 
+        Without classifiers the student learns the teacher's embedding, by `feature_loss`, and an
+        answer is the largest channel of that.
+
         Args:
-            logits: (n, classes) float32 of the student, from a forward pass under `watching`.
+            logits: (n, classes) float32 of the student, or (n, channels) embeddings, from a forward
+                pass under `watching`.
             images: (n, 3, H, W) the same.
 
         Returns:
@@ -88,7 +94,10 @@ class Teacher:
         """
         with torch.no_grad(), self._outputs_of(self._model) as wanted:
             teacher_logits = self._model(images)
-        loss = distillation_loss(logits, teacher_logits.float(), self._temperature)
+        if self._headless:
+            loss = feature_loss([logits], [teacher_logits])
+        else:
+            loss = distillation_loss(logits, teacher_logits.float(), self._temperature)
         if self._features > 0:
             loss = loss + self._features * feature_loss(self._own, wanted)
         self._own = []  # holds the graph of the step

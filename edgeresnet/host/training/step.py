@@ -37,8 +37,8 @@ class TrainHooks:
         param_groups: the optimizer's groups; None puts weight decay on all but 1-D tensors.
         on_epoch: called before every epoch with the model and the share of epochs done.
         constrain: puts back, in place, what must be kept (such as zeros); called after every step.
-        unlabelled: the training images have no labels: the teacher alone is learned from, and its
-            answers count as right, in validation too.
+        unlabelled: the training images have no labels, or the network no classes: the teacher alone
+            is learned from, and its answers count as right, in validation too.
         on_figures: called with the number of a step or of an epoch, and its figures by name.
     """
 

@@ -89,10 +89,11 @@ def sensitivity_chart(rungs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | No
     Args:
         rungs: of a quantization.
     """
-    known = [rung["sensitivities"] for rung in rungs if rung.get("sensitivities")]
+    known = [rung for rung in rungs if rung.get("sensitivities")]
     if not known:
         return None
-    costs = dict(sorted(known[-1].items(), key=lambda one: -one[1]))
+    costs = dict(sorted(known[-1]["sensitivities"].items(), key=lambda one: -one[1]))
+    what = "1 - cosine of embeddings" if known[-1].get("cosine") else "divergence in nats"
     worst = {name: kl for name, kl in [*costs.items()][:MOST_BARS] if LEAST_KL < kl <= MOST_MS}
     if not worst:
         return None
@@ -102,10 +103,10 @@ def sensitivity_chart(rungs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | No
     axes.set_yticks(range(len(worst)), [words(name) for name in worst], parse_math=False)
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("divergence of the probabilities in nats, where only it is quantized")
+    axes.set_xlabel(f"{what}, where only it is quantized")
     return {
         "title": "What quantizing each layer costs",
-        "svg": svg_of(drawn, "sensitivity", "Divergence where only a layer is quantized"),
-        "columns": ["layer", "divergence in nats"],
+        "svg": svg_of(drawn, "sensitivity", "Where only a layer is quantized"),
+        "columns": ["layer", what],
         "rows": [[words(name), f"{kl:.3g}"] for name, kl in costs.items()],
     }

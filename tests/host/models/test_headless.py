@@ -91,8 +91,6 @@ def test_commands_refuse_when_there_are_no_classes(foreign: Path, tmp_path: Path
     for work in (
         lambda: prune(foreign, tmp_path / "p.pt", PruneOptions(macs=0.5), **told),
         lambda: adopt(foreign, tmp_path / "a.pt", **told),
-        lambda: quantize(foreign, tmp_path / "q.pt", **told),
-        lambda: inspect(foreign, image_size=16, sensitivity=DIGITS),
     ):
         with pytest.raises(InputError, match="the checkpoint has no classifier") as caught:
             work()

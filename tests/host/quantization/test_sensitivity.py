@@ -16,9 +16,9 @@ from rich.console import Console
 
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.host.models.fake_quant import FakeQuant
+from edgeresnet.host.quantization.distances import divergence
 from edgeresnet.host.quantization.sensitivity import (
     Study,
-    divergence,
     measure_sensitivity,
     only_quantized,
 )

@@ -9,8 +9,8 @@ from edgeresnet.device.measure.budgets import fails, quantization_budgets
 from edgeresnet.host.models.validation import EvaluationSet
 from edgeresnet.host.quantization.bias_correction import correct_biases
 from edgeresnet.host.quantization.block_walk import walk
+from edgeresnet.host.quantization.embedding_reference import any_reference
 from edgeresnet.host.quantization.mixed import mixed_precision
-from edgeresnet.host.quantization.reference import reference_of
 from edgeresnet.host.quantization.rungs.rung import Basis, Reached, Work, finished
 
 
@@ -26,7 +26,7 @@ def mixed(work: Work, basis: Basis) -> Reached:
     if basis.corrected:
         walk(model, work.fresh(basis.network), work.batches_of(chosen), correct_biases)
     model.fold()
-    reference = reference_of(work.checkpoint, held_out, seed=work.options.seed)
+    reference = any_reference(work.checkpoint, held_out, seed=work.options.seed)
     limits = work.options.limits(labelled=work.reference.labelled)
 
     def keeps(figures: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from edgeresnet.device.data.dataset import Dataset
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.sparsity_2_4 import apply_masks, is_sparse, masks_of
 from edgeresnet.host.models.weights import weights_digest
+from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
 from edgeresnet.host.quantization.rungs.rung import Basis, Reached, Work, finished
 from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.step import TrainHooks
@@ -59,6 +60,11 @@ def trained(work: Work, basis: Basis, options: TrainOptions, resume_path: Path |
 
 
 def _validation(work: Work) -> Dataset:
+    """With what counts as right: the labels, else what the float network answers."""
+    if isinstance(work.reference, EmbeddingReference):
+        embeddings = work.reference.embeddings
+        channels = tuple(str(channel) for channel in range(embeddings.shape[1]))
+        return work.val_set.relabelled(channels, embeddings.argmax(1))
     if work.reference.labelled:
         return work.val_set
     return work.val_set.relabelled(work.checkpoint.classes, work.reference.answers)
@@ -76,7 +82,7 @@ def _hooks(work: Work, options: TrainOptions) -> TrainHooks:
         teacher=work.reference.model if options.distill > 0 else None,
         on_epoch=before_epoch,
         constrain=None if masks is None else lambda network: apply_masks(network, masks),
-        unlabelled=not work.reference.labelled,
+        unlabelled=work.headless or not work.reference.labelled,
         on_figures=partial(
             work.context.on_figures, "distillation" if options.distill == 1 else "training"
         ),

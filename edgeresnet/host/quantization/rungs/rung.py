@@ -17,9 +17,9 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.parallel.processes import own_places, processes
 from edgeresnet.host.quantization.calibrate import calibrate, images_until_settled
 from edgeresnet.host.quantization.calibration_images import CalibrationImages
+from edgeresnet.host.quantization.distances import distance
 from edgeresnet.host.quantization.embedding_reference import EmbeddingReference
 from edgeresnet.host.quantization.reference import Reference
-from edgeresnet.host.training.distillation import distillation_loss
 from edgeresnet.host.training.step import training_device
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import ObserverName, QuantizeOptions
@@ -64,6 +64,11 @@ class Work:
     options: QuantizeOptions
     context: TaskContext
     images: CalibrationImages
+
+    @property
+    def headless(self) -> bool:
+        """Whether the network has no classifier, and answers with embeddings."""
+        return not self.checkpoint.classes
 
     @property
     def start(self) -> Basis:
@@ -135,14 +140,16 @@ class Work:
         """How far a network's answers are from the float one's, on images held out of calibration.
 
         Returns:
-            KL divergence of the classes' probabilities, the mean of all images, in nats.
+            KL divergence of the classes' probabilities, the mean of all images, in nats; of
+            embeddings one minus the cosine.
         """
         model = model.to(training_device()).eval()
         total = count = 0.0
         with torch.inference_mode():
             held_out = self.batches_of(self.images.held_out)
             for wanted, images in zip(self._float_answers, held_out, strict=True):
-                total += float(distillation_loss(model(images), wanted, 1.0)) * len(images)
+                found = distance(model(images), wanted, headless=self.headless)
+                total += float(found) * len(images)
                 count += len(images)
         model.cpu()
         # The next decision hangs on it.

@@ -34,7 +34,7 @@ from edgeresnet.host.export.proof_images import NOISE, golden_images, proof_imag
 from edgeresnet.host.export.saturation import without_saturation
 from edgeresnet.host.export.tap_features import tap_features
 from edgeresnet.host.export.writers import WRITERS
-from edgeresnet.host.models.headless import options_of_headless
+from edgeresnet.host.models.headless import floats_in_graph, options_of_headless
 from edgeresnet.host.models.level_outputs import outputs_of
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import count_layers
@@ -174,7 +174,7 @@ def write_model(
     options = options_of_headless(model, options)
     graph = canonical_graph(model, spec.image_size, options.batch, quantized=quantized)
     if quantized:
-        check_canonical(graph, model.computed_in_float)
+        check_canonical(graph, floats_in_graph(model))
         mark_wide(graph, model.computed_wide)
     tap_features(graph, outputs_of(model, spec.image_size, options.features, logits=options.logits))
     own = target_of(target).spec

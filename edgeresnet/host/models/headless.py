@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgeresnet.device.targets.outputs import POOL
 from edgeresnet.errors import InputError
+from edgeresnet.host.models.float_layers import CLASSIFIER
 from edgeresnet.host.models.quant_resnet import QuantLinear, QuantResNet
 from edgeresnet.settings.export import in_order
 
@@ -70,7 +71,7 @@ def with_head(model: QuantResNet) -> QuantResNet:
     """A copy with a classifier of one class, where there is none.
 
     By the classifier that reads the embedding a graph is cut where it is given; what stands behind
-    the cut is left out.
+    the cut is left out. It is in float where the embedding is on no grid.
     """
     own = copy.deepcopy(model)
     if not has_head(model):
@@ -79,4 +80,11 @@ def with_head(model: QuantResNet) -> QuantResNet:
         with torch.no_grad():
             linear.weight.fill_(1)
         own.fc = QuantLinear(linear, own.conv1.weight_quant.kind)
+        own.fc.weight_quant.idle = own.pool_quant.idle
     return own
+
+
+def floats_in_graph(model: QuantResNet) -> frozenset[str]:
+    """The layers and adds that are float in the canonical graph, that of `with_head` too."""
+    added = not has_head(model) and model.pool_quant.idle
+    return model.computed_in_float.union([CLASSIFIER] if added else [])

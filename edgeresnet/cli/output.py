@@ -34,6 +34,7 @@ def show_comparison(
     from edgeresnet.report.decisions import change_lines
     from edgeresnet.report.embeddings import embedding_lines
     from edgeresnet.report.fastest import fastest_line
+    from edgeresnet.report.features import feature_lines
     from edgeresnet.report.front import front_lines, front_table
     from edgeresnet.report.steadiness import note_lines, outlier_lines, warning_lines
     from edgeresnet.report.tables import agreement_table, budget_lines, cold_lines, compare_table
@@ -50,6 +51,7 @@ def show_comparison(
         *(f"* {fastest_line(one)}" for one in result.get("fastest", {}).values()),
         *note_lines(result["rows"]),
         *embedding_lines(result["rows"]),
+        *feature_lines(result["rows"]),
         *cold_lines(result["rows"]),
         *pairs,
         *note,

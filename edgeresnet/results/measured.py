@@ -137,7 +137,9 @@ class CompareRow(TypedDict):
     of ``changed_classes`` are of the exact test, these corrected for the number of classes (Holm).
     Results of older versions have none of these. Where ``answers`` are embeddings, top-1 and
     agreement are of nearest neighbours, and ``cosine`` has ``mean`` and ``smallest`` of the
-    embeddings with the baseline's.
+    embeddings with the baseline's. In a run's results ``features`` has, of each output beside the
+    logits, what the bundle's proof tells of it: ``bound``, ``largest_difference`` and
+    ``share_outside``.
     """
 
     name: str
@@ -161,6 +163,7 @@ class CompareRow(TypedDict):
     agreement_interval: Pair
     divergence: NotRequired[float | None]
     cosine: NotRequired[dict[str, float]]
+    features: NotRequired[dict[str, dict[str, float]]]
     runs: int | None
     batch: NotRequired[int]
     p50_ms: float | None

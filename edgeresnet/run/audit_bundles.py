@@ -122,12 +122,14 @@ def _proof_claims(
         return
     count = again.travelled.images
     held = f"{count} images, golden and slightly changed, are answered as by PyTorch"
-    claims.judge("answers", again.travelled.fault(), held)
+    claims.judge("answers", again.travelled.faults(), held)
     if again.proven is None:
         claims.unchecked("proof", data.why or "the images of the proof are not at hand")
     else:
         found = again.proven
         held = f"{found.images} images, largest difference {found.largest_difference:.3g}"
+        if manifest.outputs:
+            held += f", of {', '.join(manifest.output_names)}"
         claims.judge("proof", proof_faults(manifest, found, same_machine=same_machine), held)
     if manifest.saturation is None:
         return

@@ -21,6 +21,7 @@ from edgeresnet.files.hashes import sha256_file
 from edgeresnet.results.audit import ClaimsOf
 from edgeresnet.results.measured import CompareResults
 from edgeresnet.run.compared_again import PREFIX, Again, compare_again
+from edgeresnet.run.feature_proofs import proven_features
 from edgeresnet.run.recorded import QUANTIZE, DataAtHand, Recorded
 from edgeresnet.run.stage_record import REPORT, read_report
 from edgeresnet.settings.measuring import OF_ACCURACY
@@ -49,6 +50,12 @@ def figure_claims(run: Recorded, results: CompareResults, claims: ClaimsOf) -> b
         for row in rows
         if row["name"] in run.bundles and (told := row.get("model_sha256")) is not None
         if told != sha256_file(run.bundles[row["name"]] / MANIFEST)
+    ]
+    faults += [
+        f"{row['name']} tells other features than its bundle's proof"
+        for row in rows
+        if row["name"] in run.bundles
+        if "features" in row and row["features"] != proven_features(run.bundles[row["name"]])
     ]
     whole = claims.judge("rows", faults, f"{len(rows)} bundles of this run")
     faults = [f"{row['name']}: {fault}" for row in rows for fault in answer_faults(row, rows[0])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.measure.accuracy import Predictions
 from edgeresnet.device.measure.answer_claims import undecided
 from edgeresnet.device.measure.class_claims import top1_fault
+from edgeresnet.device.measure.neighbours import by_neighbours
 from edgeresnet.device.measure.sequential import Drop, looks, order
 from edgeresnet.errors import EdgeResNetError, InputError
 from edgeresnet.progress import TaskContext
@@ -97,8 +99,12 @@ def answers_of(
     except EdgeResNetError as error:
         return None, error.cause
     logits, labels = predict_logits(checkpoint.build(), images, checkpoint.input_spec)
-    classes = tuple(checkpoint.classes)
-    return Predictions(logits, labels, 0.0, 0.0, classes, is_labelled(images)), ""
+    found = Predictions(logits, labels, 0.0, 0.0, tuple(checkpoint.classes), is_labelled(images))
+    if checkpoint.classes:
+        return found, ""
+    if not found.labelled:
+        return None, "it gives embeddings, and the data has no labels"
+    return by_neighbours(replace(found, classes=tuple(images.classes))), ""
 
 
 def close_bound(predictions: Predictions, *, integers: bool, same_machine: bool) -> float:

@@ -26,6 +26,7 @@ from edgeresnet.run.device_commands import has_threads
 from edgeresnet.run.export_checks import check_exports
 from edgeresnet.run.fastest import check_fastest_of
 from edgeresnet.run.folder import check_folder
+from edgeresnet.run.judged import check_without_logits
 from edgeresnet.run.recipe_faults import Faults
 from edgeresnet.settings.measuring import check_all_images, check_without_labels
 from edgeresnet.settings.pruning import PruneOptions
@@ -224,6 +225,8 @@ def _check_without_labels(recipe: Recipe, faults: Faults) -> None:
         check_without_labels(None, recipe.data, max_class_drop=recipe.budgets.max_class_drop)
     with faults.of("quantize"):
         recipe.quantize.without_labels(recipe.data)
+    with faults.of("export.logits"):
+        check_without_logits(recipe)
     with faults.of("class_order"):
         if recipe.class_order is not None:
             raise InputError(

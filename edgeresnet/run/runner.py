@@ -27,7 +27,9 @@ from edgeresnet.run.compared import references, run_options, unmeasured
 from edgeresnet.run.device_commands import device_commands, target_name
 from edgeresnet.run.export_checks import bundle_name, exported_precisions
 from edgeresnet.run.fastest import contests
+from edgeresnet.run.feature_proofs import add_features
 from edgeresnet.run.folder import RECORDS, RUNS_DIR, check_folder, discard_finished
+from edgeresnet.run.judged import check_network
 from edgeresnet.run.layer_times import add_layers
 from edgeresnet.run.making import Making
 from edgeresnet.run.preflight import Checked, check_run, fault_lines
@@ -97,7 +99,7 @@ def _run(run: Run, *, fresh: bool) -> CompareResults:
     bundles: dict[str, Path] = {}
     quantized_budgets: list[Budget] = []
     rungs: list[RungResults] = []
-    for variant in _variants(run, data_key):
+    for variant in _variants(run, data_key, begun):
         bundles |= _export(run, variant)
         if _quantized(recipe):
             quantized_budgets += by_first(partial(quantize_budgets, run, variant))
@@ -160,10 +162,12 @@ def _write_page(run: Run) -> None:
     )  # fmt: skip
 
 
-def _variants(run: Run, data_key: list[str]) -> list[Variant]:
+def _variants(run: Run, data_key: list[str], begun: list[Checked]) -> list[Variant]:
     """The float networks to quantize and export: trained, and pruned where the recipe prunes."""
     recipe = run.recipe
     dense = train_stage(run, data_key)
+    if recipe.train is None:
+        by_first(lambda: check_network(recipe, dense.path, begun[0].val_set))
     if recipe.prune is None:
         return [Variant("", dense, recipe.quantize)]
     # The dense network stands beside the pruned one, calibrated only: it is what was before.
@@ -240,6 +244,7 @@ def _compare(run: Run, bundles: dict[str, Path], checked: Checked) -> CompareRes
             context=context,
         )
         add_layers(measured["rows"], bundles, options, run.on_step)
+        add_features(measured["rows"], bundles)
     else:
         dataset = measured_data([], context, unlabelled=True).dataset
         measured = unmeasured(recipe, dataset.name, len(dataset))

@@ -218,6 +218,7 @@ def export_stage(run: Run, name: str, target: str, precision: str, source: Stage
             batch=BatchRange.parse(recipe.export.batch),
             embed_preprocess=recipe.export.embed_preprocess,
             features=recipe.export.features,
+            logits=recipe.export.logits,
             record_host=run.record_host,
         )
         export(

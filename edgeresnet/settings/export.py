@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from edgeresnet.errors import InputError
 from edgeresnet.settings.base import MOST_BATCH, RecordHost, fault, settings
@@ -25,6 +25,8 @@ DEFAULT_TARGET = "onnx"
 
 FeatureName = Literal["C2", "C3", "C4", "C5", "pool"]
 FEATURES: tuple[FeatureName, ...] = get_args(FeatureName)
+# By whose nearest neighbours a bundle without logits is judged.
+EMBEDDING: FeatureName = "pool"
 
 
 def features_of(text: str) -> tuple[FeatureName, ...]:
@@ -124,6 +126,11 @@ class ExportSettings:
         description="Tensors that the bundles give beside the logits: C2 to C5 (what each level "
         "hands on) and pool (the embedding).",
     )
+    logits: bool = Field(
+        default=True,
+        description="Give the logits; false leaves the classifier out of the bundles, which then "
+        "are judged by pool.",
+    )
     for_device: str | None = Field(
         default=None,
         description="Processor that INT8 is for: a file that devices --json wrote there, or any, "
@@ -135,7 +142,20 @@ class ExportSettings:
         values = asdict(self)
         if not self.features:
             del values["features"]
+        if self.logits:
+            del values["logits"]
         return values
+
+    @field_validator("logits")
+    @classmethod
+    def _leaves_an_answer(cls, logits: bool, info: ValidationInfo) -> bool:
+        if not logits and EMBEDDING not in info.data.get("features", (EMBEDDING,)):
+            raise fault(
+                "false leaves nothing that the bundles can be judged by: without logits it is the "
+                f"nearest neighbours of {EMBEDDING}",
+                f"add {EMBEDDING} to export.features.",
+            )
+        return logits
 
 
 @settings

@@ -101,11 +101,20 @@ def predict_model(
     answered = answers_of_images(
         model.session, dataset, model.input_spec, embed_preprocess=pixels, on_images=on_images
     )
-    return replace(
-        answered,
-        logits=class_similarities(answered.logits, dataset.labels, len(dataset.classes)),
-        embeddings=answered.logits,
-    )
+    return by_neighbours(replace(answered, classes=tuple(dataset.classes)))
+
+
+def by_neighbours(answered: Predictions) -> Predictions:
+    """Embeddings (n, channels) of labelled images as answers.
+
+    Args:
+        answered: has them in the place of logits, and the images' classes.
+
+    Returns:
+        ``logits`` are, for each class, the largest cosine with another image of it.
+    """
+    similar = class_similarities(answered.logits, answered.labels, len(answered.classes))
+    return replace(answered, logits=similar, embeddings=answered.logits)
 
 
 def class_similarities(

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.report.embeddings import embedding_lines
 from edgeresnet.report.fastest import fastest_line
+from edgeresnet.report.features import feature_lines
 from edgeresnet.report.figures import DASH, figure
 from edgeresnet.report.front import front_lines
 from edgeresnet.report.page.bars import layer_charts, sensitivity_chart
@@ -189,6 +191,8 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield from map(fastest_line, results.get("fastest", {}).values())
     if front := results.get("front"):
         yield from front_lines(front)
+    yield from embedding_lines(results["rows"])
+    yield from feature_lines(results["rows"])
     yield from _by_text(results.get("doubts", ()))
     if results.get("note"):
         yield results["note"]

@@ -58,7 +58,10 @@ def prune(
     record_host: RecordHostInJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back."""
+    """Make a narrower (or 2:4 sparse) float checkpoint, and win its accuracy back.
+
+    A network without a classifier is cut by its weights alone: --criterion l2
+    """
     check_apart(output, json)
     from edgeresnet.api.figures import on_board
     from edgeresnet.api.prune import prune as prune_model
@@ -86,8 +89,8 @@ def prune(
             context=watched,
         )
     share = result["macs_after"] / result["macs_before"]
-    line = (
-        f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at {share:.2f} of the "
-        f"multiply-accumulates; {output}"
-    )
+    told = ""
+    if result["top1_dense"] is not None and result["top1"] is not None:
+        told = f"top-1 {result['top1_dense']:.4f} -> {result['top1']:.4f} at "
+    line = f"{told}{share:.2f} of the multiply-accumulates; {output}"
     tell(result, line, quiet=quiet, json=json, record_host=record_host)

@@ -38,14 +38,18 @@ class ShardResults(TypedDict):
 
 
 class PruneResults(TypedDict):
-    """``prune``; what the cut itself tells (latency, cost share, step) stands beside these."""
+    """``prune``; what the cut itself tells (latency, cost share, step) stands beside these.
+
+    Of a network without a classifier top-1 is of nearest neighbours, None without labels, and
+    nothing is recovered.
+    """
 
     criterion: str
     budget: dict[str, float | str]
-    top1_dense: float
-    top1_before_recovery: float
-    top1: float
-    drop: float
+    top1_dense: float | None
+    top1_before_recovery: float | None
+    top1: float | None
+    drop: float | None
     macs_before: int
     macs_after: int
     parameters_before: int

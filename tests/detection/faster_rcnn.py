@@ -71,6 +71,22 @@ def detector_on(checkpoint: Checkpoint) -> FasterRCNN:
     )
 
 
+def on_narrower(checkpoint: Checkpoint, wide: FasterRCNN) -> FasterRCNN:
+    """A trained detector's pyramid and heads on levels of fewer channels.
+
+    What reads these levels begins anew where their channels are others.
+    """
+    detector = detector_on(checkpoint)
+    own = detector.state_dict()
+    kept = {
+        name: tensor
+        for name, tensor in wide.state_dict().items()
+        if not name.startswith("backbone.body.") and tensor.shape == own[name].shape
+    }
+    detector.load_state_dict({**own, **kept})
+    return detector
+
+
 def fit(
     detector: FasterRCNN,
     data: Sequence[Scene],

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 from edgeresnet.closing import temporary_folder
 from edgeresnet.device.data.content_hashes import content_fingerprint
@@ -23,7 +23,6 @@ from edgeresnet.host.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from edgeresnet.host.models.headless import check_has_classes
 from edgeresnet.host.models.resnet import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
@@ -31,8 +30,9 @@ from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
 from edgeresnet.host.pruning.cut_to_budget import Shaper
+from edgeresnet.host.pruning.headless import NOT_RECOVERED, check_headless
 from edgeresnet.host.pruning.scoring import Bench, weights_of
-from edgeresnet.host.training.fit import TrainResult, fit
+from edgeresnet.host.training.fit import fit
 from edgeresnet.host.training.splits import open_splits_for
 from edgeresnet.host.training.step import TrainHooks
 from edgeresnet.progress import OnFigures, OnStep, TaskContext
@@ -46,6 +46,9 @@ def prune_checkpoint(
 ) -> tuple[Checkpoint, PruneResults]:
     """Prune a float checkpoint and win its accuracy back.
 
+    One without a classifier is cut by its weights alone and not recovered; what is told of top-1 is
+    of nearest neighbours, and None where the images have no labels, which will do then.
+
     Args:
         checkpoint: of any origin, precision fp32; may be pruned already.
         options: budget and all settings.
@@ -54,8 +57,8 @@ def prune_checkpoint(
             not yet recovered, so that an interrupted pruning goes on.
 
     Raises:
-        InputError: the checkpoint is quantized, data and checkpoint do not fit, or the budget
-            cannot be met or leaves nothing to prune.
+        InputError: the checkpoint is quantized, data and checkpoint do not fit, the budget cannot
+            be met or leaves nothing to prune, or an option needs a classifier that is not there.
         CheckError: training diverged.
     """
     if checkpoint.precision != "fp32":
@@ -63,12 +66,10 @@ def prune_checkpoint(
             f"the checkpoint is quantized ({checkpoint.precision}), and pruning comes first",
             "give the float checkpoint that it was made of, and quantize afterwards.",
         )
-    check_has_classes(
-        checkpoint.classes,
-        "pruning",
-        "prune the classifier that it came from, and train the detector or the embedding on that.",
-    )
-    checkpoint, train_set, val_set = open_splits_for(checkpoint, context)
+    headless = not checkpoint.classes
+    if headless:
+        check_headless(options)
+    checkpoint, train_set, val_set = open_splits_for(checkpoint, context, unlabelled=headless)
     bench = Bench.of(checkpoint, train_set, val_set, options.images, options.seed)
     context.on_step(f"measuring the dense network on {len(val_set)} images")
     top1_dense = bench.top1(checkpoint.build())
@@ -84,7 +85,7 @@ def prune_checkpoint(
         "budget": options.budget(),
         "top1_dense": top1_dense,
         **reached,
-        "drop": top1_dense - reached["top1"],
+        "drop": None if top1_dense is None else top1_dense - reached["top1"],
         **_before_after(checkpoint, pruned),
         "images": len(bench.scoring),
         "conversions": say_conversions([train_set, val_set], context.on_step),
@@ -127,9 +128,8 @@ class _Work:
             )
             for iteration in range(1, self.options.iterations + 1):
                 cut, figures = self._cut(shapers, current, iteration)
-                current, result = self._recover(cut, iteration, masks=None)
-                reached = {**reached, **figures, "top1": result.top1, "threads": result.threads}
-                self.on_step(f"recovered to top-1 {result.top1:.4f}")
+                current, recovered = self._recover(cut, iteration, masks=None)
+                reached = {**reached, **figures, **recovered}
         return current, reached
 
     def _cut(
@@ -159,7 +159,7 @@ class _Work:
         before = bench.top1(cut.build())
         figures = {**shape.figures, "cost_share": shape.share, "step": shape.step}
         figures |= {"top1_before_recovery": before} if iteration == 1 else {}
-        self.on_step(f"cut to {shape.share:.3f} of the cost: top-1 {before:.4f}")
+        self.on_step(f"cut to {shape.share:.3f} of the cost{_told(before)}")
         if len(names) > 1:
             figures["criteria_before_recovery"] = self._by_criterion(
                 shapers, current, evidence, names, shape.share
@@ -197,7 +197,7 @@ class _Work:
         left = {}
         for name in names:
             cut = processes().by_first(partial(_at_share, shapers, current, evidence, name, share))
-            left[name] = self.bench.top1(self.bench.renormalized(cut).build())
+            left[name] = cast(float, self.bench.top1(self.bench.renormalized(cut).build()))
         listed = ", ".join(f"{name} {top1:.4f}" for name, top1 in left.items())
         self.on_step(f"top-1 before recovery by criterion: {listed}")
         return left
@@ -215,21 +215,25 @@ class _Work:
         apply_masks(model, masks)
         cut = bench.renormalized(replace(self.dense, state_dict=weights_of(model)))
         before = bench.top1(cut.build())
-        self.on_step(f"{len(masks)} layers made {PATTERN} sparse: top-1 {before:.4f}")
-        current, result = self._recover(cut, 1, masks)
+        self.on_step(f"{len(masks)} layers made {PATTERN} sparse{_told(before)}")
+        current, recovered = self._recover(cut, 1, masks)
         return current, {
             "pattern": PATTERN,
             "sparse_layers": len(masks),
             "top1_before_recovery": before,
-            "top1": result.top1,
-            "threads": result.threads,
+            **recovered,
         }
 
     def _recover(
         self, cut: Checkpoint, iteration: int, masks: dict[str, Tensor] | None
-    ) -> tuple[Checkpoint, TrainResult]:
-        train = replace(self.options.train, seed=self.options.seed)
+    ) -> tuple[Checkpoint, dict[str, Any]]:
+        """The cut network trained, its ``top1`` and the ``threads`` that trained it."""
         model = cut.build()
+        if not cut.classes:
+            self.on_step(NOT_RECOVERED)
+            unrecovered = replace(cut, provenance=self.dense.provenance)
+            return unrecovered, {"top1": self.bench.top1(model), "threads": get_num_threads()}
+        train = replace(self.options.train, seed=self.options.seed)
         result = fit(
             model,
             self.bench.train_set,
@@ -246,7 +250,12 @@ class _Work:
             progress=self.progress,
         )
         recovered = replace(cut, state_dict=result.state_dict, provenance=self.dense.provenance)
-        return recovered, result
+        self.on_step(f"recovered to top-1 {result.top1:.4f}")
+        return recovered, {"top1": result.top1, "threads": result.threads}
+
+
+def _told(top1: float | None) -> str:
+    return "" if top1 is None else f": top-1 {top1:.4f}"
 
 
 def _at_share(

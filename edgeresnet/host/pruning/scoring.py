@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgeresnet.device.data.dataset import Dataset, balanced_subset
+from edgeresnet.device.data.dataset import Dataset, balanced_subset, is_labelled
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
+from edgeresnet.host.models.headless import has_head
 from edgeresnet.host.models.pixels import Normalizer, load_pixels
 from edgeresnet.host.models.validation import EvaluationSet, evaluate
 from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.pruning.criteria import Evidence
+from edgeresnet.host.quantization.distances import neighbours
 from edgeresnet.host.training.step import training_device
 
 SCORING_BATCH = 64
@@ -33,6 +35,7 @@ class Bench:
     validation: EvaluationSet
     normalize: Normalizer
     device: torch.device
+    labelled: bool
 
     @classmethod
     def of(
@@ -50,6 +53,7 @@ class Bench:
             EvaluationSet(val_set, spec, shared=True),
             Normalizer(spec, device),
             device,
+            is_labelled(val_set),
         )
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -62,10 +66,17 @@ class Bench:
                 self.labels[part].to(self.device),
             )
 
-    def top1(self, model: nn.Module) -> float:
-        """Of the validation images."""
+    def top1(self, model: nn.Module) -> float | None:
+        """Of the validation images; without a classifier of their nearest neighbours.
+
+        None where they have no labels.
+        """
+        if not self.labelled:
+            return None
         logits = evaluate(model.to(self.device), self.validation, self.device)
-        return float((logits.argmax(1) == self.validation.labels).mean())
+        labels = self.validation.labels
+        answers = logits.argmax(1) if has_head(model) else neighbours(logits, labels)
+        return float((answers == labels).mean())
 
     def evidence(self, checkpoint: Checkpoint, seed: int, *, gradients: bool) -> Evidence:
         """What the criteria look at."""

@@ -11,7 +11,6 @@ import torch
 
 from edgeresnet.api.adopt import adopt
 from edgeresnet.api.inspect import inspect
-from edgeresnet.api.prune import prune
 from edgeresnet.api.quantize import quantize
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.backbone import load_backbone
@@ -19,7 +18,6 @@ from edgeresnet.host.models.checkpoint import Checkpoint, load_checkpoint, save_
 from edgeresnet.host.models.resnet import build_resnet
 from edgeresnet.host.models.weights import weights_digest
 from edgeresnet.progress import TaskContext
-from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.conftest import Command
 
@@ -86,15 +84,10 @@ def test_load_backbone_begins_a_training_when_there_is_no_classifier(
     assert left == ["fc.weight", "fc.bias"]
 
 
-def test_commands_refuse_when_there_are_no_classes(foreign: Path, tmp_path: Path) -> None:
-    told = {"image_size": 16, "context": DIGITS}
-    for work in (
-        lambda: prune(foreign, tmp_path / "p.pt", PruneOptions(macs=0.5), **told),
-        lambda: adopt(foreign, tmp_path / "a.pt", **told),
-    ):
-        with pytest.raises(InputError, match="the checkpoint has no classifier") as caught:
-            work()
-        assert caught.value.fix
+def test_adopt_refuses_when_there_are_no_classes(foreign: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the checkpoint has no classifier") as caught:
+        adopt(foreign, tmp_path / "a.pt", image_size=16, context=DIGITS)
+    assert caught.value.fix
 
 
 def test_quantize_refuses_class_names_when_there_are_no_classes(

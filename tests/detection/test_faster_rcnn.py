@@ -29,7 +29,7 @@ from tests.detection.faster_rcnn import BundleLevels, detected, detector_on, fit
 from tests.detection.scenes import SIDE, Scene, overlap, scenes
 
 LEVELS = ("C2", "C3", "C4", "C5")
-TRAINED_ON, EPOCHS, AGAIN, COMPARED_ON = 1500, 10, 4, 500
+TRAINED_ON, EPOCHS, AGAIN, COMPARED_ON = 1500, 10, 2, 500
 CALIBRATION = 256
 # Of mean average precision, from IoU 0.5 to 0.95: at the worse end of its 95 % interval.
 MOST_LOST = 0.01

@@ -22,7 +22,7 @@ from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.settings.inputs import InputSpec
 from tests.benchmarks.by_turns import HERE
 
-ROUNDS, EPOCHS, LEVELS = 15, 4, (8, 8, 8, 8)
+ROUNDS, EPOCHS, LEVELS = 7, 2, (8, 8, 8, 8)
 TRAINING = """
 import sys, time
 import torch

@@ -137,6 +137,7 @@ def drift(one: dict[str, Any], other: dict[str, Any]) -> float:
     return max(abs(a - b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_training_on_moved_images_goes_the_same_way(workers: Workers) -> None:
     (one,) = workers.done("trained", 1, output="moved1.pt", weights="narrow.pt", **SHIFTED)
     two, _ = workers.done("trained", 2, output="moved2.pt", weights="narrow.pt", **SHIFTED)

@@ -31,8 +31,8 @@ def leave_head_out(model: ResNet) -> None:
 
 
 def has_head(model: nn.Module) -> bool:
-    """Whether a network, float or fake-quantized, gives logits."""
-    return not isinstance(model.fc, nn.Identity)
+    """Whether a network, float or fake-quantized, gives logits; one that is no ResNet does."""
+    return not isinstance(getattr(model, "fc", None), nn.Identity)
 
 
 def classes_among(tensors: Mapping[str, Tensor]) -> int:

@@ -44,7 +44,7 @@ def precision_faults(
         is_quantized(str(one.get("precision"))) for one in layers
     ):
         faults.append(f"the model is said to be {precision}, and no layer to be in integers")
-    renamed = _renamed(layers, kernels) if adopted else set()
+    renamed = _renamed(layers, kernels, where) if adopted else set()
     for layer in layers:
         name, told = layer["name"], str(layer.get("precision"))
         kernel = where.get(name)
@@ -57,10 +57,11 @@ def precision_faults(
     return faults
 
 
-def _renamed(layers: Sequence[Mapping[str, Any]], kernels: Sequence[Kernel]) -> set[str]:
+def _renamed(
+    layers: Sequence[Mapping[str, Any]], kernels: Sequence[Kernel], where: Mapping[str, Kernel]
+) -> set[str]:
     """Layers in float that no kernel is called after, and as many kernels in float could be."""
     told = {layer["name"] for layer in layers}
-    known = {name for kernel in kernels for name in kernel.layers}
     left = sum(
         not is_quantized(kernel.precision)
         for kernel in kernels
@@ -69,7 +70,7 @@ def _renamed(layers: Sequence[Mapping[str, Any]], kernels: Sequence[Kernel]) -> 
     missing = {
         layer["name"]
         for layer in layers
-        if layer["name"] not in known and not is_quantized(str(layer.get("precision")))
+        if layer["name"] not in where and not is_quantized(str(layer.get("precision")))
     }
     return missing if len(missing) <= left else set()
 

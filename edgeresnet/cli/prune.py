@@ -33,7 +33,7 @@ OPTIONS = Fields(
     "macs", "parameters", "latency", "latency_ms", "pattern", "target", "device", "criterion",
     "step", "floor", "remove_blocks", "iterations", "compare_criteria", "train.epochs",
     "train.batch_size", "train.lr", "train.augment", "train.precision", "train.accumulate",
-    "train.deterministic", "threads", "seed",
+    "train.deterministic", "train.compile", "threads", "seed",
     phases={"train": "each recovery"},
 )  # fmt: skip
 

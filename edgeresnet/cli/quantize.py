@@ -54,7 +54,7 @@ OPTIONS = Fields(
     "method", "max_drop", "max_class_drop", "max_disagreement", "all_images", "observer",
     "calibration_images", "weight_bits", "float_layers", "start",
     "train.epochs", "train.batch_size", "train.lr", "train.augment", "train.precision",
-    "train.accumulate", "train.deterministic", "seed",
+    "train.accumulate", "train.deterministic", "train.compile", "seed",
     phases={"train": "quantization-aware training"},
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ EXAMPLE = (
 )
 OPTIONS = Fields(
     "epochs", "batch_size", "lr", "optimizer", "augment", "precision", "ema", "clip_norm",
-    "patience", "accumulate", "deterministic", "seed",
+    "patience", "accumulate", "deterministic", "compile", "seed",
 )  # fmt: skip
 
 

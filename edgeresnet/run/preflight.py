@@ -17,6 +17,7 @@ from edgeresnet.device.data.class_names import read_class_names
 from edgeresnet.device.data.dataset import is_labelled
 from edgeresnet.device.data.open import open_dataset
 from edgeresnet.device.data.standard import standard_files
+from edgeresnet.device.machine.cpp_compiler import check_cpp_compiler
 from edgeresnet.device.targets.precision import is_quantized
 from edgeresnet.device.targets.presence import why_not_here
 from edgeresnet.device.targets.registry import TARGETS, check_device_name, target_of
@@ -183,6 +184,9 @@ def _check_trainings(recipe: Recipe, faults: Faults) -> None:
                     "precision fp16 needs an NVIDIA GPU to train on, and there is none here",
                     "train with precision bf16 or fp32.",
                 )
+        with faults.of(f"{key}.compile"):
+            if options.compile:
+                check_cpp_compiler()
     with faults.of("train.distill"):
         if recipe.train is not None and recipe.train.distill > 0:
             raise InputError(

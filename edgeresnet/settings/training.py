@@ -20,7 +20,7 @@ TrainPrecision = Literal["fp32", "bf16", "fp16"]
 Augment = Literal["none", "flip", "shift", "light", "standard"]
 # What came later than the rest, and its value where nobody says it.
 LATER: Mapping[str, object] = MappingProxyType(
-    {"distill_features": 0.0, "accumulate": 1, "deterministic": False}
+    {"distill_features": 0.0, "accumulate": 1, "deterministic": False, "compile": False}
 )
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED, description="Seed of everything random.")]
 
@@ -144,6 +144,13 @@ class TrainOptions:
         description="Use only kernels that give the same each time, on a GPU too, where some are "
         "slower. On a CPU the same number of threads gives the same anyway.",
     )
+    compile: bool = Field(
+        default=False,
+        repr=False,
+        description="Let PyTorch's compiler fuse what lies between the convolutions. The first "
+        "step takes a minute or more, the others less time: on a GPU, and where quantization-aware "
+        "training runs on a CPU. Needs a C++ compiler.",
+    )
 
     @field_validator("accumulate")
     @classmethod
@@ -166,6 +173,16 @@ class TrainOptions:
                 "give distill too, such as 1, or leave it out.",
             )
         return weight
+
+    @field_validator("compile")
+    @classmethod
+    def _looks_into_no_levels(cls, wanted: bool, info: ValidationInfo) -> bool:
+        if wanted and info.data.get("distill_features", 0) > 0:
+            raise fault(
+                "compile fuses the levels that distill_features looks into",
+                "leave one of the two out.",
+            )
+        return wanted
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what came later is there only where it is given, so that keys stay."""

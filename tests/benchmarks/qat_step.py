@@ -1,10 +1,13 @@
 """What a step of quantization-aware training costs, against the float step of the same batch.
 
+Each as it is and compiled (``--compile``), which takes minutes before the first round.
+
 Run: python -m tests.benchmarks.qat_step [ROUNDS] [ARCH SIZE BATCH]
 """
 
 from __future__ import annotations
 
+import copy
 import statistics
 import sys
 import time
@@ -32,10 +35,13 @@ def ways(arch: str, images: torch.Tensor) -> dict[str, Callable[[torch.Tensor], 
         calibrate(model, [images], "mse")
     folded.freeze_bn()
     cpu = torch.device("cpu")
+    models = {"float": plain, "live batch normalization": live, "frozen": folded}
     learners = {
-        "float": Learner(plain, OPTIONS, 10_000, cpu),
-        "live batch normalization": Learner(live, OPTIONS, 10_000, cpu),
-        "frozen": Learner(folded, OPTIONS, 10_000, cpu),
+        f"{name}{', compiled' if compiled else ''}": Learner(
+            copy.deepcopy(model), replace(OPTIONS, compile=compiled), 10_000, cpu
+        )
+        for name, model in models.items()
+        for compiled in (False, True)
     }
     images = images.to(memory_format=torch.channels_last)
     return {

@@ -100,11 +100,17 @@ def refusal(recipe: Recipe, run_dir: Path) -> EdgeResNetError:
         (["train.distill=0.5"], InputError, "needs a teacher"),
         (["train.precision=fp16"], MissingError, "fp16 needs an NVIDIA GPU"),
         (["quantize.train.precision=fp16"], MissingError, "fp16 needs an NVIDIA GPU"),
+        (["quantize.train.compile=true"], MissingError, "no-such-compiler is not here"),
     ],
 )
 def test_run_is_refused_before_its_first_step_when_a_later_one_cannot_be_done(
-    tmp_path: Path, overrides: list[str], kind: type[EdgeResNetError], told: str
+    tmp_path: Path,
+    overrides: list[str],
+    kind: type[EdgeResNetError],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(kind) as caught:
         runner.run_recipe(tiny(tmp_path, *overrides), tmp_path / "run", progress=False)
     assert told in caught.value.cause

@@ -80,19 +80,21 @@ def _round_to_grid(x: Tensor, scale: Tensor, axis: int, low: int, high: int) -> 
 class _LearnedStep(torch.autograd.Function):
     """Rounding with the straight-through gradient for ``x`` and the true one for both scales.
 
-    ``x / divisor`` is rounded and clipped to integers, which ``factor`` multiplies.
+    ``x / divisor`` is rounded and clipped to integers, which ``factor`` multiplies; None is the
+    divisor again. Never the same tensor twice: torch's compiler takes no such function.
 
     Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to 3.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, divisor: Tensor, factor: Tensor, axis: int, low: int, high: int
+        ctx: Any, x: Tensor, divisor: Tensor, factor: Tensor | None, axis: int, low: int, high: int
     ) -> Tensor:
         steps = x * _along(divisor.reciprocal(), axis, x.ndim)
-        y = steps.round().clamp_(low, high).mul_(_along(factor, axis, x.ndim))
+        scale = divisor if factor is None else factor
+        y = steps.round().clamp_(low, high).mul_(_along(scale, axis, x.ndim))
         ctx.save_for_backward(steps, divisor, factor, y)
-        ctx.axis, ctx.low, ctx.high, ctx.rescales = axis, low, high, factor is not divisor
+        ctx.axis, ctx.low, ctx.high = axis, low, high
         return y
 
     @staticmethod
@@ -100,14 +102,18 @@ class _LearnedStep(torch.autograd.Function):
         (grad,) = grads
         steps, divisor, factor, y = ctx.saved_tensors
         axis = ctx.axis
+        if y.ndim == 4 and y.is_contiguous(memory_format=torch.channels_last):
+            # Pooling's gradient is laid out otherwise, and would hand that on from block to block:
+            # every pass over two tensors then walks one of them across its memory.
+            grad = grad.contiguous(memory_format=torch.channels_last)
         # Passes strictly inside the grid only, in one kernel where masks would take four.
         passed = torch.ops.aten.hardtanh_backward(grad, steps, ctx.low, ctx.high)
-        grad_factor = _products(grad, y, axis) / factor
+        of_factor, of_divisor = _products(grad, y, axis), _products(passed, steps, axis)
+        if factor is None:
+            return passed, of_factor / divisor - of_divisor, None, None, None, None
         ratio = factor / divisor
-        grad_divisor = -_products(passed, steps, axis) * ratio
-        if ctx.rescales:
-            passed = passed * _along(ratio, axis, passed.ndim)
-        return passed, grad_divisor, grad_factor, None, None, None
+        passed = passed * _along(ratio, axis, passed.ndim)
+        return passed, -of_divisor * ratio, of_factor / factor, None, None, None
 
 
 def _products(a: Tensor, b: Tensor, axis: int) -> Tensor:
@@ -226,7 +232,7 @@ class FakeQuant(nn.Module):
         elements = x.numel() / (_part_of_step if self.axis == PER_TENSOR else 1)
         step = self._learned_step(elements)
         # Autocast would hand over bfloat16, whose 8 bits of mantissa do not resolve the grid.
-        y: Tensor = _LearnedStep.apply(x.float(), step, step, self.axis, low, high)
+        y: Tensor = _LearnedStep.apply(x.float(), step, None, self.axis, low, high)
         return y
 
     def after_relu(self, x: Tensor) -> Tensor:
@@ -250,9 +256,8 @@ class FakeQuant(nn.Module):
             product: Tensor = self(weight * along)
             return product.div(along) if unscaled else product
         step = self._learned_step(weight.numel())
-        divisor = step / factor
-        result = divisor if unscaled else step
-        y: Tensor = _LearnedStep.apply(weight.float(), divisor, result, self.axis, low, high)
+        scale = None if unscaled else step
+        y: Tensor = _LearnedStep.apply(weight.float(), step / factor, scale, self.axis, low, high)
         return y
 
     def _learned_step(self, elements: float) -> Tensor:

@@ -19,12 +19,7 @@ from edgeresnet.host.parallel.processes import processes
 from edgeresnet.host.training.batches import TrainBatches
 from edgeresnet.host.training.randomness import reproducible, seed_everything
 from edgeresnet.host.training.resume import Saver, Standing, training_key
-from edgeresnet.host.training.step import (
-    NO_HOOKS,
-    Learner,
-    TrainHooks,
-    training_device,
-)
+from edgeresnet.host.training.step import NO_HOOKS, Learner, TrainHooks, training_device
 from edgeresnet.progress import TrainProgress, duration
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.training import TrainOptions
@@ -71,6 +66,8 @@ class _Training:
         """From the start, or from where the resume file is."""
         learner, options = self.learner, self.options
         standing = self.saver.load(learner, reporter.say)
+        if options.compile:
+            reporter.say("PyTorch compiles at the first batch of each size, for a minute or more")
         try:
             while standing.epoch < options.epochs and not _is_over(standing, options):
                 if self.hooks.on_epoch is not None:

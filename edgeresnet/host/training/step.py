@@ -19,6 +19,7 @@ from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.fake_quant import part_of_step
 from edgeresnet.host.models.weights import check_moments
 from edgeresnet.host.parallel.processes import own_of_step, processes
+from edgeresnet.host.training.compiling import compiled
 from edgeresnet.host.training.distillation import Teacher
 from edgeresnet.host.training.randomness import restore_rng, rng_state
 from edgeresnet.host.training.weight_gradients import MatmulWeightGradients
@@ -113,7 +114,8 @@ class Learner:
         hooks: the teacher is learned from with weight ``options.distill``.
 
     Raises:
-        InputError: fp16 without a GPU, distillation without a teacher, or no labels to learn from.
+        InputError: distillation without a teacher, or no labels to learn from.
+        MissingError: fp16 without a GPU, or nothing can be compiled here.
     """
 
     def __init__(
@@ -139,7 +141,8 @@ class Learner:
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
         self._processes = processes()
-        self._network = self._processes.averaging(self.model)
+        network = compiled(self.model, device) if options.compile else self.model
+        self._network = self._processes.averaging(network)
         self._constrain, self._unlabelled = hooks.constrain, hooks.unlabelled
         self._ema = _average(model, options.ema, device) if options.ema > 0 else None
 

@@ -111,6 +111,35 @@ def resnet(kind: str, images: Tensor) -> nn.Module:
     return model
 
 
+def gradients(kind: str, options: TrainOptions, device: torch.device) -> list[dict[str, Tensor]]:
+    """Of a first step, as it is and compiled; the loss is beside them."""
+    data = blobs("train", 32)
+    batch = torch.from_numpy(normalize(data.pixels, SPEC)), torch.from_numpy(data.labels)
+    start = resnet(kind, batch[0])
+    found = []
+    for wanted in (False, True):
+        learner = Learner(copy.deepcopy(start), replace(options, compile=wanted), 10, device)
+        loss, _ = learner.step(*(tensor.to(device) for tensor in batch))
+        trained = learner.model.named_parameters()
+        found.append({"loss": loss, **{n: p.grad for n, p in trained if p.grad is not None}})
+    return found
+
+
+def held_near(kind: str, precision: TrainPrecision, near: float, device: torch.device) -> None:
+    """An element whose rounding goes the other way by its last bit is a whole step of the grid."""
+    options = replace(PLAIN, accumulate=2, precision=precision)
+    plain, compiled = gradients(kind, options, device)
+    assert plain.keys() == compiled.keys()
+    apart = {
+        name: float((compiled[name] - grad).norm() / grad.norm().clamp_min(1e-3))
+        for name, grad in plain.items()
+    }
+    assert max(apart.values()) < near, apart
+    # All of it in one piece: the passes, and before them the trial.
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 2
+
+
 @pytest.mark.slow
 @compiler
 @pytest.mark.parametrize(
@@ -121,28 +150,15 @@ def resnet(kind: str, images: Tensor) -> nn.Module:
 def test_compiled_steps_have_the_gradients_of_the_others(
     kind: str, precision: TrainPrecision, near: float
 ) -> None:
-    data = blobs("train", 32)
-    batch = torch.from_numpy(normalize(data.pixels, SPEC)), torch.from_numpy(data.labels)
-    start = resnet(kind, batch[0])
-    options = replace(PLAIN, accumulate=2, precision=precision)
-    found = []
-    for wanted in (False, True):
-        learner = Learner(copy.deepcopy(start), replace(options, compile=wanted), 10, CPU)
-        loss, _ = learner.step(*batch)
-        trained = learner.model.named_parameters()
-        found.append((float(loss), {name: p.grad for name, p in trained if p.grad is not None}))
-    (loss, gradients), (loss_compiled, compiled) = found
-    assert loss_compiled == pytest.approx(loss, rel=near)
-    assert gradients.keys() == compiled.keys()
-    apart = {
-        name: float((compiled[name] - grad).norm() / grad.norm().clamp_min(1e-3))
-        for name, grad in gradients.items()
-    }
-    # An element whose rounding goes the other way by its last bit is a whole step of the grid.
-    assert max(apart.values()) < near, apart
-    # All of it in one piece: the passes, and before them the trial.
-    assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == 2
+    held_near(kind, precision, near, CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("kind", "precision"), [("float", "fp32"), ("live", "fp16")])
+def test_compiled_steps_have_the_gradients_of_the_others_on_a_gpu(
+    kind: str, precision: TrainPrecision
+) -> None:
+    held_near(kind, precision, 0.3, torch.device("cuda"))
 
 
 @pytest.mark.slow

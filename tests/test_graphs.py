@@ -59,7 +59,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "batch"), [("float", ONE), ("int8", ONE), ("mixed", ONE), ("wide", OPEN)]
+    ("kind", "batch"),
+    [
+        pytest.param("float", ONE, marks=pytest.mark.slow),
+        ("int8", ONE),
+        pytest.param("mixed", ONE, marks=pytest.mark.slow),
+        # With layers in float too.
+        ("wide", OPEN),
+    ],
 )
 def test_remembering_gives_the_exporters_graph_when_weights_and_widths_are_others(
     kind: str, batch: BatchRange, kept: Path

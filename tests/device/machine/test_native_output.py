@@ -38,17 +38,30 @@ def bundles(
     return found
 
 
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "profile": ("profile", "--layers"),
+    "build": ("build",),
+    "inspect": ("inspect",),
+    "evaluate": ("evaluate", "--limit", "8"),
+}
+# Evaluating opens and runs a bundle of each; each is a new Python, of seconds.
+BY_DEFAULT = (
+    ("onnx-int8", "profile"), ("onnx-int8", "evaluate"), ("openvino-int8", "evaluate"),
+    ("qnn-int8", "evaluate"), ("qnn-int8", "build"),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("name", "command"),
     [
-        ("profile", "--layers"),
-        ("build",),
-        ("inspect",),
-        ("evaluate", "--limit", "8"),
+        pytest.param(
+            name, command, id=f"{name}-{told}",
+            marks=[] if (name, told) in BY_DEFAULT else [pytest.mark.slow],
+        )
+        for name in ("onnx-int8", "openvino-int8", "qnn-int8")
+        for told, command in COMMANDS.items()
     ],
-    ids=lambda command: command[0],
-)
-@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "qnn-int8"])
+)  # fmt: skip
 def test_output_is_our_own_lines_only(
     edgeresnet: CommandLine, bundles: dict[str, Path], name: str, command: tuple[str, ...]
 ) -> None:

@@ -92,9 +92,13 @@ def strace() -> list[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("profile", "{files}/onnx-int8"),
+        # Both runtimes that tell others of their use, one after the other.
         ("compare", "{files}/onnx-fp32", "{files}/openvino-fp32", "--limit", "20", "--rounds", "3"),
-        ("export", "{files}/float.pt", "--target", "openvino", "-o", "{out}"),
+        pytest.param(("profile", "{files}/onnx-int8"), marks=pytest.mark.slow),
+        pytest.param(
+            ("export", "{files}/float.pt", "--target", "openvino", "-o", "{out}"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_commands_reach_for_no_network_and_write_into_no_home(

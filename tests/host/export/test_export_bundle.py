@@ -76,8 +76,18 @@ def test_manifest_counts_integer_kernels(files: Path, target: str) -> None:
     assert manifest.proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
 
 
-@pytest.mark.parametrize("target", CPU_TARGETS)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "target"),
+    [
+        pytest.param(
+            precision, target,
+            marks=[] if (precision, target) in (("int8", "onnx"), ("fp32", "openvino"))
+            else [pytest.mark.slow],
+        )
+        for precision in ("fp32", "int8")
+        for target in CPU_TARGETS
+    ],
+)  # fmt: skip
 def test_dynamic_batch_with_pixels_inside_equals_the_plain_bundle(
     files: Path,
     tmp_path: Path,

@@ -44,7 +44,7 @@ def few_bits(bits: int) -> Checkpoint:
     )
 
 
-@pytest.mark.parametrize("bits", [4, 5, 6])
+@pytest.mark.parametrize("bits", [4, pytest.param(5, marks=pytest.mark.slow), 6])
 def test_weights_are_on_the_grid_of_their_bits(bits: int) -> None:
     model = few_bits(bits).build()
     assert isinstance(model, QuantResNet)
@@ -142,7 +142,7 @@ def answers(target: str, path: Path, images: np.ndarray) -> np.ndarray:
 
 
 @emulator
-@pytest.mark.parametrize("precision", ["int8", "w8a16"])
+@pytest.mark.parametrize("precision", ["int8", pytest.param("w8a16", marks=pytest.mark.slow)])
 def test_four_bits_on_the_emulator_are_pytorchs(tmp_path: Path, precision: str) -> None:
     out_dir = tmp_path / "bundle"
     bundle = export_bundle(few_bits(4), target="qnn", precision=precision, out_dir=out_dir)

@@ -21,8 +21,11 @@ DIGITS = ("--data", "digits", "--limit", 40)
 # By target and options: what runs in integers.
 INTEGERS = {"Conv": 20, "Add": 8, "Gemm": 0}
 EXPORTS = [
-    ("onnx", ()), ("onnx", ("--int8",)), ("openvino", ()), ("openvino", ("--int8",)),
-    ("tensorrt", ("--int8",)), ("tensorrt", ("--int8", "--fp16")), ("qnn", ("--int8",)),
+    pytest.param("onnx", (), marks=pytest.mark.slow), ("onnx", ("--int8",)),
+    ("openvino", ()), pytest.param("openvino", ("--int8",), marks=pytest.mark.slow),
+    ("tensorrt", ("--int8",)),
+    pytest.param("tensorrt", ("--int8", "--fp16"), marks=pytest.mark.slow),
+    ("qnn", ("--int8",)),
 ]  # fmt: skip
 
 
@@ -68,7 +71,9 @@ def test_commands_take_a_network_without_a_head_to(
     assert judged[1]["top1"] == pytest.approx(judged[0]["top1"], abs=0.2 if options else 0)
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
+@pytest.mark.parametrize(
+    "target", ["onnx", *(pytest.param(t, marks=pytest.mark.slow) for t in ("openvino", "tensorrt"))]
+)
 def test_embedding_is_on_no_grid_when_the_last_layer_is_float(
     tmp_path: Path, int8_checkpoint: Checkpoint, target: str
 ) -> None:

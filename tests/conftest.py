@@ -31,7 +31,8 @@ from edgeresnet.settings.quantization import QuantizeOptions
 from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
 from tests.graphs import FOLDER, keep_operators, remembered_graphs
 from tests.networks import remembered_networks
-from tests.short import shorten
+from tests.reads import remembered_reads
+from tests.short import DRAWING, draw, shorten
 
 # A quarter of torchvision's: all that is made of it takes a fraction of the time.
 SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32, 64, 128)))
@@ -67,7 +68,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def quick_exports() -> Iterator[None]:
     keep_operators()
-    with remembered_graphs(), remembered_networks():
+    with remembered_graphs(), remembered_networks(), remembered_reads():
         yield
 
 
@@ -76,6 +77,13 @@ def short_measurements() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
         yield
+
+
+@pytest.fixture
+def drawn_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts of pages are drawn, as they are for users."""
+    for module in DRAWING:
+        monkeypatch.setattr(module, "svg_of", draw)
 
 
 def make_checkpoint(

@@ -91,6 +91,7 @@ def serve() -> None:
     import edgeresnet
     from tests.graphs import keep_operators, remembered_graphs
     from tests.networks import remembered_networks
+    from tests.reads import remembered_reads
     from tests.short import shorten
 
     for name in RUNTIMES:
@@ -102,7 +103,12 @@ def serve() -> None:
     # Nor do the copies look through it, which would also copy the memory that they share.
     gc.collect()
     gc.freeze()
-    with remembered_graphs(), remembered_networks(), pytest.MonkeyPatch.context() as patch:
+    with (
+        remembered_graphs(),
+        remembered_networks(),
+        remembered_reads(),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         shorten(patch)
         for line in sys.stdin:
             asked = json.loads(line)

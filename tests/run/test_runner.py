@@ -73,6 +73,7 @@ def first_stage(recipe: Recipe, run_dir: Path) -> str:
     return lines[-1].split(":")[0]
 
 
+@pytest.mark.usefixtures("drawn_charts")
 def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     exports = ["04-export-onnx-fp32", "04-export-onnx-int8"]

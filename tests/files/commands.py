@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.files.faults import Fault, Outcome, in_process
-from tests.graphs import keep_operators
+from tests.graphs import keep_operators, remembered_graphs
 
 RECIPE = """
 name: r
@@ -119,7 +119,8 @@ def prepare_apart(folder: Path) -> Outcome:
     """`prepare`, in a process of its own."""
 
     def work() -> int:
-        prepare(folder)
+        with remembered_graphs():
+            prepare(folder)
         return 0
 
     return in_process(work, folder, timeout_s=300)

@@ -91,11 +91,12 @@ def run_item(
     generator: Generator,
     room: Path,
     seed: int,
-    most: int | None,
+    every: int = 1,
 ) -> list[Row]:
-    """All attacks of an item, or so many of them, spread evenly.
+    """All attacks of an item, or one of so many.
 
     Args:
+        every: of which attacks following each other one is tried.
         room: ``room/outside`` is where hostile files may point to; nothing there may change.
     """
     folder, outside = room / item / "here", room / item / "outside"
@@ -103,9 +104,8 @@ def run_item(
     outside.mkdir()
     (outside / "sentinel").write_text(SENTINEL)
     rows: list[Row] = []
-    chosen = None if most is None else _spread(item, generator, room, seed, most)
     for number, attack in enumerate(generator(folder, np.random.default_rng(seed))):
-        if chosen is not None and number not in chosen:
+        if number % every != every // 2:
             continue
         outcome = server.run(attack, folder)
         faults = outcome.faults(attack)
@@ -119,14 +119,6 @@ def run_item(
     names = [row.attack.name for row in rows]
     assert len(set(names)) == len(names), "two attacks of one name"
     return rows
-
-
-def _spread(item: str, generator: Generator, room: Path, seed: int, most: int) -> set[int]:
-    """Which attacks to try where there is no time for all."""
-    counting = room / item / "counting"
-    counting.mkdir()
-    count = sum(1 for _ in generator(counting, np.random.default_rng(seed)))
-    return {int(i) for i in np.linspace(0, count - 1, min(most, count))}
 
 
 def table(rows: list[Row]) -> str:

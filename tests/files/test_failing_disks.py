@@ -1,7 +1,9 @@
 """A disk that is full, read-only or failing at any write of any command: one message, nothing lost.
 
 Each command is run once and its writes are counted; then once for each, from which on the disk
-fails. What comes first of that is tried by default, all of it by ``pytest -m slow``.
+fails, or power is lost: what was not synced is empty, and all goes on to the same end. What comes
+first of that is tried by default, all of it by ``pytest -m slow``. All is in one file, so that one
+of several workers begins the process, of which each try is a copy.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pytest
 
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.host.models.checkpoint import load_checkpoint
+from edgeresnet.host.models.weights import weights_digest
 from tests.files.commands import (
     COMMANDS,
     OUTPUTS,
@@ -134,3 +137,51 @@ def test_a_disk_that_fails_at_any_write_is_one_message_and_nothing_is_lost(
         shutil.rmtree(root)
     print(f"{command}: {len(counted.moments)} moments, exit codes {codes}")
     assert not wrong, f"{len(wrong)} of {sum(codes.values())}:\n" + "\n\n".join(wrong)
+
+
+def ended(work: Path) -> dict[str, str]:
+    """The weights of each checkpoint that a command has written, and each model's bytes.
+
+    What was half written when the power went lies under hidden names, until it is an hour old.
+    """
+    checkpoints = [*work.glob("out.pt"), *work.glob("out/*/checkpoint.pt")]
+    digests = {p.relative_to(work).as_posix(): _digest(p) for p in sorted(checkpoints)}
+    models = sorted(work.glob("out/*/[!.]*/model.onnx"))
+    return digests | {p.relative_to(work).as_posix(): p.read_bytes().hex() for p in models}
+
+
+def _digest(path: Path) -> str:
+    return weights_digest(load_checkpoint(path).state_dict)
+
+
+def goes_on(
+    command: str, prepared: Path, pool: ProcessPoolExecutor, root: Path, moments: list[int] | None
+) -> None:
+    """Lose power at each of these writes (None: at every third), and repeat the command."""
+    lay_out(prepared, root, before=False)
+    told = pool.submit(run_command, command, root, None, 300).result(320)
+    assert told.code == 0, told.err
+    expected, count = ended(root / "work"), len(told.moments)
+    assert expected
+    for moment in range(0, count, 3) if moments is None else [m % count for m in moments]:
+        shutil.rmtree(root)
+        lay_out(prepared, root, before=False)
+        lost = pool.submit(run_command, command, root, Fault("no power", moment), 300).result(320)
+        assert lost.code not in (0, 70), lost.err
+        again = pool.submit(run_command, command, root, None, 300).result(320)
+        assert again.code == 0, f"{command}, {told.moments[moment]}: {again.err}"
+        assert ended(root / "work") == expected, told.moments[moment]
+
+
+def test_training_goes_on_to_the_same_end_after_a_loss_of_power(
+    prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    goes_on("train", prepared, pool, tmp_path / "root", [-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "prune", "quantize", "run"])
+def test_power_is_lost_at_any_write_and_the_end_is_the_same(
+    prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path, command: str
+) -> None:
+    goes_on(command, prepared, pool, tmp_path / "root", None)

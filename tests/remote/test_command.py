@@ -202,10 +202,13 @@ def profile_begun(
     ("end", "code", "told"),
     [
         ("cut", 3, "the connection to device was lost while profile ran\nfix: repeat the command"),
-        ("kill", 3, "device killed the command while profile ran\nfix: look at its free memory"),
-        ("interrupt", 130, ""),
+        pytest.param(
+            "kill", 3, "device killed the command while profile ran\nfix: look at its free memory",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("interrupt", 130, "", marks=pytest.mark.slow),
         ("SIGTERM", 143, ""),
-        ("SIGHUP", 129, ""),
+        pytest.param("SIGHUP", 129, "", marks=pytest.mark.slow),
     ],
 )
 def test_nothing_half_done_is_left_when_it_ends_in_the_middle(
@@ -282,8 +285,12 @@ def test_device_without_packages_gets_them_once(
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("profile", "{files}/onnx-int8", "--device", "npu"), 2, "device: error: "),
+        pytest.param(
+            ("profile", "{files}/onnx-int8", "--device", "npu"), 2, "device: error: ",
+            marks=pytest.mark.slow,
+        ),
         (("profile", "{files}/openvino-int8", "--device", "gpu.7"), 3, "device: missing: "),
+        # Quiet, and told all the same.
         (("profile", "{files}/onnx-int8", "--batch", "4", "--quiet"), 2, "device: error: "),
         (("profile", "{files}/float.pt"), 2, "export it to a bundle first"),
         (("evaluate", "{files}/onnx-int8", "--data", "nowhere"), 2, "nowhere does not exist"),

@@ -193,8 +193,15 @@ def made_before(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
             3,
             ["openvino-fp32", "openvino-int8"],
         ),
-        (["export.targets=[onnx]", "budgets.max_drop=1"], 0, []),
-        (["export.targets=[onnx, tensorrt]"], 0, ["tensorrt-fp32", "tensorrt-int8"]),
+        pytest.param(
+            ["export.targets=[onnx]", "budgets.max_drop=1"], 0, [], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["export.targets=[onnx, tensorrt]"],
+            0,
+            ["tensorrt-fp32", "tensorrt-int8"],
+            marks=pytest.mark.slow,
+        ),
         (
             ["export.targets=[onnx, tensorrt]", "budgets.max_drop=1"],
             3,

@@ -16,7 +16,7 @@ from edgeresnet.errors import InputError
 from tests.host.models.foreign_networks import Tensors, answers, loaded, narrow, tensors_of
 
 # The same examples everywhere and always: a test that others' machines can repeat.
-SAME = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+SAME = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 KINDS = ["resnet18", "resnet50"]
 # Of the right shape it belongs to the network, whose answers it changes: tested by itself.
 CONV_BIAS = re.compile(r"(.*\.)?(conv\d|downsample\.0)\.bias")
@@ -104,7 +104,7 @@ def test_load_checkpoint_is_right_or_refuses_when_one_tensor_has_another_shape(
     same_or_refused(reshaped, expected, [name], folder)
 
 
-@settings(SAME, max_examples=20)
+@settings(SAME, max_examples=10)
 @given(
     arch=st.sampled_from(KINDS),
     prefix=st.lists(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), max_size=4),

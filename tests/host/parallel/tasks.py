@@ -116,8 +116,8 @@ def calibrated(source: str, observers: list[str]) -> dict[str, Arrays]:
 
 
 def _calibrated(source: str, observer: Any) -> Arrays:
-    options = QuantizeOptions(method="ptq", observer=observer, calibration_images=60)
-    context = TaskContext(data="digits", limit=80)
+    options = QuantizeOptions(method="ptq", observer=observer, calibration_images=28)
+    context = TaskContext(data="digits", limit=40)
     found, _ = quantize_checkpoint(load_checkpoint(Path(source)), options, context=context)
     return arrays({name: t for name, t in found.state_dict.items() if name.endswith("scale")})
 

@@ -110,9 +110,9 @@ def weights_near(one: Path, other: Path, within: float) -> None:
 
 def test_training_goes_the_same_way(workers: Workers, place: Path) -> None:
     options: dict[str, Any] = {"weights": "narrow.pt", "epochs": 2, "ema": 0.5, **STEADY}
-    (one,) = workers.done("trained", 1, output="one.pt", limit=320, **options)
-    two, silent = workers.done("trained", 2, output="two.pt", limit=320, **options)
-    assert len(one["losses"]) == 20
+    (one,) = workers.done("trained", 1, output="one.pt", limit=160, **options)
+    two, silent = workers.done("trained", 2, output="two.pt", limit=160, **options)
+    assert len(one["losses"]) == 10
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-3)
     assert silent["losses"] == []
     assert two["top1"] == silent["top1"] == pytest.approx(one["top1"], abs=0.01)

@@ -91,11 +91,17 @@ def test_fpgm_equals_scipys_distances() -> None:
     assert torch.allclose(found.double(), torch.as_tensor(expected), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*CRITERIA])
-def test_criterion_gives_one_finite_score_a_channel(name: str) -> None:
+@pytest.fixture(scope="module")
+def evidence_of_resnet50() -> Evidence:
     model = random_network("resnet50")
-    gates = gate_gradients(model, batches()[:1])
-    evidence = Evidence(model.state_dict(), gates, seed=3)
+    return Evidence(model.state_dict(), gate_gradients(model, batches()[:1]), seed=3)
+
+
+@pytest.mark.parametrize("name", [*CRITERIA])
+def test_criterion_gives_one_finite_score_a_channel(
+    name: str, evidence_of_resnet50: Evidence
+) -> None:
+    evidence = evidence_of_resnet50
     for group in groups_of("resnet50", Widths.dense("resnet50")).values():
         scores = CRITERIA[name].importance(group, evidence)
         assert scores.shape == (group.channels,)

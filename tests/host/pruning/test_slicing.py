@@ -28,8 +28,12 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
+# A ResNet-34 has a ResNet-18's blocks, more of them.
+EACH = [pytest.param(a, marks=[pytest.mark.slow] if a == "resnet34" else []) for a in DEPTHS]
+
+
 @pytest.mark.parametrize("stem", ["small", "imagenet"])
-@pytest.mark.parametrize("arch", DEPTHS)
+@pytest.mark.parametrize("arch", EACH)
 def test_sliced_network_equals_the_masked_one(arch: str, stem: str) -> None:
     model = random_network(arch, stem)
     keep = random_keep(groups_of(arch, Widths.dense(arch)))
@@ -43,7 +47,7 @@ def test_sliced_network_equals_the_masked_one(arch: str, stem: str) -> None:
     assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("arch", DEPTHS)
+@pytest.mark.parametrize("arch", EACH)
 def test_sliced_network_equals_torch_prunings_when_the_same_channels_stay(arch: str) -> None:
     model = random_network(arch)
     groups = groups_of(arch, Widths.dense(arch))
@@ -60,7 +64,7 @@ def test_sliced_network_equals_torch_prunings_when_the_same_channels_stay(arch: 
         assert relative(narrow(batch), theirs(batch)) <= 1e-12
 
 
-@pytest.mark.parametrize("arch", DEPTHS)
+@pytest.mark.parametrize("arch", EACH)
 def test_groups_are_torch_prunings(arch: str) -> None:
     """Every convolution's output is in one group, and couples with the same convolutions."""
     model = random_network(arch)

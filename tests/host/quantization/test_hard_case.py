@@ -67,13 +67,12 @@ def trained(path: Path, arch: str, widths: Widths, epochs: int, limit: int | Non
     return load_checkpoint(path)
 
 
-def check_ladder(checkpoint: Checkpoint, limit: int | None, most: float = 0.01) -> None:
+def check_ladder(hard: Checkpoint, factor: int, limit: int | None, most: float = 0.01) -> None:
     """``auto`` comes that near to float without training, and its rows say by which rung."""
-    hard, factor = ruined(checkpoint, limit)
     figures = quantized(hard, limit, method="auto", max_drop=most)
     rows = figures["rungs"]
     assert figures["weight_bits"] == 8  # what quantize gives where nobody says otherwise
-    print(f"{checkpoint.arch} x{factor}:", [(r["method"], round(r["drop"], 4)) for r in rows])
+    print(f"{hard.arch} x{factor}:", [(r["method"], round(r["drop"], 4)) for r in rows])
     assert [row["method"] for row in rows] == list(RUNGS)[: len(rows)]
     assert rows[0]["drop"] >= LOSS / 2
     assert figures["drop"] <= most
@@ -82,15 +81,22 @@ def check_ladder(checkpoint: Checkpoint, limit: int | None, most: float = 0.01) 
     assert all(row["drop"] > most for row in rows[:-1])
 
 
-def test_auto_mends_without_training_what_calibration_ruins(tmp_path: Path) -> None:
-    checkpoint = trained(tmp_path / "w.pt", "resnet18", NARROW, epochs=20, limit=240)
+@pytest.fixture(scope="module")
+def hard_case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, int]:
+    """A small network that 240 images have taught, spoilt by that factor."""
+    path = tmp_path_factory.mktemp("hard") / "w.pt"
+    return ruined(trained(path, "resnet18", NARROW, epochs=20, limit=240), limit=240)
+
+
+def test_auto_mends_without_training_what_calibration_ruins(
+    hard_case: tuple[Checkpoint, int],
+) -> None:
     # Of so few images one is nearly a point.
-    check_ladder(checkpoint, limit=240, most=0.03)
+    check_ladder(*hard_case, limit=240, most=0.03)
 
 
-def test_a_training_begins_where_another_rung_leads(tmp_path: Path) -> None:
-    checkpoint = trained(tmp_path / "w.pt", "resnet18", NARROW, epochs=20, limit=240)
-    hard, _ = ruined(checkpoint, limit=240)
+def test_a_training_begins_where_another_rung_leads(hard_case: tuple[Checkpoint, int]) -> None:
+    hard, _ = hard_case
     short = replace(QAT_DEFAULTS, epochs=1, lr=1e-4, batch_size=64, augment="none", workers=0)
     began = {
         start: quantized(hard, 240, method="qat", start=start, calibration_images=64, train=short)
@@ -122,4 +128,7 @@ def test_auto_mends_without_training_what_calibration_ruins_in(arch: str, tmp_pa
     info = ARCHS[arch]
     inner = tuple(((16,) * (info.convs - 1),) * depth for depth in info.depths)
     widths = Widths(16, (16 * (4 if info.bottleneck else 1),) * 4, inner)
-    check_ladder(trained(tmp_path / "w.pt", arch, widths, epochs=10, limit=None), limit=None)
+    hard, factor = ruined(
+        trained(tmp_path / "w.pt", arch, widths, epochs=10, limit=None), limit=None
+    )
+    check_ladder(hard, factor, limit=None)

@@ -201,7 +201,8 @@ def test_train_batches_gives_the_same_when_the_set_is_streamed(
     assert torch.equal(again, in_memory)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+# A reader's own process is in the test above; beginning one takes seconds.
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_epoch_lays_down_no_list_of_its_images_when_the_set_is_streamed(
     monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -79,6 +79,7 @@ def test_train_checkpoint_begins_with_the_weights_when_fine_tuning(tmp_path: Pat
     assert difference.abs().max() < 1e-6
 
 
+@pytest.mark.slow
 def test_train_checkpoint_learns_when_fine_tuning_a_narrow_network(tmp_path: Path) -> None:
     narrow_weights(tmp_path / "w.pt")
     # Half as many epochs end between 0.46 and 0.62, depending on seed and processor.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,11 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", text, maxsplit=1)[0].lower() for text in requirements}
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> list[tuple[str, bool]]:
     """Each foreign module that a file imports, and whether merely importing the file does."""
     tree = ast.parse(path.read_text())
+    found = []
     for parent in ast.walk(tree):
         for child in ast.iter_child_nodes(parent):
             child.__dict__["parent"] = parent
@@ -65,8 +67,10 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         else:
             continue
         for module in {name.split(".")[0] for name in modules}:
-            if module not in sys.stdlib_module_names and module != "edgeresnet":
-                yield module, node.__dict__["parent"] is tree
+            if module in sys.stdlib_module_names or module == "edgeresnet":
+                continue
+            found.append((module, node.__dict__["parent"] is tree))
+    return found
 
 
 def undeclared(declared: set[str], *, at_import: bool) -> set[str]:

@@ -61,6 +61,8 @@ def test_measuring_works_when_torch_is_unimportable(edgeresnet: CommandLine, fil
     assert low <= figures["top1"] <= high
 
 
+# Profiling and evaluating, above, import all that this does.
+@pytest.mark.slow
 def test_compare_works_when_torch_is_unimportable(edgeresnet: CommandLine, files: Path) -> None:
     compared = edgeresnet(
         "compare", files / "openvino-fp32", files / "onnx-int8", "--limit", 50, "--rounds", 5,

@@ -106,10 +106,10 @@ def test_line_of_the_group_is_the_first_of_its_command(name: str) -> None:
     ("words", "offered"),
     [
         ("prune --criterion ", ["taylor", "l1", "l2", "bn_scale", "fpgm", "random"]),
-        ("train --precision b", ["bf16"]),
+        pytest.param("train --precision b", ["bf16"], marks=pytest.mark.slow),
         ("export --target q", ["qnn"]),
         ("prune --target tensorrt --device d", ["dla0", "dla1"]),
-        ("profile --device gp", ["gpu"]),
+        pytest.param("profile --device gp", ["gpu"], marks=pytest.mark.slow),
         ("recipes quick", ["quickstart"]),
         ("pru", ["prune"]),
     ],

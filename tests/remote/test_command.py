@@ -203,7 +203,9 @@ def profile_begun(
     [
         ("cut", 3, "the connection to device was lost while profile ran\nfix: repeat the command"),
         pytest.param(
-            "kill", 3, "device killed the command while profile ran\nfix: look at its free memory",
+            "kill",
+            3,
+            "device killed the command while profile ran\nfix: look at its free memory",
             marks=pytest.mark.slow,
         ),
         pytest.param("interrupt", 130, "", marks=pytest.mark.slow),
@@ -286,7 +288,9 @@ def test_device_without_packages_gets_them_once(
     ("arguments", "code", "told"),
     [
         pytest.param(
-            ("profile", "{files}/onnx-int8", "--device", "npu"), 2, "device: error: ",
+            ("profile", "{files}/onnx-int8", "--device", "npu"),
+            2,
+            "device: error: ",
             marks=pytest.mark.slow,
         ),
         (("profile", "{files}/openvino-int8", "--device", "gpu.7"), 3, "device: missing: "),

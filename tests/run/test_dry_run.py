@@ -39,7 +39,22 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+# Of the shipped ones those that have every kind of stage; test_preflight.py asks of all.
+BY_DEFAULT = (
+    "depth_front",
+    "quickstart",
+    "resnet18_intel_npu_int8",
+    "resnet50_imagenet_pruned_int8",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in BY_DEFAULT else [pytest.mark.slow])
+        for name in shipped_recipes()
+    ],
+)
 def test_every_recipe_passes_a_dry_run_on_a_folder_of_its_layout(
     name: str, photos: Path, tmp_path: Path
 ) -> None:

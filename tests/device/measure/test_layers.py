@@ -78,7 +78,7 @@ def test_fused_layers_are_named_as_such(files: Path, target: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
-        # A runtime's float and integer layers are in the mixed one; each runtime has one by default.
+        # The mixed one has layers of both; each runtime has one by default.
         pytest.param(
             kind, target,
             marks=[] if (kind, target) in (("mixed-int8", "onnx"), ("pruned-int8", "openvino"))

@@ -21,7 +21,9 @@ def test_t_of_equals_students_quantile(freedom: float) -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("rho", [*(pytest.param(r, marks=pytest.mark.slow) for r in (0.0, 0.5)), 0.8])
+@pytest.mark.parametrize(
+    "rho", [*(pytest.param(r, marks=pytest.mark.slow) for r in (0.0, 0.5)), 0.8]
+)
 def test_intervals_hold_the_ratio_when_runs_depend_on_each_other(rho: float, paired: bool) -> None:
     generator = np.random.default_rng([int(10 * rho), paired])
     told = []

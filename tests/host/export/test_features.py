@@ -270,7 +270,7 @@ def test_opening_refuses_a_model_of_other_outputs(
         target_of("onnx").load(bundle.model_path, "cpu", options)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8+fp16"])
+@pytest.mark.parametrize("precision", ["int8", pytest.param("int8+fp16", marks=pytest.mark.slow)])
 def test_tensorrt_engine_is_integer_when_it_gives_features(
     tmp_path: Path, int8_checkpoint: Checkpoint, precision: str
 ) -> None:

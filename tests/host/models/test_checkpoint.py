@@ -22,8 +22,16 @@ def logits(checkpoint: Checkpoint) -> torch.Tensor:
     return result
 
 
-@pytest.mark.parametrize("arch", ARCHS)
-@pytest.mark.parametrize("stem", ["imagenet", "small"])
+@pytest.mark.parametrize(
+    ("stem", "arch"),
+    [
+        # All have both stems; the largest take seconds.
+        pytest.param(stem, arch, marks=[pytest.mark.slow] if stem == "imagenet" and large else [])
+        for stem in ("imagenet", "small")
+        for arch in ARCHS
+        for large in (arch in ("resnet101", "resnet152"),)
+    ],
+)
 def test_load_checkpoint_reads_arch_and_stem_off_the_tensors(
     tmp_path: Path, arch: str, stem: str
 ) -> None:

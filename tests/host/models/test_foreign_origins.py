@@ -70,7 +70,16 @@ def check(file: ForeignFile, checkpoint: Checkpoint, model: nn.Module) -> None:
     torch.testing.assert_close(answered, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
+# Each in a second or more, of an origin and kind that smaller networks have here too.
+SLOW = ("pt2-export-resnet50", "torchscript-trace-resnet50", "keras-names-resnet101",
+        "torchvision-plain-resnet101")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, marks=[pytest.mark.slow] if str(file) in SLOW else []) for file in FILES],
+    ids=str,
+)
 def test_load_checkpoint_has_the_origins_logits(
     tmp_path: Path, file: ForeignFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

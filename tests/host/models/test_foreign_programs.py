@@ -61,7 +61,9 @@ def frozen(model: nn.Module, folder: Path) -> Path:
         (script(trace=True), F.silu, "TorchScript program with silu"),
         (frozen, nn.Identity(), "without weights by name, as torch.jit.freeze"),
         (exported(), in_halves, r"torch\.export that has torch\.ops\.aten\.sub"),
-        (exported(), F.silu, r"torch\.ops\.aten\.silu"),
+        pytest.param(
+            exported(), F.silu, r"torch\.ops\.aten\.silu", marks=pytest.mark.slow
+        ),
         (exported(), lambda x: x + torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1), "computes with"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -127,7 +129,7 @@ def pickled(content: bytes) -> bytes:
         ("model_weights_config.json", pickled, "has fc.weight as no plain numbers"),
         ("weights/weight_0", lambda content: content[:8], "fewer numbers in conv1.weight"),
         ("model_weights_config.json", lambda _: None, "no weights beside it"),
-        ("models/model.json", lambda _: b"{}", "damaged"),
+        pytest.param("models/model.json", lambda _: b"{}", "damaged", marks=pytest.mark.slow),
         ("models/model.json", lambda _: b"[", "damaged"),
     ],
 )

@@ -88,7 +88,7 @@ def test_mixed_keeps_the_culprit_in_float_when_there_is_no_classifier(uneven: Ch
     assert found["agreement"] > figures(uneven, "ptq", observer="minmax")["agreement"]
 
 
-@pytest.mark.parametrize("method", ["qat", "qat-distill"])
+@pytest.mark.parametrize("method", [pytest.param("qat", marks=pytest.mark.slow), "qat-distill"])
 def test_training_brings_embeddings_nearer_when_weights_have_4_bits(
     plain: Checkpoint, method: Method
 ) -> None:

@@ -72,7 +72,10 @@ def test_without_a_budget_it_has_that_of_auto() -> None:
     assert QuantizeOptions(method="ptq").limits(labelled=True) == {}
 
 
-@pytest.mark.parametrize("method", ["ptq", "equalize", "adaround", "qat"])
+@pytest.mark.parametrize(
+    "method",
+    [*(pytest.param(m, marks=pytest.mark.slow) for m in ("ptq", "equalize")), "adaround", "qat"],
+)
 def test_layers_named_by_hand_stay_float_by_every_method(
     method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

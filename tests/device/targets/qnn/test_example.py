@@ -22,7 +22,9 @@ pytestmark = pytest.mark.skipif(not HERE.usable, reason=f"no emulator here: {HER
 NARROW = Widths(16, (16, 16, 16, 16), (((16,), (16,)),) * 4)
 
 
-@pytest.mark.parametrize(("precision", "batch"), [("int8", 4), pytest.param("fp16", 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("precision", "batch"), [("int8", 4), pytest.param("fp16", 1, marks=pytest.mark.slow)]
+)
 def test_example_answers_as_edgeresnet_on_the_emulator(
     tmp_path: Path, precision: str, batch: int
 ) -> None:

@@ -72,8 +72,8 @@ def settled(arch: str, *, pruned: bool) -> torch.nn.Module:
     return model.eval()
 
 
-# Of the same blocks as a ResNet-18 or 50, and many more of them; ResNet-50's, of the same kernels as
-# a ResNet-18's and its shortcuts', are compiled for ten seconds.
+# Of the same blocks as a ResNet-18 or 50, and many more of them. A ResNet-50's, whose kernels are
+# those of a ResNet-18 and its shortcuts, are compiled for ten seconds.
 DEEP = ("resnet34", "resnet101", "resnet152")
 
 

@@ -1,7 +1,7 @@
 """PyTorch's exporter takes seconds for any network; tests ask for the same graphs often.
 
-A graph follows from how the network is built; weights, and how wide layers are, are only carried
-along, until the exporter's last passes let equal tensors share one. So a graph is kept as it is
+A graph follows from how the network is built; weights, how wide layers are, and how large images
+where nothing but rows comes out, are only carried along, until the exporter's last passes let equal tensors share one. So a graph is kept as it is
 before those, without weights, for all tests and command lines of a run; it gets the weights of the
 network that is asked for, and goes through these passes. `tests/test_graphs.py` holds it to what
 the exporter writes.
@@ -171,8 +171,21 @@ def _with_shape(told: onnx.ValueInfoProto, tensor: torch.Tensor) -> onnx.ValueIn
     return found
 
 
-def with_weights(kept: bytes, model: nn.Module) -> ir.Model:
-    """The graph that the exporter gives of `model`, without shapes of inner tensors."""
+def _gives_rows(kept: bytes) -> bool:
+    """Whether no output has the sides of an image."""
+    proto = onnx.ModelProto.FromString(kept)
+    ends = {told.key: told.value for told in proto.metadata_props}
+    outputs = [bytes.fromhex(ends[output.name]) for output in proto.graph.output]
+    told = [onnx.ValueInfoProto.FromString(end).type.tensor_type.shape.dim for end in outputs]
+    return all(len(dims) == 2 for dims in told)
+
+
+def with_weights(kept: bytes, model: nn.Module, sides: tuple[int, int]) -> ir.Model:
+    """The graph that the exporter gives of `model`, without shapes of inner tensors.
+
+    Args:
+        sides: height and width of its images, in pixels.
+    """
     tensors = named_tensors(model)
     proto = onnx.ModelProto.FromString(kept)
     ends = {
@@ -200,6 +213,9 @@ def with_weights(kept: bytes, model: nn.Module) -> ir.Model:
         passes.NameFixPass(),
     ):
         last(graph)
+    for value in graph.graph.inputs:
+        dims = ends[str(value.name)].type.tensor_type.shape.dim
+        dims[2].dim_value, dims[3].dim_value = sides
     for value in (*graph.graph.inputs, *graph.graph.outputs):
         end = ir.from_proto(ends[str(value.name)])
         value.name, value.shape, value.type = end.name, end.shape, end.type
@@ -216,11 +232,14 @@ def remembering(real: Export, folder: Path) -> Export:
     @functools.wraps(real)
     def export(model: Any, images: torch.Tensor, batch: Any) -> ir.Model:
         try:
-            place = folder / structure_of(model, tuple(images.shape), batch)
+            of_rows = folder / structure_of(model, tuple(images.shape[:2]), batch)
         except _UnlikeError:
             return real(model, images, batch)
-        if place.exists():
-            return with_weights(place.read_bytes(), model)
+        height, width = images.shape[2:]
+        of_size = folder / f"{of_rows.name}-{height}x{width}"
+        for place in (of_rows, of_size):
+            if place.exists():
+                return with_weights(place.read_bytes(), model, (height, width))
         looked = _Kept()
         with looked.looking():
             graph = real(model, images, batch)
@@ -230,7 +249,7 @@ def remembering(real: Export, folder: Path) -> Export:
             with suppress(OSError):
                 with NamedTemporaryFile(dir=folder, delete=False) as file:
                     file.write(kept)
-                Path(file.name).replace(place)
+                Path(file.name).replace(of_rows if _gives_rows(kept) else of_size)
         return graph
 
     return export

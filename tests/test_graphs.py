@@ -39,8 +39,10 @@ def network(seed: int, kind: str, widths: Widths = TINY) -> QuantResNet:
     return model
 
 
-def export(exporter: Any, model: QuantResNet, batch: BatchRange = ONE) -> bytes:
-    images = torch.zeros(batch.best if batch.dynamic else 1, 3, 16, 16)
+def export(
+    exporter: Any, model: QuantResNet, batch: BatchRange = ONE, sides: tuple[int, int] = (16, 16)
+) -> bytes:
+    images = torch.zeros(batch.best if batch.dynamic else 1, 3, *sides)
     graph = exporter(model, images, batch)
     # As canonical_graph does: where in which code a node was written is not ours.
     ClearMetadataAndDocStringPass()(graph)
@@ -59,25 +61,26 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "batch"),
+    ("kind", "batch", "side"),
     [
-        pytest.param("float", ONE, marks=pytest.mark.slow),
-        ("int8", ONE),
-        pytest.param("mixed", ONE, marks=pytest.mark.slow),
+        pytest.param("float", ONE, 16, marks=pytest.mark.slow),
+        # So small that the last stage has a single pixel.
+        ("int8", ONE, 8),
+        pytest.param("mixed", ONE, 225, marks=pytest.mark.slow),
         # With layers in float too.
-        ("wide", OPEN),
+        ("wide", OPEN, 40),
     ],
 )
-def test_remembering_gives_the_exporters_graph_when_weights_and_widths_are_others(
-    kind: str, batch: BatchRange, kept: Path
+def test_remembering_gives_the_exporters_graph_when_weights_widths_and_size_are_others(
+    kind: str, batch: BatchRange, side: int, kept: Path
 ) -> None:
     real = getattr(canonical_graph._export, REAL)
     export(remembering(real, kept), network(0, kind), batch)
     other = network(1, kind, OTHER)
     # The exporter lets these two share one tensor.
     other.conv1_quant.scale.copy_(other.pool_quant.scale)
-    found = export(remembering(never, kept), other, batch)
-    assert found == export(real, other, batch)
+    found = export(remembering(never, kept), other, batch, (side, side))
+    assert found == export(real, other, batch, (side, side))
 
 
 def test_remembering_exports_anew_when_the_network_is_another(kept: Path) -> None:

@@ -20,6 +20,9 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     # for each other.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
+# Tests begin many a Python, which each would compile PyTorch and all else anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import torch
 
 from edgeresnet.device.targets.registry import TARGETS

@@ -1,10 +1,10 @@
 """PyTorch's exporter takes seconds for any network; tests ask for the same graphs often.
 
 A graph follows from how the network is built; weights, how wide layers are, and how large images
-where nothing but rows comes out, are only carried along, until the exporter's last passes let equal tensors share one. So a graph is kept as it is
-before those, without weights, for all tests and command lines of a run; it gets the weights of the
-network that is asked for, and goes through these passes. `tests/test_graphs.py` holds it to what
-the exporter writes.
+where nothing but rows comes out, are only carried along, until the exporter's last passes let equal
+tensors share one. So a graph is kept as it is before those, without weights, for all tests and
+command lines of a run; it gets the weights of the network that is asked for, and the size of its
+images, and goes through these passes. `tests/test_graphs.py` holds it to what the exporter writes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ EXPORTS = [
     ("openvino", ()), pytest.param("openvino", ("--int8",), marks=pytest.mark.slow),
     ("tensorrt", ("--int8",)),
     pytest.param("tensorrt", ("--int8", "--fp16"), marks=pytest.mark.slow),
-    ("qnn", ("--int8",)),
+    # By default test_features.py has the emulator prove its features.
+    pytest.param("qnn", ("--int8",), marks=pytest.mark.slow),
 ]  # fmt: skip
 
 

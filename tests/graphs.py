@@ -1,10 +1,10 @@
 """PyTorch's exporter takes seconds for any network; tests ask for the same graphs often.
 
-A graph follows from how the network is built; weights, how wide layers are, and how large images
-where nothing but rows comes out, are only carried along, until the exporter's last passes let equal
-tensors share one. So a graph is kept as it is before those, without weights, for all tests and
-command lines of a run; it gets the weights of the network that is asked for, and the size of its
-images, and goes through these passes. `tests/test_graphs.py` holds it to what the exporter writes.
+A graph follows from how the network is built. Weights, how wide layers are, and where nothing but
+logits comes out how many classes and how large images, are only carried along, until the exporter's
+last passes let equal tensors share one. So a graph is kept as it is before those, without weights,
+for all tests and command lines of a run; it gets the weights and sizes of the network that is asked
+for, and goes through these passes. `tests/test_graphs.py` holds it to what the exporter writes.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 def structure_of(model: nn.Module, *asked: Any) -> str:
     """A hash of all on which a graph depends: modules, their code and attributes, not the weights.
 
-    Of the weights it has names and types, how many classes there are, and which are all 0 or all 1
-    (what is done with those might be left out).
+    Of the weights it has names and types, and which are all 0 or all 1 (what is done with those
+    might be left out).
 
     Raises:
         _UnlikeError: the network has an attribute that is not plain.
     """
     tensors = named_tensors(model)
     known = {id(tensor): name for name, tensor in tensors.items()}
-    told: list[Any] = [tuple(tensors[CLASSIFIER].shape[:1])]
+    told: list[Any] = []
     for name, tensor in tensors.items():
         values = tensor.detach().numpy()
         neutral = [number for number in (0, 1) if (values == number).all()]
@@ -171,20 +171,23 @@ def _with_shape(told: onnx.ValueInfoProto, tensor: torch.Tensor) -> onnx.ValueIn
     return found
 
 
-def _gives_rows(kept: bytes) -> bool:
-    """Whether no output has the sides of an image."""
+def _gives_logits(kept: bytes, classes: int) -> bool:
+    """Whether rows of so many numbers are all that comes out."""
     proto = onnx.ModelProto.FromString(kept)
     ends = {told.key: told.value for told in proto.metadata_props}
     outputs = [bytes.fromhex(ends[output.name]) for output in proto.graph.output]
     told = [onnx.ValueInfoProto.FromString(end).type.tensor_type.shape.dim for end in outputs]
-    return all(len(dims) == 2 for dims in told)
+    return len(told) == 1 and len(told[0]) == 2 and told[0][1].dim_value == classes
 
 
-def with_weights(kept: bytes, model: nn.Module, sides: tuple[int, int]) -> ir.Model:
+def with_weights(
+    kept: bytes, model: nn.Module, sides: tuple[int, int], classes: int | None
+) -> ir.Model:
     """The graph that the exporter gives of `model`, without shapes of inner tensors.
 
     Args:
         sides: height and width of its images, in pixels.
+        classes: that its only output has; None: its outputs are of the shapes that are kept.
     """
     tensors = named_tensors(model)
     proto = onnx.ModelProto.FromString(kept)
@@ -216,6 +219,9 @@ def with_weights(kept: bytes, model: nn.Module, sides: tuple[int, int]) -> ir.Mo
     for value in graph.graph.inputs:
         dims = ends[str(value.name)].type.tensor_type.shape.dim
         dims[2].dim_value, dims[3].dim_value = sides
+    if classes is not None:
+        (output,) = graph.graph.outputs
+        ends[str(output.name)].type.tensor_type.shape.dim[1].dim_value = classes
     for value in (*graph.graph.inputs, *graph.graph.outputs):
         end = ir.from_proto(ends[str(value.name)])
         value.name, value.shape, value.type = end.name, end.shape, end.type
@@ -232,14 +238,15 @@ def remembering(real: Export, folder: Path) -> Export:
     @functools.wraps(real)
     def export(model: Any, images: torch.Tensor, batch: Any) -> ir.Model:
         try:
-            of_rows = folder / structure_of(model, tuple(images.shape[:2]), batch)
+            of_logits = folder / structure_of(model, tuple(images.shape[:2]), batch)
         except _UnlikeError:
             return real(model, images, batch)
         height, width = images.shape[2:]
-        of_size = folder / f"{of_rows.name}-{height}x{width}"
-        for place in (of_rows, of_size):
+        classes = len(named_tensors(model)[CLASSIFIER])
+        of_this = folder / f"{of_logits.name}-{classes}-{height}x{width}"
+        for place, told in ((of_logits, classes), (of_this, None)):
             if place.exists():
-                return with_weights(place.read_bytes(), model, (height, width))
+                return with_weights(place.read_bytes(), model, (height, width), told)
         looked = _Kept()
         with looked.looking():
             graph = real(model, images, batch)
@@ -249,7 +256,7 @@ def remembering(real: Export, folder: Path) -> Export:
             with suppress(OSError):
                 with NamedTemporaryFile(dir=folder, delete=False) as file:
                     file.write(kept)
-                Path(file.name).replace(of_rows if _gives_rows(kept) else of_size)
+                Path(file.name).replace(of_logits if _gives_logits(kept, classes) else of_this)
         return graph
 
     return export

@@ -25,9 +25,11 @@ ONE, OPEN = BatchRange(1, 1, 1), BatchRange(1, 2, 4)
 REAL = "__wrapped__"
 
 
-def network(seed: int, kind: str, widths: Widths = TINY) -> QuantResNet:
+def network(seed: int, kind: str, widths: Widths = TINY, classes: int = 10) -> QuantResNet:
     torch.manual_seed(seed)
-    model = QuantResNet(build_resnet("resnet18", 10, "small", widths)).eval().requires_grad_(False)
+    model = (
+        QuantResNet(build_resnet("resnet18", classes, "small", widths)).eval().requires_grad_(False)
+    )
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
     if kind in ("mixed", "wide"):
@@ -71,12 +73,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("wide", OPEN, 40),
     ],
 )
-def test_remembering_gives_the_exporters_graph_when_weights_widths_and_size_are_others(
+def test_remembering_gives_the_exporters_graph_when_weights_and_sizes_are_others(
     kind: str, batch: BatchRange, side: int, kept: Path
 ) -> None:
     real = getattr(canonical_graph._export, REAL)
     export(remembering(real, kept), network(0, kind), batch)
-    other = network(1, kind, OTHER)
+    other = network(1, kind, OTHER, classes=12)
     # The exporter lets these two share one tensor.
     other.conv1_quant.scale.copy_(other.pool_quant.scale)
     found = export(remembering(never, kept), other, batch, (side, side))

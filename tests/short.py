@@ -79,6 +79,10 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(latency, "MOST_WARMUP_S", 0.2)
     patch.setattr(interleaving, "warm_up", partial(latency.warm_up, max_seconds=0.2))
     patch.setattr(interleaving, "BLOCK_S", 0.02)
+    # Pauses, and copies that fill caches: so long only for the figure that comes of them.
+    patch.setattr(latency, "IDLE_S", 0.02)
+    patch.setattr(latency, "COPIED_MIB", 8)
+    patch.setattr(latency, "LEAST_MIB", 4)
     patch.setattr(peak, "SECONDS", 0.05)
     patch.setattr(layers, "WARMUP", 2)
     patch.setattr(layers, "RUNS", 12)

@@ -55,7 +55,7 @@ def context_of(lines: list[str] | None = None) -> TaskContext:
 @pytest.mark.parametrize(
     ("arch", "stem", "stride_in", "target"),
     [
-        ("resnet18", "small-stride2-pool", None, "openvino"),
+        pytest.param("resnet18", "small-stride2-pool", None, "openvino", marks=pytest.mark.slow),
         ("resnet50", "small-pool", "1x1", "onnx"),
         pytest.param("resnet18", "small-pool", None, "onnx", marks=pytest.mark.slow),
         pytest.param("resnet18", "imagenet-nopool", None, "openvino", marks=pytest.mark.slow),

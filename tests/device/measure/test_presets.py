@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeresnet.device.measure import latency as measured_latency
 from edgeresnet.device.measure import presets
 from edgeresnet.device.measure.concurrent_runs import check_concurrency, run_at_once
-from edgeresnet.device.measure.latency import IDLE_PAUSES, IDLE_S, after_idle_ms
+from edgeresnet.device.measure.latency import IDLE_PAUSES, after_idle_ms
 from edgeresnet.device.measure.presets import DURATIONS, Duration, labels, numbers, swept, timed
 from edgeresnet.errors import InputError
 from edgeresnet.report.steadiness import idle_lines, preset_lines
@@ -140,7 +141,7 @@ def test_after_idle_ms_is_of_the_run_behind_each_pause(monkeypatch: pytest.Monke
     monkeypatch.setattr("edgeresnet.device.measure.latency.time.sleep", slept.append)
     runs: list[int] = []
     assert after_idle_ms(lambda: runs.append(len(slept))) >= 0
-    assert slept == [IDLE_S] * IDLE_PAUSES
+    assert slept == [measured_latency.IDLE_S] * IDLE_PAUSES
     assert runs == [1, 2, 3]
 
 

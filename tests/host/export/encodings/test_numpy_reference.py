@@ -138,7 +138,11 @@ def fault_of(found: NDArray[Any], expected: NDArray[Any]) -> str | None:
     return f"images are {away} of the logits' range away"
 
 
-@pytest.mark.parametrize("floats", [(), MIX], ids=["whole", "mixed"])
+# The mixed one has every kind of node of the whole one.
+@pytest.mark.parametrize(
+    "floats",
+    [pytest.param((), marks=pytest.mark.slow, id="whole"), pytest.param(MIX, id="mixed")],
+)
 def test_encodings_are_what_numpy_computes(floats: tuple[str, ...]) -> None:
     layers = exported(SHORT, floats)[1].layers
 

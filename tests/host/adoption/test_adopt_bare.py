@@ -74,6 +74,12 @@ def plain(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(trained, path, last=False, softmax=False)
 
 
+def copied(model: Path, folder: Path) -> Path:
+    """The model in a folder of its own, with the file of its weights."""
+    shutil.copytree(model.parent, folder / "theirs")
+    return folder / "theirs" / model.name
+
+
 def write(trained: Trained, path: Path, *, last: bool, softmax: bool) -> Path:
     model = network_of(CAFFE, WIDTH).eval()
     first = trained.good["conv1.weight"].flip(1)
@@ -110,9 +116,11 @@ def test_adopt_makes_a_bundle_when_it_is_a_bare_model(
     tmp_path: Path,
     plain: Path,
 ) -> None:
-    path = shutil.copy(plain, tmp_path / "theirs.onnx")
-    if last:
+    path = tmp_path / "theirs.onnx"
+    if last or softmax:
         write(trained, path, last=last, softmax=softmax)
+    else:
+        path = copied(plain, tmp_path)
     if kind == "xml":
         path = write_openvino(path)
     results = adopt(path, tmp_path / "ours", context=TaskContext(data=str(photos)))
@@ -140,7 +148,7 @@ def test_adopt_makes_a_bundle_when_it_is_a_bare_model(
 def test_adopt_refuses_what_is_told_of_a_network_when_it_is_a_bare_model(
     plain: Path, photos: Path, tmp_path: Path
 ) -> None:
-    path = shutil.copy(plain, tmp_path / "theirs.onnx")
+    path = copied(plain, tmp_path)
     with pytest.raises(InputError, match="--stem says nothing"):
         adopt(
             path,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeresnet.device.measure.dependence import correlation_time
-from edgeresnet.device.measure.statistics import t_of
+from edgeresnet.device.measure.dependence import rounds_worth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 1000
-# Rounds that are worth fewer independent ones say too little about how they scatter.
-LEAST_ROUNDS = 6
+# Of fewer rounds, or such as are worth fewer independent ones, intervals hold less often than they
+# say: tests/benchmarks/ratio_coverage.py shows how often.
+LEAST_ROUNDS, LEAST_WORTH = 20, 1
 # How far runs depend on each other does not show in fewer of them.
 LEAST_RUNS = 100
 
@@ -49,7 +49,7 @@ def ratio_of(
 
     Runs within a block depend on each other; so the blocks are what is drawn (Efron and Tibshirani,
     "An Introduction to the Bootstrap", 1993, section 8.6), and their standard error is widened by
-    how rounds depend on each other, and by Student's distribution for their number.
+    how rounds depend on each other, as far as so few of them tell; see `rounds_worth`.
 
     Args:
         before: (rounds, runs) milliseconds, each row a block in the order of time.
@@ -70,48 +70,33 @@ def ratio_of(
             drawn = generator.integers(len(blocks), size=(RESAMPLES, len(blocks)))
             logs = np.log(_medians(blocks, drawn))
             parts.append((float(logs.var()), np.log(np.median(blocks, axis=1))))
-    effective = [len(own) / dependence_of_rounds(own) for _, own in parts]
-    fewest = min(effective)
     rounds, runs = min(len(own) for _, own in parts), min(before.size, after.size)
-    if fewest < LEAST_ROUNDS or runs < LEAST_RUNS:
-        return Ratio(value, None, None, _too_few(rounds, runs, fewest))
-    variance = sum(
-        drawn * len(own) / (len(own) - 1) * len(own) / worth
-        for (drawn, own), worth in zip(parts, effective, strict=True)
+    if rounds < LEAST_ROUNDS or runs < LEAST_RUNS:
+        return Ratio(value, None, None, _too_few(runs))
+    worth = [rounds_worth(own) for _, own in parts]
+    if min(one.effective for one in worth) < LEAST_WORTH:
+        return Ratio(value, None, None, _too_dependent(rounds))
+    half = math.sqrt(
+        sum(
+            drawn * len(own) / (len(own) - 1) * one.errors**2
+            for (drawn, own), one in zip(parts, worth, strict=True)
+        )
     )
-    half = t_of(fewest - 1) * math.sqrt(variance)
     return Ratio(value, value * math.exp(-half), value * math.exp(half))
 
 
-def dependence_of_rounds(values: NDArray[np.float64]) -> float:
-    """Rounds that are worth one independent round, at least 1.
-
-    Of few rounds the correlation of neighbours is underestimated: it is corrected as Kendall
-    ("Note on bias in the estimation of autocorrelation", 1954) does.
-
-    Args:
-        values: (rounds,) one figure each, in the order of time.
-    """
-    n = len(values)
-    centred = values - values.mean()
-    power = float(centred @ centred)
-    if n < LEAST_ROUNDS or np.ptp(values) == 0:
-        return 1.0
-    neighbours = float(centred[1:] @ centred[:-1]) / power
-    corrected = min((n * neighbours + 1) / (n - 3), 0.99)
-    return max(correlation_time(values), (1 + corrected) / (1 - corrected))
-
-
-def _too_few(rounds: int, runs: int, effective: float) -> str:
-    if runs < LEAST_RUNS or rounds < LEAST_ROUNDS:
-        return (
-            f"no interval of the speed-up: {runs} timed runs are too few; give --rounds "
-            f"{LEAST_RUNS} or more."
-        )
+def _too_few(runs: int) -> str:
     return (
-        f"no interval of the speed-up: {rounds} blocks of runs that resemble those before them are "
-        f"worth {effective:.1f} independent ones, and {LEAST_ROUNDS} are needed; measure on a "
-        "quieter machine, or give more --rounds."
+        f"no interval of the speed-up: {runs} timed runs are too few; give --rounds "
+        f"{LEAST_RUNS} or more."
+    )
+
+
+def _too_dependent(rounds: int) -> str:
+    return (
+        f"no interval of the speed-up: {rounds} blocks of runs resemble those before them so much "
+        "that they are worth less than one independent one; measure on a quieter machine, or give "
+        "more --rounds."
     )
 
 

@@ -25,6 +25,7 @@ from edgeresnet.device.measure.manifest_claims import (
     manifest_faults,
     network_faults,
 )
+from edgeresnet.device.measure.told_top1 import told_top1
 from edgeresnet.device.measure.uncached import ask, cache_faults
 from edgeresnet.device.targets.first_run import first_run, load
 from edgeresnet.device.targets.model_files import describe_model
@@ -37,6 +38,7 @@ from edgeresnet.settings.measuring import RunOptions
 
 if TYPE_CHECKING:
     from edgeresnet.device.bundle.manifest import Manifest
+    from edgeresnet.device.data.dataset import Dataset
     from edgeresnet.device.targets.protocol import Session
 
 NEEDS_RUN = "it needs the checkpoint; verify the run that it is from"
@@ -224,7 +226,7 @@ def _data_claims(claims: ClaimsOf, bundle: Bundle, asked: Asked) -> None:
         return
     context = replace(asked.context, data=data)
     try:
-        predictions = _predictions(bundle, asked, context)
+        predictions, dataset = _predictions(bundle, asked, context)
     except EdgeResNetError as error:
         if asked.context.data is not None:
             raise
@@ -237,10 +239,10 @@ def _data_claims(claims: ClaimsOf, bundle: Bundle, asked: Asked) -> None:
     if manifest.classes_known:
         held = f"no two fit {len(predictions.labels)} images of {data} better exchanged"
         claims.judge("class names", name_faults(predictions, predictions.classes), held)
-    _top1(claims, manifest, predictions)
+    _top1(claims, manifest, predictions, dataset)
 
 
-def _predictions(bundle: Bundle, asked: Asked, context: TaskContext) -> Predictions:
+def _predictions(bundle: Bundle, asked: Asked, context: TaskContext) -> tuple[Predictions, Dataset]:
     with open_model(bundle.path, device=asked.device, options=asked.options) as opened:
         measured = measured_data([opened], context, unlabelled=True)
         dataset = measured.bindings[0].dataset
@@ -249,7 +251,9 @@ def _predictions(bundle: Bundle, asked: Asked, context: TaskContext) -> Predicti
                 opened.session, dataset, opened.input_spec,
                 embed_preprocess=opened.embed_preprocess, on_images=advance,
             )  # fmt: skip
-    return found if is_labelled(dataset) else replace(found, classes=bundle.manifest.classes)
+    if not is_labelled(dataset):
+        found = replace(found, classes=bundle.manifest.classes)
+    return found, dataset
 
 
 def _data_of(manifest: Manifest, context: TaskContext) -> tuple[str | None, str]:
@@ -268,32 +272,17 @@ def _data_of(manifest: Manifest, context: TaskContext) -> tuple[str | None, str]
     return data, ""
 
 
-def _top1(claims: ClaimsOf, manifest: Manifest, predictions: Predictions) -> None:
-    """The share of right answers that provenance tells, where it is of these images."""
-    told, images = told_top1(manifest)
+def _top1(claims: ClaimsOf, manifest: Manifest, predictions: Predictions, dataset: Dataset) -> None:
+    """The share of right answers that provenance tells, where its images are here."""
+    told = told_top1(manifest)
     if told is None or manifest.logit_bound is None:
         claims.unchecked("top-1", "it tells none")
-    elif images != len(predictions.labels):
-        claims.unchecked("top-1", f"it tells one of {images} other images")
-    else:
-        fault = top1_fault(predictions, told, manifest.logit_bound)
-        held = f"{predictions.correct().mean():.4f} on {images} images, and {told:.4f} is told"
-        claims.judge("top-1", fault, held)
-
-
-def told_top1(manifest: Manifest) -> tuple[float | None, int | None]:
-    """Top-1 that a manifest's provenance tells of its network, and of how many images."""
-    provenance = manifest.provenance
-    if is_quantized(manifest.precision):
-        quantization = provenance.get("quantization")
-        told = quantization if isinstance(quantization, dict) else {}
-        figures = told.get("top1_int8"), told.get("images")
-    else:
-        figures = provenance.get("top1"), provenance.get("val_images")
-        if provenance.get("pruning"):
-            # It is of the network before.
-            return None, None
-    top1, images = figures
-    if isinstance(top1, (int, float)) and isinstance(images, int):
-        return float(top1), images
-    return None, None
+        return
+    answered = told.on_its_images(predictions, dataset)
+    if answered is None:
+        claims.unchecked("top-1", f"it tells one of {told.images} other images")
+        return
+    fault = top1_fault(answered, told.value, manifest.logit_bound)
+    share = answered.correct().mean()
+    held = f"{share:.4f} on {told.images} images, and {told.value:.4f} is told"
+    claims.judge("top-1", fault, held)

@@ -109,7 +109,10 @@ class QuantizeResults(TypedDict):
 
 
 class AdoptResults(TypedDict):
-    """What ``adopt`` found, and how sure that is; the intervals of all rows hold together."""
+    """What ``adopt`` found, and how sure that is; the intervals of all rows hold together.
+
+    ``n`` images were drawn with ``seed``, and are known again by ``images_fingerprint``.
+    """
 
     n: int
     top1: float
@@ -122,3 +125,5 @@ class AdoptResults(TypedDict):
     candidates: int
     images_run: int
     seconds: float
+    seed: NotRequired[int]
+    images_fingerprint: NotRequired[str]

@@ -177,11 +177,18 @@ def drawn_by_name(dataset: Dataset, limit: int, seed: int) -> Dataset:
     """
     if limit >= len(dataset):
         return dataset
+    return dataset.subset(places_drawn_by_name(dataset, limit, seed))
+
+
+def places_drawn_by_name(dataset: Dataset, limit: int, seed: int) -> Sequence[int]:
+    """Where in the data set the images of `drawn_by_name` are, in its order."""
+    if limit >= len(dataset):
+        return range(len(dataset))
     # Of the others nothing stays in memory.
     drawn = heapq.nsmallest(
         limit, range(len(dataset)), key=lambda index: _draw_key(dataset.file_name(index), seed)
     )
-    return dataset.subset(sorted(drawn))
+    return sorted(drawn)
 
 
 def _draw_key(name: str, seed: int) -> bytes:

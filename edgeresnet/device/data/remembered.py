@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
+from edgeresnet.device.data.dataset import Dataset
 from edgeresnet.device.data.open import SOURCES, is_here, open_source
 from edgeresnet.errors import InputError
 from edgeresnet.files.places import from_home
@@ -26,7 +27,11 @@ def known_by(spec: str | None) -> str | None:
     """
     if spec is None or spec in SOURCES:
         return None
-    dataset = open_source(spec, "val", 0)
+    return names_fingerprint(open_source(spec, "val", 0))
+
+
+def names_fingerprint(dataset: Dataset) -> str:
+    """Which images these are by their names, whatever their order, in 16 hex digits."""
     # Without case and Unicode form, in which copies on other file systems differ.
     names = sorted(
         unicodedata.normalize("NFC", dataset.file_name(i)).casefold() for i in range(len(dataset))

@@ -11,6 +11,7 @@ import numpy as np
 from edgeresnet.device.data.class_binding import ClassesOf, bind_classes, with_options
 from edgeresnet.device.data.dataset import Dataset, drawn_by_name
 from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.data.remembered import names_fingerprint
 from edgeresnet.device.measure.accuracy import chance_line
 from edgeresnet.device.measure.statistics import wilson
 from edgeresnet.errors import CheckError, InputError
@@ -80,6 +81,9 @@ def find(adoptee: Adoptee, options: AdoptOptions, *, context: TaskContext) -> Ad
     named = tuple(classes[i] for i in np.argsort(outputs))
     spec = space.spec(taken)
     results = _results(evidence, taken, rows, spec, named, time.monotonic() - started)
+    # By these an audit finds the images again.
+    results["seed"] = options.seed
+    results["images_fingerprint"] = names_fingerprint(dataset)
     return Adopted(taken, spec, named, dataset, results)
 
 

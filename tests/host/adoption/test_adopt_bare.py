@@ -142,6 +142,7 @@ def test_adopt_makes_a_bundle_when_it_is_a_bare_model(
     # Its layers have names that a runtime need not keep.
     audited = verify(tmp_path / "ours", context=TaskContext(data=str(photos)))
     assert [claim for claim in audited["claims"] if claim["outcome"] == "does not hold"] == []
+    assert [c["outcome"] for c in audited["claims"] if c["name"] == "top-1"] == ["held"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -177,3 +178,8 @@ def test_bundle_opens_when_the_model_leaves_its_size_open(
     )
     evaluated = evaluate(tmp_path / "ours", context=TaskContext(data=str(photos), limit=100))
     assert evaluated["top1"] == pytest.approx(results["top1"])
+    # Of 300 images an audit finds those 100 again.
+    audited = verify(tmp_path / "ours", context=TaskContext(data=str(photos)))
+    (claim,) = [claim for claim in audited["claims"] if claim["name"] == "top-1"]
+    assert claim["outcome"] == "held"
+    assert "on 100 images" in claim["text"]

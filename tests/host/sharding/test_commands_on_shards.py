@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from edgeresnet.device.data.open import open_dataset
+from edgeresnet.device.data.shards.dataset import ShardDataset
 from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeresnet.host.models.pixels import Normalizer, load_pixels
 from tests.conftest import Command
 from tests.host.training.test_train_checkpoint import narrow_weights
 from tests.shards import photos, sharded
@@ -77,21 +80,63 @@ def test_a_command_makes_the_same_network_of_both(
     assert settled(one) == settled(other)
 
 
-def assert_same_answers(one: Path, other: Path) -> None:
-    rows, others = (json.loads(path.read_text())["rows"] for path in (one, other))
-    for row, same in zip(rows, others, strict=True):
-        for key in ("top1", "top5", "agreement", "top1_difference", "changed"):
-            assert row.get(key) == same.get(key)
+def answers(path: Path) -> Any:
+    """All that a comparison's results tell of which image got which answers."""
+    result = json.loads(path.read_text())
+    named = [
+        {**changed, "image": "/".join(changed["image"].split("/")[-2:])}
+        for changed in result["changed_images"]
+    ]
+    keys = ("top1", "top5", "agreement", "top1_difference", "divergence")
+    return named, [[row[key] for key in keys] for row in result["rows"]]
+
+
+def of_two_minds(path: Path, photos: Path, share: float) -> None:
+    """A network that answers this share of the validation images with the second class."""
+    checkpoint = narrow_weights(path, classes=2)
+    tensors = dict(checkpoint.state_dict)
+    model = checkpoint.build().eval()
+    pixels = load_pixels(open_dataset(str(photos), "val"), checkpoint.input_spec)
+    with torch.inference_mode():
+        logits = model(Normalizer(checkpoint.input_spec, torch.device("cpu"))(pixels))
+    middle = (logits[:, 0] - logits[:, 1]).quantile(share)
+    tensors["fc.bias"] = tensors["fc.bias"] + torch.stack([-middle / 2, middle / 2])
+    save_checkpoint(replace(checkpoint, state_dict=tensors), path)
+
+
+def compared(place: Path, command: Command, data: str) -> Any:
+    told = ("--data", data, "--json", f"{data}.json", "--class-order", "sorted", "--rounds", 2)
+    code, _, err = command("compare", "a.pt", "b.pt", *told)
+    assert code == 0, err
+    return answers(place / f"{data}.json")
+
+
+@pytest.fixture
+def two_networks(place: Path) -> Path:
+    """They answer four of twelve images each in its own way."""
+    for name, share in (("a.pt", 1 / 3), ("b.pt", 2 / 3)):
+        of_two_minds(place / name, place / "photos", share)
+    return place
 
 
 @pytest.mark.slow
-def test_a_comparison_answers_the_same_on_both(place: Path, command: Command) -> None:
-    narrow_weights(place / "other.pt", classes=2)
-    for data in ("photos", "shards"):
-        told = ("--data", data, "--json", f"{data}.json", "--class-order", "sorted")
-        code, _, err = command("compare", "n.pt", "other.pt", *told)
-        assert code == 0, err
-    assert_same_answers(place / "photos.json", place / "shards.json")
+def test_a_comparison_answers_each_image_the_same_on_both(
+    two_networks: Path, command: Command
+) -> None:
+    one, other = (compared(two_networks, command, data) for data in ("photos", "shards"))
+    assert len(one[0]) == 4
+    assert one == other
+
+
+@pytest.mark.slow
+def test_a_comparison_answers_otherwise_when_shards_exchange_images_in_pairs(
+    two_networks: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison of both would notice: labels, numbers and all images are the same."""
+    content = ShardDataset.content
+    monkeypatch.setattr(ShardDataset, "content", lambda own, index: content(own, index ^ 1))
+    one, other = (compared(two_networks, command, data) for data in ("photos", "shards"))
+    assert one[0] != other[0]
 
 
 @pytest.mark.slow
@@ -108,4 +153,5 @@ def test_a_run_comes_to_the_same_on_both(place: Path, command: Command) -> None:
     for name in ("onnx-int8/model.onnx", "onnx-int8/golden.npz"):
         one, other = ((run / "04-export" / name).read_bytes() for run in runs)
         assert one == other
-    assert_same_answers(*(run / "results.json" for run in runs))
+    one, other = (answers(run / "results.json") for run in runs)
+    assert one == other

@@ -24,6 +24,15 @@ COSTS = (
     ("size", "size of the model's files in MB", "megabytes"),
     ("energy", "energy of an input in mJ, above idle", "energy_mj"),
 )
+# Beside a mark, in points: right and left of it, near first.
+PLACES = tuple(
+    (side * across, up, "left" if side > 0 else "right")
+    for across in (6, 12)
+    for up in (5, -11, -3, 13, -19)
+    for side in (1, -1)
+)
+# Half of a mark's and of a bar's width, in points.
+MARK, BAR = 3, 1
 COLUMNS = ["network", "top-1", "95 % interval", "lost", "p50 ms", "MB", "mJ"]
 
 
@@ -54,11 +63,12 @@ def _chart(points: Sequence[Mapping[str, Any]], name: str, axis: str, key: str) 
     axes.set_xlabel(axis)
     axes.set_ylabel("top-1, with 95 % interval")
     axes.set_xlim(0, 1.1 * max(p[key] for p in known))
+    _name_points(axes, known, key)
     return svg_of(figure, f"front-{name}", f"Top-1 against {name}, a line for each precision")
 
 
 def _draw(axes: Any, points: Sequence[Mapping[str, Any]], place: int, key: str) -> None:
-    """One precision: its points in the order of the recipe, each with its depth beside it."""
+    """One precision: its points in the order of the recipe."""
     colour = COLOURS[place % len(COLOURS)]
     x, y = [p[key] for p in points], [p["top1"] for p in points]
     spans = [p["top1_interval"] or [p["top1"], p["top1"]] for p in points]
@@ -69,10 +79,44 @@ def _draw(axes: Any, points: Sequence[Mapping[str, Any]], place: int, key: str) 
         elinewidth=1.0, capsize=3, markersize=6, linestyle=LINES[place % len(LINES)], linewidth=1.2,
         label=str(place),
     )  # fmt: skip
-    # Above and to the left of its mark, or below and to the right: of neighbours never the same.
-    offset, side = ((-6, 5), "right") if place % 2 else ((6, -11), "left")
+
+
+def _name_points(axes: Any, points: Sequence[Mapping[str, Any]], key: str) -> None:
+    """Each point's depth beside it, where it lies over the fewest marks, bars and other names."""
+    figure = axes.figure
+    # Gives everything the place that it will have.
+    figure.draw_without_rendering()
+    taken = [box for point in points for box in _boxes(axes, point, key)]
     for point in points:
-        axes.annotate(
+        name = axes.annotate(
             words(point["arch"].removeprefix("resnet")), (point[key], point["top1"]), color=INK,
-            xytext=offset, textcoords="offset points", ha=side, fontsize=8, parse_math=False,
+            xytext=PLACES[0][:2], textcoords="offset points", fontsize=8, parse_math=False,
         )  # fmt: skip
+        place = min(PLACES, key=lambda place: _overlaps(name, place, axes.bbox, taken))
+        _put(name, place)
+        taken.append(name.get_window_extent())
+
+
+def _boxes(axes: Any, point: Mapping[str, Any], key: str) -> Iterator[Any]:
+    """What a point's mark and the bar of its interval take, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    low, high = point["top1_interval"] or [point["top1"]] * 2
+    pixels = axes.figure.dpi / 72
+    for bottom, top, half in ((point["top1"], point["top1"], MARK), (low, high, BAR)):
+        (x, y), (_, upper) = axes.transData.transform([(point[key], bottom), (point[key], top)])
+        margin = half * pixels
+        yield Bbox.from_extents(x - margin, y - margin, x + margin, upper + margin)
+
+
+def _overlaps(name: Any, place: tuple[int, int, str], inside: Any, taken: Sequence[Any]) -> int:
+    """How much a name would lie over in a place; what sticks out of the axes most of all."""
+    _put(name, place)
+    box = name.get_window_extent()
+    out = not (inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1))
+    return int(box.count_overlaps(taken)) + len(taken) * out
+
+
+def _put(name: Any, place: tuple[int, int, str]) -> None:
+    name.set_position(place[:2])
+    name.set_horizontalalignment(place[2])

@@ -115,6 +115,8 @@ def faults(path: Path) -> dict[str, str]:
     }
 
 
+# By default test_verify.py audits a run, and what the features of bundles are is proven at export.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_verify_accepts_an_honest_run_when_bundles_give_features(
     runs: Callable[[str], Path], name: str

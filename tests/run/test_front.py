@@ -37,10 +37,15 @@ TRAINED = "train={epochs: 1, batch_size: 20, augment: none}"
 
 
 def widths_of(arch: str) -> Widths:
-    """An eighth of torchvision's."""
-    blocks = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}[arch]
+    """An eighth of torchvision's, and of the deeper one only the first block of each level."""
     sides = (8, 16, 32, 64)
-    inner = tuple(((side,),) * count for side, count in zip(sides, blocks, strict=True))
+    if arch == "resnet18":
+        inner = tuple(((side,),) * 2 for side in sides)
+    else:
+        left_out = (2, 3, 5, 2)
+        inner = tuple(
+            ((side,), *((),) * count) for side, count in zip(sides, left_out, strict=True)
+        )
     return Widths(8, sides, inner)
 
 

@@ -96,6 +96,8 @@ def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
     assert not list(run_dir.rglob("resume.pt"))
 
 
+# The order of stages is planned in test_dry_run.py; runs with every stage are in tests/files.
+@pytest.mark.slow
 def test_run_recipe_prunes_between_training_and_quantizing(tmp_path: Path) -> None:
     recovery = "{epochs: 1, batch_size: 20, augment: none}"
     pruning = f"prune={{macs: 0.5, step: 8, images: 40, train: {recovery}}}"

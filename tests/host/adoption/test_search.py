@@ -16,14 +16,14 @@ from edgeresnet.host.adoption.search import Search
 from edgeresnet.host.adoption.space import Candidate
 from edgeresnet.host.adoption.spaces import checkpoint_space
 from edgeresnet.host.adoption.trials import Trials
-from edgeresnet.settings.inputs import NO_CHANGES
+from edgeresnet.settings.inputs import NO_CHANGES, InputSpec
 from edgeresnet.settings.network import NOTHING_TOLD
-from tests.conftest import make_checkpoint
+from tests.conftest import SLIM, make_checkpoint
 
 IMAGES, CLASSES = 2000, 10
-SPACE = checkpoint_space(
-    {"raw": make_checkpoint("resnet18", "imagenet", 224)}, NO_CHANGES, NOTHING_TOLD, told_size=False
-)
+# Made at a small size: of the weights nothing is asked.
+NETWORK = replace(make_checkpoint("resnet18", "imagenet", 32, SLIM), input_spec=InputSpec(224))
+SPACE = checkpoint_space({"raw": NETWORK}, NO_CHANGES, NOTHING_TOLD, told_size=False)
 USUAL = SPACE.first()
 TRUTH = SPACE.named(replace(USUAL, stem="imagenet-nopool", size=48, crop="shorter side"))
 # Things are as large in it behind the stem, but for their edges.

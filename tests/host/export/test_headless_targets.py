@@ -23,7 +23,8 @@ INTEGERS = {"Conv": 20, "Add": 8, "Gemm": 0}
 EXPORTS = [
     pytest.param("onnx", (), marks=pytest.mark.slow), ("onnx", ("--int8",)),
     ("openvino", ()), pytest.param("openvino", ("--int8",), marks=pytest.mark.slow),
-    ("tensorrt", ("--int8",)),
+    # By default TensorRT's own tests compile engines.
+    pytest.param("tensorrt", ("--int8",), marks=pytest.mark.slow),
     pytest.param("tensorrt", ("--int8", "--fp16"), marks=pytest.mark.slow),
     # By default test_features.py has the emulator prove its features.
     pytest.param("qnn", ("--int8",), marks=pytest.mark.slow),

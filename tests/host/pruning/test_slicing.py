@@ -29,7 +29,9 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 # A ResNet-34 has a ResNet-18's blocks, more of them.
-EACH = [pytest.param(a, marks=[pytest.mark.slow] if a == "resnet34" else []) for a in DEPTHS]
+EACH = [
+    pytest.param(arch, marks=pytest.mark.slow) if arch == "resnet34" else arch for arch in DEPTHS
+]
 
 
 @pytest.mark.parametrize("stem", ["small", "imagenet"])

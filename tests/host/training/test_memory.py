@@ -75,6 +75,8 @@ def rises() -> dict[str, int]:
     return {kind: int(rise) for kind, rise in re.findall(r"rise (\w+) (\d+)", done.stdout)}
 
 
+# What is reckoned is held to figures below.
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's highest mark of memory")
 @pytest.mark.parametrize("quantized", [False, True])
 def test_training_bytes_are_what_a_process_takes(rises: dict[str, int], quantized: bool) -> None:

@@ -225,6 +225,8 @@ def test_export_is_proven_on_the_emulator(bundle: Path) -> None:
     assert proof["integer_kernels"] == {"Conv": 20, "Add": 8, "Gemm": 1}
 
 
+# By default the export's proof compares logits.
+@pytest.mark.slow
 @emulator
 def test_top1_on_the_npu_is_that_of_onnx_runtime(
     bundle: Path, narrow: tuple[Checkpoint, Checkpoint], tmp_path: Path

@@ -15,12 +15,12 @@ FIX = (
 
 
 def check_cpp_compiler() -> None:
-    """Look for the one that ``CXX`` names, else g++.
+    """Look for the one that ``CXX`` names, else g++, on Windows cl.
 
     Raises:
         MissingError: it is not there.
     """
-    command = shlex.split(os.environ.get("CXX", "g++"))[:1]
+    command = shlex.split(os.environ.get("CXX", "cl" if os.name == "nt" else "g++"))[:1]
     if not command or shutil.which(command[0]) is None:
         named = command[0] if command else "CXX"
         raise MissingError(f"compile needs a C++ compiler, and {named} is not here", FIX)

@@ -148,8 +148,8 @@ class TrainOptions:
         default=False,
         repr=False,
         description="Let PyTorch's compiler fuse what lies between the convolutions. The first "
-        "step takes a minute or more, the others less time: on a GPU, and where quantization-aware "
-        "training runs on a CPU. Needs a C++ compiler.",
+        "step takes a minute or more, the others less time where quantization-aware training runs "
+        "on a CPU (GPUs were not tried). Needs a C++ compiler.",
     )
 
     @field_validator("accumulate")

@@ -27,8 +27,8 @@ TORCHS_OWN = str(Path(tempfile.gettempdir(), "torchinductor_"))
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """The network, with the same parameters, compiled at the first batch of each size.
 
-    Other networks that were compiled before are forgotten: beyond a limit of
-    eight PyTorch computes without its compiler.
+    Other networks that were compiled before are forgotten: beyond a limit of eight PyTorch computes
+    without its compiler.
 
     Args:
         network: in training; it is not changed.
@@ -51,7 +51,7 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _try(device: torch.device) -> None:
-    """Compile something small, before anything is read or computed."""
+    """Compile something small, before the first step."""
     check_cpp_compiler()
     try:
         torch.compile(lambda x: (x * 2).relu())(torch.ones(8, device=device))

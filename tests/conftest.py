@@ -10,45 +10,45 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeresnet.progress import TaskContext
+from tests import copies
+from tests.copies import REPOSITORY
+
+# The process that hands tests to others imports no more than this; PyTorch is imported by what
+# needs it.
+if TYPE_CHECKING:
+    from edgeresnet.host.models.checkpoint import Checkpoint
+    from tests.forked import ForkedCommands
+
+# Names the folder in which all processes of one run of the tests keep graphs.
+GRAPHS = "EDGERESNET_TEST_GRAPHS"
+
+
+def threads_each(processes: int) -> int:
+    """Of PyTorch: processes that each take all cores wait for each other."""
+    return max(1, (os.cpu_count() or 1) // processes)
+
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
-    # Set before torch is imported, here and in every command: workers that each take all cores wait
-    # for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+    # Set before torch is imported, here and in every command.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(int(workers))))
 
 # Tests begin many a Python, which each would compile PyTorch and all else anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-import torch
-
-from edgeresnet.device.targets.registry import TARGETS
-from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
-from edgeresnet.host.models.resnet import Widths, build_resnet
-from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
-from edgeresnet.settings.inputs import InputSpec
-from edgeresnet.settings.quantization import QuantizeOptions
-from tests.forked import COLUMNS, REPOSITORY, ForkedCommands
-from tests.graphs import FOLDER, keep_operators, remembered_graphs
-from tests.networks import remembered_networks
-from tests.reads import remembered_reads
-from tests.short import DRAWING, draw, shorten
-
-# A quarter of torchvision's: all that is made of it takes a fraction of the time.
-SLIM = Widths(16, (16, 32, 64, 128), tuple(((width,),) * 2 for width in (16, 32, 64, 128)))
-CLASSES = tuple(str(i) for i in range(10))
-# Those whose bundles run on any machine; TensorRT's have tests of their own.
-CPU_TARGETS = tuple(name for name, target in TARGETS.items() if target.spec.default_device == "cpu")
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before there are workers: they inherit the folder in which graphs are kept."""
-    if FOLDER not in os.environ:
-        os.environ[FOLDER] = tempfile.mkdtemp(prefix="graphs-of-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))
+    """Before there are workers, which all have this: a folder for graphs, and what is copied."""
+    if GRAPHS not in os.environ:
+        os.environ[GRAPHS] = tempfile.mkdtemp(prefix="graphs-of-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(GRAPHS)))
+    config.add_cleanup(copies.end)
+    if (processes := config.getoption("numprocesses", None)) and hasattr(os, "fork"):
+        # Workers collect tests meanwhile.
+        copies.begin(threads_each(processes))
 
 
 def pytest_collection_finish() -> None:
@@ -70,6 +70,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_exports() -> Iterator[None]:
+    from tests.graphs import keep_operators, remembered_graphs
+    from tests.networks import remembered_networks
+    from tests.reads import remembered_reads
+
     keep_operators()
     with remembered_graphs(), remembered_networks(), remembered_reads():
         yield
@@ -77,6 +81,8 @@ def quick_exports() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def short_measurements() -> Iterator[None]:
+    from tests.short import shorten
+
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
         yield
@@ -85,39 +91,25 @@ def short_measurements() -> Iterator[None]:
 @pytest.fixture
 def drawn_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts of pages are drawn, as they are for users."""
+    from tests.short import DRAWING, draw
+
     for module in DRAWING:
         monkeypatch.setattr(module, "svg_of", draw)
 
 
-def make_checkpoint(
-    arch: str = "resnet18", stem: str = "small", size: int = 16, widths: Widths | None = None
-) -> Checkpoint:
-    """A random network whose normalization statistics are those of random images."""
-    torch.manual_seed(0)
-    widths = widths or Widths.dense(arch)
-    model = build_resnet(arch, 10, stem, widths)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            # A fresh block ends in a factor of 0: nothing would be left to quantize.
-            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
-            torch.nn.init.normal_(module.bias, 0, 0.2)
-    model.train()
-    with torch.no_grad():
-        for _ in range(20):
-            model(torch.randn(8, 3, size, size))
-    return Checkpoint(
-        arch, stem, widths, CLASSES, InputSpec(size), model.eval().state_dict(),
-        data="digits",
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
+    from tests.small_checkpoints import SLIM, make_checkpoint
+
     return make_checkpoint(widths=SLIM)
 
 
 @pytest.fixture(scope="session")
 def int8_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
+    from edgeresnet.progress import TaskContext
+    from edgeresnet.settings.quantization import QuantizeOptions
+
     options = QuantizeOptions(method="ptq", calibration_images=32)
     return quantize_checkpoint(
         checkpoint, options=options, context=TaskContext(data="digits", limit=64)
@@ -130,6 +122,8 @@ def files(
 ) -> Path:
     """A folder with float.pt, int8.pt and the four bundles TARGET-PRECISION."""
     from edgeresnet.host.export.export_bundle import export_bundle
+    from edgeresnet.host.models.checkpoint import save_checkpoint
+    from tests.small_checkpoints import CPU_TARGETS
 
     folder = tmp_path_factory.mktemp("files")
     save_checkpoint(checkpoint, folder / "float.pt")
@@ -148,6 +142,8 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def forked() -> Iterator[ForkedCommands]:
     """A process that has imported all, and of which each command line is a copy."""
+    from tests.forked import ForkedCommands
+
     with ForkedCommands() as started:
         yield started
 
@@ -159,6 +155,8 @@ def edgeresnet(tmp_path: Path, request: pytest.FixtureRequest) -> CommandLine:
     With ``fresh``, and with ``before``, which is run first, that is a new Python, where nothing is
     imported yet. ``changed`` is run first where all is imported.
     """
+
+    from tests.forked import COLUMNS
 
     def run(
         *arguments: object,

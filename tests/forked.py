@@ -1,17 +1,13 @@
-"""Command lines in processes of their own that need not import anything: copies of one process.
+"""Command lines in processes of their own that need not import anything: copies of a process.
 
-Importing PyTorch and the runtimes takes seconds, most of the time of a small command. So one
-process imports all, computes nothing (it has no threads that a copy would miss), and
-forks for each.
+Importing PyTorch and the runtimes takes seconds, most of the time of a small command.
 """
 
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import os
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -19,20 +15,14 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from edgeresnet.closing import Closing
+from tests.copies import Copy
 
-REPOSITORY = Path(__file__).parent.parent
-RUNTIMES = (
-    "torch", "torchvision", "onnx", "onnxruntime", "openvino", "sklearn.datasets", "filelock",
-    "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "networkx",
-    "torch.onnx._internal.exporter._compat",
-)  # fmt: skip
 COLUMNS = "80"
 
 
@@ -40,11 +30,7 @@ class ForkedCommands(Closing):
     """Runs command lines; a context manager."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", "from tests.forked import serve; serve()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": COLUMNS},
-        )  # fmt: skip
+        self._copy = Copy("tests.forked:serve", env={**os.environ, "COLUMNS": COLUMNS})
 
     def run(
         self,
@@ -67,15 +53,11 @@ class ForkedCommands(Closing):
         Raises:
             subprocess.TimeoutExpired: it was killed.
         """
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
         with tempfile.TemporaryDirectory() as place:
             told = [str(Path(place) / name) for name in ("out", "err")]
             asked = {"arguments": [*arguments], "cwd": str(cwd), "env": {**env}, "told": told}
             asked["changed"] = changed
-            self._server.stdin.write(json.dumps({**asked, "timeout_s": timeout_s}) + "\n")
-            self._server.stdin.flush()
-            code = int(self._server.stdout.readline())
+            code = int(self._copy.answer(json.dumps({**asked, "timeout_s": timeout_s})))
             out, err = (Path(path).read_bytes().decode() for path in told)
         if code == -signal.SIGALRM:
             raise subprocess.TimeoutExpired([*arguments], timeout_s, out, err)
@@ -83,26 +65,17 @@ class ForkedCommands(Closing):
 
     def close(self) -> None:
         """End the process that is copied."""
-        self._server.communicate(timeout=60)
+        self._copy.close()
 
 
 def serve() -> None:
     """Fork for each line of stdin, and say each exit code; a copy goes on as a command line."""
-    import edgeresnet
     from tests.graphs import keep_operators, remembered_graphs
     from tests.networks import remembered_networks
     from tests.reads import remembered_reads
     from tests.short import shorten
 
-    for name in RUNTIMES:
-        import_module(name)
-    for module in pkgutil.walk_packages(edgeresnet.__path__, "edgeresnet."):
-        if not module.name.endswith(("__main__", "example")):
-            import_module(module.name)
     keep_operators()
-    # Nor do the copies look through it, which would also copy the memory that they share.
-    gc.collect()
-    gc.freeze()
     with (
         remembered_graphs(),
         remembered_networks(),
@@ -116,7 +89,6 @@ def serve() -> None:
             if child == 0:
                 _become(**asked)
             print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-    gc.unfreeze()
 
 
 def _become(

@@ -30,9 +30,8 @@ from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgeresnet.host.export import canonical_graph
+from tests.conftest import GRAPHS
 
-# Names the folder in which the workers and the command lines of one run of the tests keep graphs.
-FOLDER = "EDGERESNET_TEST_GRAPHS"
 # (classes, features); the features are the width of the last stage.
 CLASSIFIER = "fc.weight"
 # Of tensors with four axes; a constant with larger numbers may tell a size.
@@ -269,7 +268,7 @@ def remembered_graphs() -> Iterator[None]:
         patch.setattr(
             canonical_graph,
             "_export",
-            remembering(canonical_graph._export, Path(os.environ[FOLDER])),
+            remembering(canonical_graph._export, Path(os.environ[GRAPHS])),
         )
         yield
 

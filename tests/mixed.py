@@ -12,7 +12,7 @@ from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import Widths
 from edgeresnet.host.quantization.calibrate import calibrate
-from tests.conftest import make_checkpoint
+from tests.small_checkpoints import make_checkpoint
 
 NARROW = Widths(
     16, (16, 16, 32, 32), (((16,), (16,)), ((16,), (16,)), ((32,), (32,)), ((32,), (32,)))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgeresnet.api.export import export
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from tests.conftest import make_checkpoint
+from tests.small_checkpoints import make_checkpoint
 
 EACH = 4
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgeresnet import closing
 from edgeresnet.closing import temporary_folder
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 # A command that holds a temporary folder, a lock and a file that is not whole, and then works.
 WORKING = """

@@ -7,7 +7,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 DOCKERFILE = REPOSITORY / "Dockerfile.jetson"
 

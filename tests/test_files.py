@@ -20,7 +20,8 @@ from edgeresnet.files.hashes import sha256_bytes, sha256_file
 from edgeresnet.files.locks import locked
 from edgeresnet.files.places import cache_dir, from_home
 from edgeresnet.files.writing import atomic, write_bytes, write_json, write_text
-from tests.conftest import REPOSITORY, CommandLine
+from tests.conftest import CommandLine
+from tests.copies import REPOSITORY
 from tests.host.training.test_train_checkpoint import narrow_weights
 
 

@@ -15,7 +15,7 @@ import pytest
 from edgeresnet import __version__
 from edgeresnet.cli.output import show
 from edgeresnet.report.tables import devices_table
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 if sys.version_info >= (3, 11):
     import tomllib

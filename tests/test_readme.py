@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 CHAPTER = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\n## Development\n")[1]
 TREE = CHAPTER.split("\n```\n")[1].splitlines()

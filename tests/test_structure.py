@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 PACKAGE = REPOSITORY / "edgeresnet"
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeresnet.device.targets.registry import TARGETS
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 PACKAGE = REPOSITORY / "edgeresnet"
 

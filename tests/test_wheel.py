@@ -15,7 +15,7 @@ import pytest
 from edgeresnet import __version__
 from edgeresnet.device.data.standard import standard_files
 from edgeresnet.device.targets.registry import TARGETS
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 # JetPack 6 has Python 3.10.
 OLDEST = "python3.10"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 from tests.test_packaging import pyproject
 
 # As in the import contract of pyproject.toml; `remote` is the device half's other end.

@@ -23,7 +23,8 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import QuantizeOptions
 from tests.api.held import Held
-from tests.conftest import REPOSITORY, make_checkpoint
+from tests.copies import REPOSITORY
+from tests.small_checkpoints import make_checkpoint
 
 RUNS, CYCLES, EMULATED_RUNS = 10_000, 50, 500
 # What may come after the warm-up, and how long that lasts: allocators keep some pages, and the

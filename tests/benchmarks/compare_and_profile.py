@@ -29,7 +29,7 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CLASSES, CPU_TARGETS
+from tests.small_checkpoints import CLASSES, CPU_TARGETS
 
 # Architecture, stem, share of its channels, pixels.
 MODELS = {

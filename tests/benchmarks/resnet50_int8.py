@@ -30,7 +30,7 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 SIZE, CALIBRATION = 224, 16
 

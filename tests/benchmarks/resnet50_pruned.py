@@ -26,7 +26,7 @@ from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.quantization.latency_probe import int8_model_path
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.pruning import PruneOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 SHARES = (1.0, 0.5, 0.25)
 CRITERION = "random"

@@ -37,7 +37,7 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import make_checkpoint
+from tests.small_checkpoints import make_checkpoint
 
 SECONDS = 3.0
 BOTH = ("onnx", "openvino")

@@ -15,8 +15,9 @@ from PIL import Image
 
 from edgeresnet.device.bundle.bundle import load_bundle
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from tests.conftest import REPOSITORY, make_checkpoint
+from tests.copies import REPOSITORY
 from tests.host.training.test_train_checkpoint import NARROW
+from tests.small_checkpoints import make_checkpoint
 
 RECIPE = """
 name: tiny

@@ -18,7 +18,8 @@ from edgeresnet.files.writing import write_json
 from edgeresnet.progress import TrainProgress
 from edgeresnet.report.tables import compare_table, evaluate_table
 from tests.cli.test_app import image_folder
-from tests.conftest import REPOSITORY, Command
+from tests.conftest import Command
+from tests.copies import REPOSITORY
 from tests.small_models import write_onnx
 
 ROW = {

@@ -17,7 +17,8 @@ from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.errors import InputError
 from edgeresnet.settings.pruning import PruneOptions
 from edgeresnet.settings.training import RECOVERY_DEFAULTS, TrainOptions
-from tests.conftest import REPOSITORY, CommandLine
+from tests.conftest import CommandLine
+from tests.copies import REPOSITORY
 
 COMPLETE = """
 import os, sys

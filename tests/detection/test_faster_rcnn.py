@@ -23,10 +23,10 @@ from edgeresnet.device.data.standard import standard_files
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths
 from edgeresnet.settings.inputs import InputSpec
-from tests.conftest import SLIM, make_checkpoint
 from tests.detection.average_precision import evaluated, matches, paired_difference
 from tests.detection.faster_rcnn import BundleLevels, detected, detector_on, fit, on_narrower
 from tests.detection.scenes import SIDE, Scene, overlap, scenes
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 LEVELS = ("C2", "C3", "C4", "C5")
 TRAINED_ON, EPOCHS, AGAIN, COMPARED_ON = 1500, 10, 2, 500

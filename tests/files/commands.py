@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
 import shutil
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgeresnet.closing import Closing
+from tests.copies import Copy
 from tests.files.faults import Fault, Outcome, in_process
 from tests.graphs import keep_operators, remembered_graphs
 
@@ -152,26 +153,32 @@ def run_command(
     return in_process(work, root, fault, timeout_s=timeout_s)
 
 
-def _begin() -> None:
-    """What takes long to import, and starts no thread by that."""
-    import onnxruntime  # noqa: F401
-    import openvino  # noqa: F401
+class Tries(Closing):
+    """Calls functions of this module in a process that has imported all; a context manager."""
+
+    def __init__(self) -> None:
+        self._copy = Copy("tests.files.commands:serve")
+
+    def call(self, function: Callable[..., Outcome], *arguments: Any) -> Outcome:
+        """What the function gives, in the process of which it makes its own."""
+        asked = base64.b64encode(pickle.dumps((function, arguments))).decode()
+        outcome: Outcome = pickle.loads(base64.b64decode(self._copy.answer(asked)))
+        return outcome
+
+    def close(self) -> None:
+        """End the process."""
+        self._copy.close()
+
+
+def serve() -> None:
+    """Call what each line of stdin asks for; nothing is computed here, so no thread begins."""
     import torch
 
-    import edgeresnet.host.export.export_bundle
-    import edgeresnet.host.pruning.prune_checkpoint
-    import edgeresnet.host.quantization.quantize_checkpoint
-    import edgeresnet.run.runner  # noqa: F401
     from edgeresnet.host.export import proof_images
 
     proof_images.PROOF_IMAGES = 32
     keep_operators()
     torch.set_num_threads(1)
-
-
-@contextmanager
-def fresh_process() -> Iterator[ProcessPoolExecutor]:
-    """A process that has imported all and computed nothing: its copies may begin any threads."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
-        yield pool
+    for line in sys.stdin:
+        function, arguments = pickle.loads(base64.b64decode(line))
+        print(base64.b64encode(pickle.dumps(function(*arguments))).decode(), flush=True)

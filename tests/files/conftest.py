@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.files.commands import fresh_process, prepare_apart
+from tests.files.commands import Tries, prepare_apart
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[ProcessPoolExecutor]:
+def tries() -> Iterator[Tries]:
     """A process that has imported all, and of which each try is a copy."""
-    with fresh_process() as started:
-        yield started
+    with Tries() as begun:
+        yield begun
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, pool: ProcessPoolExecutor) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory, tries: Tries) -> Path:
     """What the commands are given, and outputs of before."""
     folder = tmp_path_factory.mktemp("prepared") / "root"
-    made = pool.submit(prepare_apart, folder).result(320)
+    made = tries.call(prepare_apart, folder)
     assert made.code == 0, made.err
     return folder

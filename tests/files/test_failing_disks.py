@@ -12,7 +12,6 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from edgeresnet.host.models.weights import weights_digest
 from tests.files.commands import (
     COMMANDS,
     OUTPUTS,
+    Tries,
     lay_out,
     run_command,
 )
@@ -35,7 +35,7 @@ Try = Callable[..., tuple[Outcome, Path]]
 
 
 @pytest.fixture
-def attempt(prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path) -> Try:
+def attempt(prepared: Path, tries: Tries, tmp_path: Path) -> Try:
     """Runs a command in a new folder; its outcome, and the folder."""
     count = [0]
 
@@ -43,7 +43,7 @@ def attempt(prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path) -> Try:
         count[0] += 1
         root = tmp_path / str(count[0])
         lay_out(prepared, root, before=before and command != "recipes" and command != "run")
-        return pool.submit(run_command, command, root, fault, 300).result(320), root
+        return tries.call(run_command, command, root, fault, 300), root
 
     return run
 
@@ -155,33 +155,33 @@ def _digest(path: Path) -> str:
 
 
 def goes_on(
-    command: str, prepared: Path, pool: ProcessPoolExecutor, root: Path, moments: list[int] | None
+    command: str, prepared: Path, tries: Tries, root: Path, moments: list[int] | None
 ) -> None:
     """Lose power at each of these writes (None: at every third), and repeat the command."""
     lay_out(prepared, root, before=False)
-    told = pool.submit(run_command, command, root, None, 300).result(320)
+    told = tries.call(run_command, command, root, None, 300)
     assert told.code == 0, told.err
     expected, count = ended(root / "work"), len(told.moments)
     assert expected
     for moment in range(0, count, 3) if moments is None else [m % count for m in moments]:
         shutil.rmtree(root)
         lay_out(prepared, root, before=False)
-        lost = pool.submit(run_command, command, root, Fault("no power", moment), 300).result(320)
+        lost = tries.call(run_command, command, root, Fault("no power", moment), 300)
         assert lost.code not in (0, 70), lost.err
-        again = pool.submit(run_command, command, root, None, 300).result(320)
+        again = tries.call(run_command, command, root, None, 300)
         assert again.code == 0, f"{command}, {told.moments[moment]}: {again.err}"
         assert ended(root / "work") == expected, told.moments[moment]
 
 
 def test_training_goes_on_to_the_same_end_after_a_loss_of_power(
-    prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path
+    prepared: Path, tries: Tries, tmp_path: Path
 ) -> None:
-    goes_on("train", prepared, pool, tmp_path / "root", [-1])
+    goes_on("train", prepared, tries, tmp_path / "root", [-1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "prune", "quantize", "run"])
 def test_power_is_lost_at_any_write_and_the_end_is_the_same(
-    prepared: Path, pool: ProcessPoolExecutor, tmp_path: Path, command: str
+    prepared: Path, tries: Tries, tmp_path: Path, command: str
 ) -> None:
-    goes_on(command, prepared, pool, tmp_path / "root", None)
+    goes_on(command, prepared, tries, tmp_path / "root", None)

@@ -16,7 +16,8 @@ from edgeresnet.errors import InputError
 from edgeresnet.files import locks
 from edgeresnet.files.holders import Holder, this_process
 from edgeresnet.files.locks import alone
-from tests.conftest import REPOSITORY, Command
+from tests.conftest import Command
+from tests.copies import REPOSITORY
 
 HOLDING = """
 import sys, time

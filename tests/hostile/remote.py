@@ -20,11 +20,11 @@ from PIL import Image
 
 from edgeresnet.files.hashes import sha256_bytes
 from edgeresnet.host.export.export_bundle import export_bundle
-from tests.conftest import make_checkpoint
 from tests.host.training.test_train_checkpoint import NARROW
 from tests.hostile.attack import REFUSED, Attack
 from tests.hostile.far_answers import FIGURES, PROBED, VALUES, changed, texts
 from tests.hostile.terminal import PAYLOADS
+from tests.small_checkpoints import make_checkpoint
 
 ANY = (0, *REFUSED)
 ADDRESS = ("--on", "ssh://far.invalid")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.copies import Copy
 from tests.hostile.attack import Attack, Generator, Outcome
 
 SENTINEL = "not to be touched\n"
@@ -31,8 +30,8 @@ class Row:
 class Server:
     """Forks a process for each attack."""
 
-    def __init__(self, process: subprocess.Popen[str], room: Path) -> None:
-        self._process, self._room = process, room
+    def __init__(self, copy: Copy, room: Path) -> None:
+        self._copy, self._room = copy, room
 
     def run(self, attack: Attack, folder: Path) -> Outcome:
         """What comes of it, in a folder of hostile files."""
@@ -48,12 +47,7 @@ class Server:
             "programs": attack.programs,
             "log": str(log),
         }
-        assert self._process.stdin
-        assert self._process.stdout
-        print(json.dumps(job), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        assert answer, "the server has ended"
-        return Outcome(**json.loads(answer))
+        return Outcome(**json.loads(self._copy.answer(json.dumps(job))))
 
 
 @contextmanager
@@ -70,19 +64,8 @@ def serving(room: Path) -> Iterator[Server]:
         "COLUMNS": "80",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.hostile.server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        yield Server(process, room)
-    finally:
-        # Closes its pipes too: at the end of stdin the server ends.
-        process.communicate(timeout=30)
+    with Copy("tests.hostile.server:main", env=environment, cwd=Path(__file__).parents[2]) as copy:
+        yield Server(copy, room)
 
 
 def run_item(

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +31,15 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def main() -> None:
-    """Serve until stdin ends."""
-    _import_all()
-    for line in sys.stdin:
-        print(json.dumps(_served(json.loads(line))), flush=True)
-
-
-def _import_all() -> None:
-    import importlib
-    import warnings
+    """Serve until stdin ends; in a copy of a process that has imported all."""
+    import torch
 
     warnings.simplefilter("ignore")
-    import numpy  # noqa: F401
-    import onnx  # noqa: F401
-    import onnxruntime  # noqa: F401
-    import openvino
-    import PIL.Image
-    import torch
-    import torchvision  # noqa: F401
-    import yaml  # noqa: F401
-
-    from edgeresnet.cli.app import COMMANDS
-
-    PIL.Image.init()
     torch.set_num_threads(1)
-    assert openvino.__version__
-    for name in COMMANDS:
-        importlib.import_module(f"edgeresnet.cli.{name}")
-    for name in ("quantize", "export", "train", "evaluate", "inspect", "profile", "compare"):
-        importlib.import_module(f"edgeresnet.api.{name}")
+    # What is imported only now is not compiled into a file, which would be one outside.
+    sys.dont_write_bytecode = True
+    for line in sys.stdin:
+        print(json.dumps(_served(json.loads(line))), flush=True)
 
 
 def _served(job: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +147,3 @@ def _watch(number: int, allowed: list[str], programs: list[str]) -> None:
             busy = False
 
     sys.addaudithook(hook)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,9 +15,9 @@ from PIL import Image
 
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import load_checkpoint, save_checkpoint
-from tests.conftest import make_checkpoint
 from tests.host.training.test_train_checkpoint import NARROW
 from tests.hostile.attack import Attack
+from tests.small_checkpoints import make_checkpoint
 from tests.small_models import write_onnx
 
 PAYLOADS = {

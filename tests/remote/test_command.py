@@ -19,7 +19,8 @@ from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.remote.ssh import Address
 from tests.cli.test_app import image_folder
-from tests.conftest import REPOSITORY, CommandLine
+from tests.conftest import CommandLine
+from tests.copies import REPOSITORY
 from tests.sshd import Device, running, sshd, wait_for
 
 

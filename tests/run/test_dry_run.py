@@ -19,7 +19,7 @@ from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.run.shipped import shipped_recipes
 from tests.class_folders import write_classes
-from tests.conftest import SLIM, make_checkpoint
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 QUICK = [
     "train.epochs=2",

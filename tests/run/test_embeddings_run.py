@@ -22,9 +22,9 @@ from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.run.verify import verify
-from tests.conftest import SLIM, make_checkpoint
 from tests.forged import edit_json, reseal_run
 from tests.networks_without_head import without_head
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 RECIPE = """
 name: embeddings

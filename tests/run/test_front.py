@@ -21,7 +21,7 @@ from edgeresnet.run.front_plan import plan_front
 from edgeresnet.run.front_points import _is_best
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.runner import run_recipe
-from tests.conftest import make_checkpoint
+from tests.small_checkpoints import make_checkpoint
 
 DEPTHS = """
 name: depths

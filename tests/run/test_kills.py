@@ -19,8 +19,9 @@ import torch
 from edgeresnet import closing
 from edgeresnet.closing import temporary_folder
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from tests.conftest import REPOSITORY, make_checkpoint
+from tests.copies import REPOSITORY
 from tests.host.training.test_train_checkpoint import NARROW
+from tests.small_checkpoints import make_checkpoint
 
 # Every stage there is, as small as can be; two iterations, so that one ends between them.
 RECIPE = """

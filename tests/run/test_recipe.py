@@ -10,7 +10,7 @@ import pytest
 from edgeresnet.errors import InputError
 from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import load_recipe
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 

@@ -20,7 +20,8 @@ from edgeresnet.run.preflight import fault_lines
 from edgeresnet.run.recipe import Recipe, load_recipe
 from edgeresnet.run.runner import run_recipe
 from tests.cli.test_app import image_folder
-from tests.conftest import SLIM, CommandLine, make_checkpoint
+from tests.conftest import CommandLine
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 TINY = """
 name: tiny

@@ -12,7 +12,7 @@ from edgeresnet.run import shipped
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.shipped import copy_recipe, recipe_file, shipped_recipes, summary
 from tests.benchmarks.budget_looks import simulate
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 
 def test_checkout_reads_its_own_recipes_when_a_copy_is_in_the_package(

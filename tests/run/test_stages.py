@@ -21,7 +21,7 @@ from edgeresnet.run.runner import run_recipe
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import QAT_DEFAULTS
 from tests.cli.test_app import image_folder
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 from tests.host.training.test_train_checkpoint import narrow_weights
 from tests.small_bundles import write_small_bundle
 

@@ -29,8 +29,8 @@ from edgeresnet.run.recorded import DataAtHand, Recorded
 from edgeresnet.run.report_page import read_results
 from edgeresnet.run.runner import run_recipe
 from edgeresnet.run.verify import verify
-from tests.conftest import SLIM, make_checkpoint
 from tests.forged import BUNDLES, IN_RUN, RUNS, edit_json, forge
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 RECIPE = """
 name: honest

@@ -20,7 +20,7 @@ from edgeresnet.errors import InputError
 from edgeresnet.files.places import cache_dir
 from tests.blobs import blobs
 from tests.cli.test_app import image_folder
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 from tests.fakes import FakeDataset
 
 OLD = (1_000_000_000, 1_000_000_001)

@@ -15,7 +15,8 @@ from edgeresnet.device.machine.native_output import captured_output
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
-from tests.conftest import REPOSITORY, CommandLine
+from tests.conftest import CommandLine
+from tests.copies import REPOSITORY
 
 # Marks of others' logs: ONNX Runtime's and TensorRT's [W: and [I], OpenVINO's [ WARNING ], QNN's
 # stages, Python's warnings.

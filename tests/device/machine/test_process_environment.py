@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.device.machine.process_environment import SPINNING
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 
 # What may come from whoever runs the tests; some of it would silence a runtime by itself.
 SETTINGS = ("OMP_", "GOMP_", "KMP_", "ORT_", "XDG_", "NNCF_", "CI", "TF_BUILD", "JENKINS_URL")

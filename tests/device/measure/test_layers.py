@@ -23,8 +23,8 @@ from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.mixed import calibrated, mixed_checkpoint
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 OWN = r"(conv1|layer[1-4]\.\d\.(conv[123]|downsample\.0|add)|maxpool|avgpool|flatten|fc)"
 NAME = re.compile(rf"{OWN}( \+ add)?( \+ relu)?|(layout change|quantize|dequantize) before {OWN}")

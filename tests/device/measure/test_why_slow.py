@@ -24,8 +24,8 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import make_checkpoint
 from tests.planted import PLANTS, Graph
+from tests.small_checkpoints import make_checkpoint
 
 SEED = 20
 RUNTIMES = ("onnx", "openvino")

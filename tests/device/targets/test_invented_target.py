@@ -24,8 +24,9 @@ from edgeresnet.run.device_commands import device_commands
 from edgeresnet.run.preflight import devices_elsewhere
 from edgeresnet.run.recipe import load_recipe
 from edgeresnet.run.runner import run_recipe
-from tests.conftest import REPOSITORY, make_checkpoint
+from tests.copies import REPOSITORY
 from tests.device.targets.reference_target import LINE, ReferenceTarget, as_bare_file
+from tests.small_checkpoints import make_checkpoint
 
 NARROW = Widths(16, (16,) * 4, tuple(((16,), (16,)) for _ in range(4)))
 IN_EVERY_PROCESS = f"""

@@ -13,7 +13,8 @@ from edgeresnet.device.targets.placement import Share, check_fallback, shares
 from edgeresnet.device.targets.protocol import Kernel
 from edgeresnet.errors import CheckError
 from edgeresnet.report.tables import share_lines
-from tests.conftest import CPU_TARGETS, CommandLine
+from tests.conftest import CommandLine
+from tests.small_checkpoints import CPU_TARGETS
 
 KERNELS = [
     Kernel("Conv", "int8", "npu", ("conv1", "conv1.relu")),

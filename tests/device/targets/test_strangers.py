@@ -23,7 +23,8 @@ from edgeresnet.device.targets.onnx.graph_file import graph_of
 from edgeresnet.device.targets.onnx.protocol_buffer import DamagedError, Reader
 from edgeresnet.errors import InputError
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import REPOSITORY, CommandLine
+from tests.conftest import CommandLine
+from tests.copies import REPOSITORY
 from tests.hostile.models import field
 from tests.hostile.onnx_attacks import BOMBS, STRUCTURES
 from tests.hostile.openvino_attacks import EDITS

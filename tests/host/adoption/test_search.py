@@ -18,7 +18,7 @@ from edgeresnet.host.adoption.spaces import checkpoint_space
 from edgeresnet.host.adoption.trials import Trials
 from edgeresnet.settings.inputs import NO_CHANGES, InputSpec
 from edgeresnet.settings.network import NOTHING_TOLD
-from tests.conftest import SLIM, make_checkpoint
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 IMAGES, CLASSES = 2000, 10
 # Made at a small size: of the weights nothing is asked.

@@ -28,7 +28,7 @@ from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 
 def digits(checkpoint: Checkpoint, count: int) -> np.ndarray:

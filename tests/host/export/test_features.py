@@ -33,8 +33,8 @@ from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import FEATURES, ONE_IMAGE, BatchRange, ExportOptions
 from edgeresnet.settings.measuring import RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CPU_TARGETS, SLIM, make_checkpoint
 from tests.forged import reseal_bundle
+from tests.small_checkpoints import CPU_TARGETS, SLIM, make_checkpoint
 
 ALL = ExportOptions(features=FEATURES)
 NAMES = ("logits", *FEATURES)

@@ -22,9 +22,9 @@ from edgeresnet.host.models.quant_resnet import QuantConv, QuantResNet
 from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.mixed import NARROW
 from tests.small_bundles import write_small_bundle
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 ENDS = ("conv1", "fc")
 MODEL_FILES = {"onnx": ["model.onnx"], "openvino": ["model.xml", "model.bin"]}

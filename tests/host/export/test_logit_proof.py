@@ -38,9 +38,9 @@ from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import ONE_IMAGE, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.fakes import FakeSession
 from tests.short import PROOF_IMAGES
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 Fault = Callable[[ir.Graph], None]
 NARROW = Widths(

@@ -26,8 +26,8 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.settings.export import BatchRange, BuildOptions, ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import CPU_TARGETS
 from tests.mixed import SOME, calibrated, mixed_checkpoint
+from tests.small_checkpoints import CPU_TARGETS
 
 ADDS = ("layer2.0.add", "layer3.0.add")
 INTEGERS = {"Conv": 15, "Add": 6, "Gemm": 0}

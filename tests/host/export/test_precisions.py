@@ -15,7 +15,7 @@ from edgeresnet.host.export.export_bundle import export_bundle
 from edgeresnet.host.export.precisions import check_precision
 from edgeresnet.host.models.checkpoint import Checkpoint
 from edgeresnet.host.models.resnet import Widths
-from tests.conftest import SLIM, make_checkpoint
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 
 def of_streams(*streams: int) -> Checkpoint:

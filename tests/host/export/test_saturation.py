@@ -31,9 +31,10 @@ from edgeresnet.report.saturation import saturation_line
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.inputs import InputSpec
 from edgeresnet.settings.measuring import RunOptions
-from tests.conftest import Command, make_checkpoint
+from tests.conftest import Command
 from tests.examples import python_in
 from tests.mixed import NARROW
+from tests.small_checkpoints import make_checkpoint
 
 HERE = processor.saturates_here()
 

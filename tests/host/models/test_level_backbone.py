@@ -19,7 +19,7 @@ from edgeresnet.host.models.quant_resnet import QuantResNet
 from edgeresnet.host.models.resnet import build_resnet
 from edgeresnet.settings.export import ExportOptions
 from edgeresnet.settings.inputs import InputSpec
-from tests.conftest import SLIM
+from tests.small_checkpoints import SLIM
 
 README = Path(__file__).parents[3] / "README.md"
 

@@ -7,17 +7,15 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeresnet.closing import Closing
+from tests.copies import Copy
 from tests.forked import end_after
 
-REPOSITORY = Path(__file__).parents[3]
-SERVE = "from tests.host.parallel.workers import serve; serve()"
 LIMIT_S = 120
 
 
@@ -30,10 +28,7 @@ class Workers(Closing):
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._asked = folder, 0
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        self._copy = Copy("tests.host.parallel.workers:serve")
 
     def outcomes(self, task: str, count: int, **arguments: Any) -> list[tuple[int, Any, str]]:
         """Of each process its exit code, what the task gave, and its stderr.
@@ -43,15 +38,11 @@ class Workers(Closing):
             count: of processes; 1 is told nothing of others.
             arguments: plain values.
         """
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
         self._asked += 1
         place = self._folder / str(self._asked)
         place.mkdir()
         line = json.dumps([task, count, _free_port(), str(place), arguments])
-        self._server.stdin.write(line + "\n")
-        self._server.stdin.flush()
-        codes = json.loads(self._server.stdout.readline())
+        codes = json.loads(self._copy.answer(line))
         found = []
         for rank, code in enumerate(codes):
             path = place / f"{rank}.result"
@@ -67,7 +58,7 @@ class Workers(Closing):
 
     def close(self) -> None:
         """End the process that is copied."""
-        self._server.communicate(timeout=60)
+        self._copy.close()
 
 
 def _free_port() -> int:
@@ -78,7 +69,11 @@ def _free_port() -> int:
 
 def serve() -> None:
     """Fork for each line of stdin, and say the exit codes."""
+    import torch
+
     from tests.host.parallel import tasks
+
+    torch.set_num_threads(1)
 
     for line in sys.stdin:
         task, count, port, place, arguments = json.loads(line)

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from edgeresnet.host.models.checkpoint import save_checkpoint
-from tests.conftest import CLASSES, REPOSITORY, make_checkpoint
+from tests.copies import REPOSITORY
+from tests.small_checkpoints import CLASSES, make_checkpoint
 
 SIZE, LIMIT_MIB = 224, 3 * 1024
 FEW, MANY = 128, 512

@@ -25,9 +25,9 @@ from edgeresnet.report.sensitivity import sensitivity_line, sensitivity_table
 from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import Method, QuantizeOptions
 from edgeresnet.settings.training import TrainOptions
-from tests.conftest import make_checkpoint
 from tests.mixed import NARROW, plant_outlier
 from tests.networks_without_head import without_head
+from tests.small_checkpoints import make_checkpoint
 from tests.test_results import check
 
 DIGITS = TaskContext(data="digits", limit=48)

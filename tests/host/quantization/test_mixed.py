@@ -15,8 +15,8 @@ from edgeresnet.host.models.validation import EvaluationSet
 from edgeresnet.host.quantization.calibrate import calibrate
 from edgeresnet.host.quantization.mixed import float_group, mixed_precision
 from edgeresnet.host.quantization.reference import Reference, reference_of
-from tests.conftest import make_checkpoint
 from tests.mixed import NARROW, plant_outlier
+from tests.small_checkpoints import make_checkpoint
 
 IMAGES = 64
 

@@ -17,8 +17,8 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import QAT_DEFAULTS
-from tests.conftest import CPU_TARGETS, make_checkpoint
 from tests.mixed import NARROW, plant_outlier
+from tests.small_checkpoints import CPU_TARGETS, make_checkpoint
 
 LIMIT = 240
 

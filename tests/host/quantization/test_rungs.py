@@ -28,8 +28,8 @@ from edgeresnet.host.quantization.rungs.registry import RUNGS, rungs_of
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.quantization import QuantizeOptions, RungName
 from edgeresnet.settings.training import QAT_DEFAULTS
-from tests.conftest import make_checkpoint
 from tests.host.training.test_train_checkpoint import NARROW
+from tests.small_checkpoints import make_checkpoint
 
 
 def narrow(arch: str = "resnet18", size: int = 8) -> Checkpoint:

@@ -26,9 +26,10 @@ from edgeresnet.progress import TaskContext
 from edgeresnet.report.sensitivity import sensitivity_table
 from edgeresnet.results.sensitivity import LayerSensitivity, SensitivityResults
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import Command, make_checkpoint
+from tests.conftest import Command
 from tests.mixed import NARROW, calibrated, plant_outlier
 from tests.numpy_network import convolved
+from tests.small_checkpoints import make_checkpoint
 from tests.test_results import check
 
 # Its extremes make the grids: an outlier is not clipped away.

@@ -20,7 +20,7 @@ from edgeresnet.files import outputs
 from edgeresnet.host.sharding import write_shards
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.sharding import ShardOptions
-from tests.conftest import REPOSITORY
+from tests.copies import REPOSITORY
 from tests.shards import OLD, photos, sharded, write_tar
 
 # Four images a shard: 3 for training (10 images), 2 for validation (6).

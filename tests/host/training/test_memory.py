@@ -13,7 +13,7 @@ import torch
 from edgeresnet.host.models.resnet import build_resnet
 from edgeresnet.host.training.memory import images_bytes, training_bytes
 from edgeresnet.settings.training import TrainOptions
-from tests.conftest import SLIM
+from tests.small_checkpoints import SLIM
 
 OPTIONS = TrainOptions(epochs=1, batch_size=64, augment="none")
 # Processes of their own: what the highest mark of memory rises by in the first steps.

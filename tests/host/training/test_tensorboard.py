@@ -14,7 +14,7 @@ from edgeresnet.cli.app import app
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.checkpoint import Checkpoint, save_checkpoint
 from edgeresnet.progress import TaskContext
-from tests.conftest import SLIM, make_checkpoint
+from tests.small_checkpoints import SLIM, make_checkpoint
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

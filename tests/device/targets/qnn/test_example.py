@@ -13,8 +13,8 @@ from edgeresnet.host.quantization.quantize_checkpoint import quantize_checkpoint
 from edgeresnet.progress import TaskContext
 from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.quantization import QuantizeOptions
-from tests.conftest import make_checkpoint
 from tests.examples import assert_example_answers_as_edgeresnet
+from tests.small_checkpoints import make_checkpoint
 
 HERE = target_of("qnn").available()
 pytestmark = pytest.mark.skipif(not HERE.usable, reason=f"no emulator here: {HERE.reason}")

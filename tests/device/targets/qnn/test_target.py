@@ -34,7 +34,8 @@ from edgeresnet.settings.export import BatchRange, ExportOptions
 from edgeresnet.settings.measuring import Budgets, RunOptions
 from edgeresnet.settings.quantization import QuantizeOptions
 from edgeresnet.settings.training import ModelSettings, TrainOptions
-from tests.conftest import CLASSES, CommandLine, make_checkpoint
+from tests.conftest import CommandLine
+from tests.small_checkpoints import CLASSES, make_checkpoint
 
 HERE = target_of("qnn").available()
 emulator = pytest.mark.skipif(not HERE.usable, reason=f"no emulator here: {HERE.reason}")

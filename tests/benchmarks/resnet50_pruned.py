@@ -20,7 +20,7 @@ from edgeresnet.device.measure.interleaving import interleave, speedup
 from edgeresnet.device.targets.noise import noise
 from edgeresnet.device.targets.registry import TARGETS
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.models.layer_counts import count_layers
 from edgeresnet.host.pruning.criteria import Evidence
 from edgeresnet.host.pruning.cut_to_budget import Shaper
 from edgeresnet.host.quantization.latency_probe import int8_model_path

@@ -35,9 +35,9 @@ from edgeresnet.host.export.saturation import without_saturation
 from edgeresnet.host.export.tap_features import tap_features
 from edgeresnet.host.export.writers import WRITERS
 from edgeresnet.host.models.headless import floats_in_graph, options_of_headless
+from edgeresnet.host.models.layer_counts import count_layers
 from edgeresnet.host.models.level_outputs import outputs_of
 from edgeresnet.host.models.quant_resnet import QuantResNet
-from edgeresnet.host.models.resnet import count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, is_sparse
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.progress import TaskContext

@@ -15,7 +15,7 @@ from edgeresnet.device.targets.precision import (
     layer_precision,
 )
 from edgeresnet.host.export.graph import nodes_of
-from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.models.layer_counts import count_layers
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeresnet.host.models.checkpoint import load_checkpoint
-from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.models.layer_counts import count_layers
 from edgeresnet.settings.network import NOTHING_TOLD, NetworkTold
 
 

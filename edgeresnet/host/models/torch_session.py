@@ -16,7 +16,7 @@ from edgeresnet.device.targets.protocol import LARGEST_BATCH, Kernel, LayerProfi
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.host.models.checkpoint import load_checkpoint
 from edgeresnet.host.models.headless import has_head
-from edgeresnet.host.models.resnet import count_layers
+from edgeresnet.host.models.layer_counts import count_layers
 from edgeresnet.host.models.torch_threads import allowed_threads
 from edgeresnet.settings.inputs import NO_CHANGES, InputChanges
 from edgeresnet.settings.measuring import RunOptions

@@ -12,7 +12,7 @@ from edgeresnet.device.machine.width_steps import width_step
 from edgeresnet.device.targets.registry import target_of
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.resnet import LayerInfo, count_layers
+from edgeresnet.host.models.layer_counts import LayerInfo, count_layers
 from edgeresnet.host.pruning.criteria import CRITERIA, Evidence
 from edgeresnet.host.pruning.groups import Group, groups_of, has_downsample
 from edgeresnet.host.pruning.latency_budget import fit_latency

@@ -23,7 +23,7 @@ from edgeresnet.host.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from edgeresnet.host.models.resnet import LayerInfo, count_layers
+from edgeresnet.host.models.layer_counts import LayerInfo, count_layers
 from edgeresnet.host.models.sparsity_2_4 import PATTERN, apply_masks, pattern_masks
 from edgeresnet.host.models.torch_threads import within_quota
 from edgeresnet.host.models.weights import weights_digest

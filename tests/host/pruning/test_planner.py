@@ -10,7 +10,8 @@ import torch
 
 from edgeresnet.errors import InputError
 from edgeresnet.host.models.checkpoint import Checkpoint
-from edgeresnet.host.models.resnet import Widths, build_resnet, count_layers
+from edgeresnet.host.models.layer_counts import count_layers
+from edgeresnet.host.models.resnet import Widths, undrawn_resnet
 from edgeresnet.host.pruning.cut_to_budget import parameter_costs
 from edgeresnet.host.pruning.groups import Group, groups_of, has_downsample, with_widths
 from edgeresnet.host.pruning.planner import (
@@ -26,7 +27,7 @@ from tests.host.pruning.networks import DEPTHS
 
 
 def macs(arch: str, widths: Widths, stem: str = "imagenet", size: int = 64) -> dict[str, float]:
-    layers = count_layers(build_resnet(arch, 10, stem, widths), size)
+    layers = count_layers(undrawn_resnet(arch, 10, stem, widths), size)
     return {layer.name: float(layer.macs) for layer in layers}
 
 
@@ -66,7 +67,7 @@ def test_plan_keeps_budget_step_and_floor(arch: str, share: float) -> None:
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
 def test_plan_keeps_a_share_of_all_parameters_exactly(arch: str) -> None:
     dense, groups = Widths.dense(arch), groups_of(arch, Widths.dense(arch))
-    model = build_resnet(arch, 1000)
+    model = undrawn_resnet(arch, 1000)
     checkpoint = Checkpoint(
         arch, "imagenet", dense, tuple(map(str, range(1000))), InputSpec(), model.state_dict()
     )
@@ -74,7 +75,7 @@ def test_plan_keeps_a_share_of_all_parameters_exactly(arch: str) -> None:
     terms = cost_terms(groups, *costs)
     counted = sum(p.numel() for p in model.parameters())
     plan = plan_widths(groups, random_importance(groups), terms, 0.5, Limits.of(groups, 8, 0.125))
-    narrow = build_resnet(arch, 1000, widths=with_widths(arch, dense, plan.widths))
+    narrow = undrawn_resnet(arch, 1000, "imagenet", with_widths(arch, dense, plan.widths))
     left = sum(p.numel() for p in narrow.parameters())
     assert left <= 0.5 * counted
     assert plan.cost == pytest.approx(left / counted, rel=1e-9)

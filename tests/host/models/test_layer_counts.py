@@ -9,8 +9,9 @@ import torch
 from torchvision import models
 
 from edgeresnet.api.inspect import inspect
+from edgeresnet.host.models.layer_counts import count_layers
 from edgeresnet.host.models.quant_resnet import QuantResNet
-from edgeresnet.host.models.resnet import Widths, build_resnet, count_layers
+from edgeresnet.host.models.resnet import Widths, build_resnet
 from edgeresnet.report.tables import inspect_table
 
 

@@ -27,6 +27,7 @@ import pytest
 import torch
 from onnx_ir.passes import common as passes
 from torch import nn
+from torch._export import utils as operators
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgeresnet.host.export import canonical_graph
@@ -274,7 +275,8 @@ def remembered_graphs() -> Iterator[None]:
 
 
 def keep_operators() -> None:
-    """Let PyTorch list the operators of ONNX once in this process, and not for every export."""
+    """Let PyTorch list operators, its own and ONNX's, once in this process, not at each export."""
+    operators._materialize_cpp_cia_ops = functools.cache(operators._materialize_cpp_cia_ops)
     real, kept = ONNXRegistry.from_torchlib, dict[Any, ONNXRegistry]()
 
     def from_torchlib(*values: Any, **options: Any) -> ONNXRegistry:

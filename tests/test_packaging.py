@@ -56,9 +56,7 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     """Each foreign module that a file imports, and whether merely importing the file does."""
     tree = ast.parse(path.read_text())
     found = []
-    for parent in ast.walk(tree):
-        for child in ast.iter_child_nodes(parent):
-            child.__dict__["parent"] = parent
+    at_import = {id(node) for node in tree.body}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -69,7 +67,7 @@ def imports(path: Path) -> list[tuple[str, bool]]:
         for module in {name.split(".")[0] for name in modules}:
             if module in sys.stdlib_module_names or module == "edgeresnet":
                 continue
-            found.append((module, node.__dict__["parent"] is tree))
+            found.append((module, id(node) in at_import))
     return found
 
 

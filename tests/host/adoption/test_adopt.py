@@ -28,7 +28,7 @@ from tests.somebody_elses import (
     train,
 )
 
-WIDTH, IMAGES = 16, 400
+WIDTH, IMAGES = 16, 300
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def one_thread() -> Any:
 
 @pytest.fixture(scope="module")
 def trained(one_thread: None) -> Trained:
-    return train(Hidden(), images=2000, epochs=4, width=WIDTH)
+    return train(Hidden(), images=1500, epochs=4, width=WIDTH)
 
 
 @pytest.fixture(scope="module")

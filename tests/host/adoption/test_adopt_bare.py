@@ -30,7 +30,7 @@ from tests.somebody_elses import (
     train,
 )
 
-WIDTH, IMAGES = 16, 300
+WIDTH, IMAGES = 16, 220
 CAFFE = Hidden(normalization="Caffe", channels="bgr")
 
 
@@ -59,7 +59,7 @@ def one_thread() -> Any:
 
 @pytest.fixture(scope="module")
 def trained(one_thread: None) -> Trained:
-    return train(CAFFE, images=2000, epochs=4, width=WIDTH)
+    return train(CAFFE, images=1500, epochs=4, width=WIDTH)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Logits of images whose channels come first, in ONNX."""
     path = tmp_path_factory.mktemp("plain") / "theirs.onnx"
-    return write(trained, path, last=False, softmax=False)
+    return write(trained, path, last=False, softmax=False, old=True)
 
 
 def copied(model: Path, folder: Path) -> Path:
@@ -80,13 +80,14 @@ def copied(model: Path, folder: Path) -> Path:
     return folder / "theirs" / model.name
 
 
-def write(trained: Trained, path: Path, *, last: bool, softmax: bool) -> Path:
+def write(trained: Trained, path: Path, *, last: bool, softmax: bool, old: bool = False) -> Path:
+    """By PyTorch's exporter, or by its old one, which takes a tenth of the time."""
     model = network_of(CAFFE, WIDTH).eval()
     first = trained.good["conv1.weight"].flip(1)
     model.load_state_dict({**trained.good, "conv1.weight": first})
     shape = (1, 32, 32, 3) if last else (1, 3, 32, 32)
     published = Published(model, last=last, softmax=softmax).eval()
-    torch.onnx.export(published, (torch.zeros(shape),), path, dynamo=True, verbose=False)
+    torch.onnx.export(published, (torch.zeros(shape),), path, dynamo=not old, verbose=False)
     return path
 
 
@@ -114,13 +115,9 @@ def test_adopt_makes_a_bundle_when_it_is_a_bare_model(
     trained: Trained,
     photos: Path,
     tmp_path: Path,
-    plain: Path,
 ) -> None:
     path = tmp_path / "theirs.onnx"
-    if last or softmax:
-        write(trained, path, last=last, softmax=softmax)
-    else:
-        path = copied(plain, tmp_path)
+    write(trained, path, last=last, softmax=softmax, old=kind == "xml")
     if kind == "xml":
         path = write_openvino(path)
     results = adopt(path, tmp_path / "ours", context=TaskContext(data=str(photos)))
@@ -178,7 +175,7 @@ def test_bundle_opens_when_the_model_leaves_its_size_open(
     )
     evaluated = evaluate(tmp_path / "ours", context=TaskContext(data=str(photos), limit=100))
     assert evaluated["top1"] == pytest.approx(results["top1"])
-    # Of 300 images an audit finds those 100 again.
+    # Of all images an audit finds those 100 again.
     audited = verify(tmp_path / "ours", context=TaskContext(data=str(photos)))
     (claim,) = [claim for claim in audited["claims"] if claim["name"] == "top-1"]
     assert claim["outcome"] == "held"

@@ -1,10 +1,11 @@
 """PyTorch's exporter takes seconds for any network; tests ask for the same graphs often.
 
-A graph follows from how the network is built. Weights, how wide layers are, and where nothing but
-logits comes out how many classes and how large images, are only carried along, until the exporter's
-last passes let equal tensors share one. So a graph is kept as it is before those, without weights,
-for all tests and command lines of a run; it gets the weights and sizes of the network that is asked
-for, and goes through these passes. `tests/test_graphs.py` holds it to what the exporter writes.
+A graph follows from how the network is built. Weights, how many bits they have, how wide layers
+are, how many images at once, and where nothing but logits comes out how many classes and how large
+images, are only carried along, until the exporter's last passes let equal tensors share one. So a
+graph is kept as it is before those, without weights, for all tests and command lines of a run; it
+gets the weights and sizes of the network that is asked for, and goes through these passes.
+`tests/test_graphs.py` holds it to what the exporter writes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -31,10 +32,13 @@ from torch._export import utils as operators
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgeresnet.host.export import canonical_graph
+from edgeresnet.host.models.fake_quant import WEIGHTS
 from tests.conftest import GRAPHS
 
 # (classes, features); the features are the width of the last stage.
 CLASSIFIER = "fc.weight"
+# Of a network, whatever grid its weights are on.
+WEIGHT_BITS = "weight_bits"
 # Of tensors with four axes; a constant with larger numbers may tell a size.
 MOST_AXIS = 4
 
@@ -54,8 +58,8 @@ def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 def structure_of(model: nn.Module, *asked: Any) -> str:
     """A hash of all on which a graph depends: modules, their code and attributes, not the weights.
 
-    Of the weights it has names and types, and which are all 0 or all 1 (what is done with those
-    might be left out).
+    Of the weights it has names and types, and which biases are all 0 or all 1 (what is done with
+    those might be left out).
 
     Raises:
         _UnlikeError: the network has an attribute that is not plain.
@@ -65,8 +69,9 @@ def structure_of(model: nn.Module, *asked: Any) -> str:
     told: list[Any] = []
     for name, tensor in tensors.items():
         values = tensor.detach().numpy()
+        carried = tensor.ndim > 1 or name.endswith(".scale")
         neutral = [number for number in (0, 1) if (values == number).all()]
-        told.append((name, str(tensor.dtype), tensor.ndim, neutral))
+        told.append((name, str(tensor.dtype), tensor.ndim, [] if carried else neutral))
     told.append([_plain(value, known) for value in (model, *asked)])
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
@@ -86,7 +91,10 @@ def _plain(value: Any, known: dict[int, str]) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(repr(_plain(held, known)) for held in value)
     if isinstance(value, nn.Module):
-        return _code(type(value)), _plain(vars(value), known)
+        held = {key: told for key, told in vars(value).items() if key != WEIGHT_BITS}
+        if held.get("kind") in WEIGHTS.values():
+            held["kind"] = WEIGHT_BITS
+        return _code(type(value)), _plain(held, known)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f.name, _plain(getattr(value, f.name), known)) for f in dataclasses.fields(value)]
     raise _UnlikeError(type(value))
@@ -181,12 +189,12 @@ def _gives_logits(kept: bytes, classes: int) -> bool:
 
 
 def with_weights(
-    kept: bytes, model: nn.Module, sides: tuple[int, int], classes: int | None
+    kept: bytes, model: nn.Module, images: Sequence[int], classes: int | None
 ) -> ir.Model:
     """The graph that the exporter gives of `model`, without shapes of inner tensors.
 
     Args:
-        sides: height and width of its images, in pixels.
+        images: the shape of those it is asked for with, (N, 3, H, W).
         classes: that its only output has; None: its outputs are of the shapes that are kept.
     """
     tensors = named_tensors(model)
@@ -207,6 +215,8 @@ def with_weights(
         elif initializer.name in flat:
             shape = onnx.numpy_helper.to_array(initializer).copy()
             shape[-1] = tensors[CLASSIFIER].shape[1]
+            if shape[0] > 0:
+                shape[0] = images[0]
             initializer.CopyFrom(onnx.numpy_helper.from_array(shape, initializer.name))
     graph: ir.Model = ir.from_proto(proto)
     for last in (
@@ -218,11 +228,14 @@ def with_weights(
         last(graph)
     for value in graph.graph.inputs:
         dims = ends[str(value.name)].type.tensor_type.shape.dim
-        dims[2].dim_value, dims[3].dim_value = sides
+        dims[2].dim_value, dims[3].dim_value = images[2:]
     if classes is not None:
         (output,) = graph.graph.outputs
         ends[str(output.name)].type.tensor_type.shape.dim[1].dim_value = classes
     for value in (*graph.graph.inputs, *graph.graph.outputs):
+        dims = ends[str(value.name)].type.tensor_type.shape.dim
+        if dims[0].HasField("dim_value"):
+            dims[0].dim_value = images[0]
         end = ir.from_proto(ends[str(value.name)])
         value.name, value.shape, value.type = end.name, end.shape, end.type
         value.metadata_props.update(end.metadata_props)
@@ -238,15 +251,15 @@ def remembering(real: Export, folder: Path) -> Export:
     @functools.wraps(real)
     def export(model: Any, images: torch.Tensor, batch: Any) -> ir.Model:
         try:
-            of_logits = folder / structure_of(model, tuple(images.shape[:2]), batch)
+            of_logits = folder / structure_of(model, batch.dynamic)
         except _UnlikeError:
             return real(model, images, batch)
-        height, width = images.shape[2:]
         classes = len(named_tensors(model)[CLASSIFIER])
-        of_this = folder / f"{of_logits.name}-{classes}-{height}x{width}"
+        sizes = "x".join(map(str, images.shape))
+        of_this = folder / f"{of_logits.name}-{classes}-{sizes}"
         for place, told in ((of_logits, classes), (of_this, None)):
             if place.exists():
-                return with_weights(place.read_bytes(), model, (height, width), told)
+                return with_weights(place.read_bytes(), model, images.shape, told)
         looked = _Kept()
         with looked.looking():
             graph = real(model, images, batch)

@@ -20,16 +20,18 @@ from tests.graphs import remembering
 TINY = Widths(8, (8, 8, 8, 8), tuple(((8,), ()) for _ in range(4)))
 # Pruned, and so wide that the classifier's weight is too large to be compared with others.
 OTHER = Widths(12, (12, 8, 16, 130), tuple(((width,), ()) for width in (12, 20, 16, 5)))
-ONE, OPEN = BatchRange(1, 1, 1), BatchRange(1, 2, 4)
+ONE, FOUR = BatchRange(1, 1, 1), BatchRange(4, 4, 4)
+OPEN, WIDER = BatchRange(1, 2, 4), BatchRange(2, 3, 8)
 # The exporter itself; all tests have it wrapped.
 REAL = "__wrapped__"
 
 
-def network(seed: int, kind: str, widths: Widths = TINY, classes: int = 10) -> QuantResNet:
+def network(
+    seed: int, kind: str, widths: Widths = TINY, classes: int = 10, bits: int = 8
+) -> QuantResNet:
     torch.manual_seed(seed)
-    model = (
-        QuantResNet(build_resnet("resnet18", classes, "small", widths)).eval().requires_grad_(False)
-    )
+    dense = build_resnet("resnet18", classes, "small", widths)
+    model = QuantResNet(dense, weight_bits=bits).eval().requires_grad_(False)
     for parameter in model.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
     if kind in ("mixed", "wide"):
@@ -44,7 +46,7 @@ def network(seed: int, kind: str, widths: Widths = TINY, classes: int = 10) -> Q
 def export(
     exporter: Any, model: QuantResNet, batch: BatchRange = ONE, sides: tuple[int, int] = (16, 16)
 ) -> bytes:
-    images = torch.zeros(batch.best if batch.dynamic else 1, 3, *sides)
+    images = torch.zeros(batch.best, 3, *sides)
     graph = exporter(model, images, batch)
     # As canonical_graph does: where in which code a node was written is not ours.
     ClearMetadataAndDocStringPass()(graph)
@@ -63,26 +65,28 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "batch", "side"),
+    ("kind", "batch", "other_batch", "side"),
     [
-        pytest.param("float", ONE, 16, marks=pytest.mark.slow),
+        pytest.param("float", ONE, FOUR, 16, marks=pytest.mark.slow),
         # So small that the last stage has a single pixel.
-        pytest.param("int8", ONE, 8, marks=pytest.mark.slow),
-        pytest.param("mixed", ONE, 225, marks=pytest.mark.slow),
+        pytest.param("int8", FOUR, ONE, 8, marks=pytest.mark.slow),
+        pytest.param("mixed", ONE, FOUR, 225, marks=pytest.mark.slow),
         # With layers in float and in 8 bits too: all that the others have.
-        ("wide", OPEN, 40),
+        ("wide", OPEN, WIDER, 40),
     ],
 )
 def test_remembering_gives_the_exporters_graph_when_weights_and_sizes_are_others(
-    kind: str, batch: BatchRange, side: int, kept: Path
+    kind: str, batch: BatchRange, other_batch: BatchRange, side: int, kept: Path
 ) -> None:
     real = getattr(canonical_graph._export, REAL)
     export(remembering(real, kept), network(0, kind), batch)
-    other = network(1, kind, OTHER, classes=12)
+    other = network(1, kind, OTHER, classes=12, bits=5)
+    for tensor in (other.fc.weight, other.fc.weight_quant.scale):
+        torch.nn.init.ones_(tensor)
     # The exporter lets these two share one tensor.
     other.conv1_quant.scale.copy_(other.pool_quant.scale)
-    found = export(remembering(never, kept), other, batch, (side, side))
-    assert found == export(real, other, batch, (side, side))
+    found = export(remembering(never, kept), other, other_batch, (side, side))
+    assert found == export(real, other, other_batch, (side, side))
 
 
 def test_remembering_exports_anew_when_the_network_is_another(kept: Path) -> None:

@@ -25,11 +25,20 @@ if TYPE_CHECKING:
 
 # Names the folder in which all processes of one run of the tests keep graphs.
 GRAPHS = "EDGERESNET_TEST_GRAPHS"
+DEFAULT_TESTS = ("not slow and not gpu and not device", "not slow")
+# Side by side: each takes up to 2 GB.
+MOST_PROCESSES = 4
+
+
+def cores() -> int:
+    """That this process may use."""
+    tells = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if tells else os.cpu_count() or 1
 
 
 def threads_each(processes: int) -> int:
     """Of PyTorch: processes that each take all cores wait for each other."""
-    return max(1, (os.cpu_count() or 1) // processes)
+    return max(1, cores() // processes)
 
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
@@ -38,6 +47,21 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 
 # Tests begin many a Python, which each would compile PyTorch and all else anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """All default tests, when no path is given, go side by side; ``-n 0`` has them in one process.
+
+    One file at a time in each process, so that a test's fixtures stay together, and in the order of
+    folders: those with the fewest tests, which would begin last, are the longest.
+    """
+    told = config.option
+    default = config.args_source is config.ArgsSource.TESTPATHS and told.markexpr in DEFAULT_TESTS
+    here = hasattr(config, "workerinput") or told.collectonly or told.usepdb
+    if default and not here and cores() > 1 and getattr(told, "numprocesses", 0) is None:
+        told.numprocesses = min(cores(), MOST_PROCESSES)
+        told.dist, told.loadscopereorder = "loadfile", False
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -98,7 +98,7 @@ class Copy(Closing):
         begin()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(os.environ[ADDRESS])
-        self._lines = self._socket.makefile("rw", encoding="utf-8")
+        self._lines = self._socket.makefile("r", encoding="utf-8")
         environment = dict(os.environ if env is None else env)
         asked = {"function": function, "env": environment, "cwd": str(cwd or Path.cwd())}
         self._tell(json.dumps(asked))
@@ -109,14 +109,16 @@ class Copy(Closing):
         Raises:
             AssertionError: the copy has ended.
         """
-        self._tell(line)
-        answer = self._lines.readline()
+        try:
+            self._tell(line)
+            answer = self._lines.readline()
+        except ConnectionError:
+            answer = ""
         assert answer, "the copy has ended"
         return answer
 
     def _tell(self, line: str) -> None:
-        self._lines.write(line + "\n")
-        self._lines.flush()
+        self._socket.sendall(f"{line}\n".encode())
 
     def close(self) -> None:
         """At the end of what it reads it ends."""

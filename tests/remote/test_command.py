@@ -98,6 +98,8 @@ def test_evaluate_on_a_device_equals_evaluating_here(
         assert results[1]["n"] >= 20
 
 
+# Profiling goes the same way, and the exit code is a device's below.
+@pytest.mark.slow
 def test_compare_on_a_device_exits_1_when_a_budget_is_missed(
     edgeresnet: CommandLine, files: Path, on: tuple[str, str]
 ) -> None:
@@ -202,7 +204,13 @@ def profile_begun(
 @pytest.mark.parametrize(
     ("end", "code", "told"),
     [
-        ("cut", 3, "the connection to device was lost while profile ran\nfix: repeat the command"),
+        # By default the one after which the command here goes on to the end.
+        pytest.param(
+            "cut",
+            3,
+            "the connection to device was lost while profile ran\nfix: repeat the command",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "kill",
             3,

@@ -74,14 +74,16 @@ def first_stage(recipe: Recipe, run_dir: Path) -> str:
     return lines[-1].split(":")[0]
 
 
-@pytest.mark.usefixtures("drawn_charts")
-def test_run_recipe_reruns_only_what_a_change_touches(tmp_path: Path) -> None:
+def test_run_recipe_reruns_only_what_a_change_touches(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     run_dir = tmp_path / "run"
     exports = ["04-export-onnx-fp32", "04-export-onnx-int8"]
     assert ran(slim(tmp_path), run_dir) == ["01-train", "03-quantize", *exports, "05-compare"]
     run_dir = run_dir.rename(tmp_path / "moved")
     assert ran(slim(tmp_path), run_dir) == ["05-compare"]
     changed = slim(tmp_path, "quantize.observer=ema")
+    request.getfixturevalue("drawn_charts")
     assert ran(changed, run_dir) == ["03-quantize", "04-export-onnx-int8", "05-compare"]
     results = json.loads((run_dir / "results.json").read_text())
     assert results["verdict_text"] in unescape((run_dir / "report.html").read_text("utf-8"))

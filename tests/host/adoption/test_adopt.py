@@ -59,13 +59,11 @@ HIDDEN = {
 }
 
 
-# What the two by default hide is all that the others do, but for one scale of the pixels.
+# What the one by default hides is all that the others do, but for the stem and the size, which are
+# in test_search.py, and one scale of the pixels.
 @pytest.mark.parametrize(
     "what",
-    [
-        pytest.param(what, marks=[] if what in ("average", "stem") else [pytest.mark.slow])
-        for what in HIDDEN
-    ],
+    [pytest.param(what, marks=[] if what == "average" else [pytest.mark.slow]) for what in HIDDEN],
 )
 def test_adopt_finds_what_the_file_hides(
     what: str, trained: Trained, photos: Path, tmp_path: Path

@@ -18,7 +18,6 @@ from tests.host.training.test_train_checkpoint import narrow_weights
 
 # Without normalization over few values, which makes much of what rounding does.
 STEADY = {"batch_size": 32, "lr": 0.02, "augment": "none"}
-OBSERVERS = ("minmax", "ema", "percentile", "entropy", "mse")
 
 
 class Of(OneProcess):
@@ -91,11 +90,21 @@ def test_evaluation_is_the_same_and_reads_no_image_twice(workers: Workers) -> No
         np.testing.assert_array_equal(first["labels"], alone["labels"])
 
 
-def test_calibration_finds_the_same_step_sizes(workers: Workers) -> None:
-    asked: dict[str, Any] = {"source": "narrow.pt", "observers": OBSERVERS}
+# A figure, one of each batch, and a histogram, which the others have too and look at for longer.
+@pytest.mark.parametrize(
+    "observers",
+    [
+        ("minmax", "ema", "percentile"),
+        pytest.param(("entropy", "mse"), marks=pytest.mark.slow),
+    ],
+)
+def test_calibration_finds_the_same_step_sizes(
+    workers: Workers, observers: tuple[str, ...]
+) -> None:
+    asked: dict[str, Any] = {"source": "narrow.pt", "observers": observers}
     (one,) = workers.done("calibrated", 1, **asked)
     for two in workers.done("calibrated", 2, **asked):
-        for observer in OBSERVERS:
+        for observer in observers:
             assert len(one[observer]) > 20
             for name, scale in one[observer].items():
                 np.testing.assert_allclose(two[observer][name], scale, rtol=1e-6, err_msg=name)

@@ -52,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return train_checkpoint(
         ModelSettings(weights=str(weights)),
         image_size=8,
-        options=replace(BRIEF, epochs=6, lr=0.05, distill=0.0),
+        options=replace(BRIEF, epochs=4, lr=0.05, distill=0.0),
         context=TaskContext(data="digits", limit=400),
     )[0]
 

@@ -18,6 +18,9 @@ def test_example_answers_as_edgeresnet(files: Path, tmp_path: Path, precision: s
     assert_example_answers_as_edgeresnet(files / f"openvino-{precision}", tmp_path)
 
 
+# By default pixels and several images are tried in ONNX Runtime's examples, and what such a bundle
+# answers in tests/host/export/test_export_bundle.py.
+@pytest.mark.slow
 def test_example_answers_as_edgeresnet_when_the_batch_is_open_and_pixels_go_in(
     int8_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

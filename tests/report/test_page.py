@@ -18,6 +18,7 @@ from edgeresnet.report.page.charts import (
     ladder_chart,
     latency_chart,
 )
+from edgeresnet.report.page.front_charts import front_charts
 from edgeresnet.report.page.markdown import markdown
 from edgeresnet.report.page.page import page
 from tests.report.results import results, row, rung
@@ -107,6 +108,15 @@ def test_depths_are_drawn_against_each_cost_that_was_measured() -> None:
     # In place of the chart that names every model.
     assert "Accuracy against latency" not in seen.text
     assert "1.00*" in seen.text
+
+
+def test_depths_that_nothing_beats_have_a_star_in_the_chart_too() -> None:
+    best = {**point("resnet18", "fp32", 0.9, 1.0), "best_at": ["latency"]}
+    beaten = {**point("resnet34", "fp32", 0.8, 2.0), "best_at": ["size"]}
+    front = {"minutes": None, "points": [best, beaten], "unfinished": [], "energy": "no sensor"}
+    latency, size = (re.findall(r">(\d+\*?)</text>", c["svg"]) for c in front_charts(front))
+    assert {"18*", "34"} <= {*latency}
+    assert {"18", "34*"} <= {*size}
 
 
 def test_depths_that_strangers_wrote_are_text_and_numbers_or_not_drawn() -> None:

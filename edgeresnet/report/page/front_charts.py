@@ -63,7 +63,7 @@ def _chart(points: Sequence[Mapping[str, Any]], name: str, axis: str, key: str) 
     axes.set_xlabel(axis)
     axes.set_ylabel("top-1, with 95 % interval")
     axes.set_xlim(0, 1.1 * max(p[key] for p in known))
-    _name_points(axes, known, key)
+    _name_points(axes, known, key, name)
     return svg_of(figure, f"front-{name}", f"Top-1 against {name}, a line for each precision")
 
 
@@ -81,15 +81,20 @@ def _draw(axes: Any, points: Sequence[Mapping[str, Any]], place: int, key: str) 
     )  # fmt: skip
 
 
-def _name_points(axes: Any, points: Sequence[Mapping[str, Any]], key: str) -> None:
-    """Each point's depth beside it, where it lies over the fewest marks, bars and other names."""
+def _name_points(axes: Any, points: Sequence[Mapping[str, Any]], key: str, cost: str) -> None:
+    """Each point's depth beside it, where it lies over the fewest marks, bars and other names.
+
+    Those that nothing beats at both have a star.
+    """
     figure = axes.figure
     # Gives everything the place that it will have.
     figure.draw_without_rendering()
     taken = [box for point in points for box in _boxes(axes, point, key)]
     for point in points:
+        star = "*" * (cost in point["best_at"])
         name = axes.annotate(
-            words(point["arch"].removeprefix("resnet")), (point[key], point["top1"]), color=INK,
+            words(point["arch"].removeprefix("resnet")) + star, (point[key], point["top1"]),
+            color=INK,
             xytext=PLACES[0][:2], textcoords="offset points", fontsize=8, parse_math=False,
         )  # fmt: skip
         place = min(PLACES, key=lambda place: _overlaps(name, place, axes.bbox, taken))

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edgeresnet.errors import InputError, MissingError
 from edgeresnet.files.places import in_place, shortened
 from edgeresnet.files.writing import PARTIAL, writing
+
+# Each ends where a folder goes away at that very moment.
+TRIES = 20
 
 
 def check_output_file(path: Path, option: str, example: str) -> None:
@@ -89,22 +95,52 @@ def _mb(size: int) -> str:
 
 
 def _try_out(place: Path, option: str) -> None:
-    """Make the folders of a file, and a file with the longest name that will stand beside it."""
-    parents = place.absolute().parents
-    if (beneath := next((p for p in parents if p.exists()), None)) and not beneath.is_dir():
+    """Make the folders of a file, and a file with the longest name that will stand beside it.
+
+    All under names of their own, which are gone afterwards: others may try out the same at once.
+    """
+    for _ in range(TRIES - 1):
+        # The folder that was there has just gone with another's lock, for which it was made.
+        with suppress(FileNotFoundError):
+            _try_once(place, option)
+            return
+    _try_once(place, option)
+
+
+def _try_once(place: Path, option: str) -> None:
+    folder = place.absolute().parent
+    beneath = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not _is_folder(beneath):
+        what = "a file" if beneath.exists() else "a link to nothing"
         raise InputError(
-            f"{option} {shortened(place)}: {beneath} is a file", f"give another {option}."
+            f"{option} {shortened(place)}: {beneath} is {what}", f"give another {option}."
         )
-    made: list[Path] = []
     # As a resume file of this output that is being written.
-    trial = place.with_name(f"..{place.name}-2.resume.{secrets.token_hex(4)}{PARTIAL}")
+    name = f"..{place.name}-2.resume.{secrets.token_hex(4)}{PARTIAL}"
+    if beneath == folder:
+        _touch(folder / name)
+        return
+    with TemporaryDirectory(dir=beneath, prefix=".", suffix=PARTIAL) as own:
+        inner = Path(own, folder.relative_to(beneath))
+        inner.mkdir(parents=True, exist_ok=True)
+        _touch(inner / name)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether what has just been seen is one; of a link, what it leads to.
+
+    Raises:
+        FileNotFoundError: it has gone.
+    """
     try:
-        for folder in reversed(parents):
-            if not folder.exists():
-                folder.mkdir()
-                made.append(folder)
-        trial.touch(exist_ok=False)
-        trial.unlink()
-    finally:
-        for folder in reversed(made):
-            folder.rmdir()
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        # To nothing, or in a circle.
+        if path.is_symlink():
+            return False
+        raise
+
+
+def _touch(trial: Path) -> None:
+    trial.touch(exist_ok=False)
+    trial.unlink()

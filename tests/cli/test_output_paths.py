@@ -49,8 +49,8 @@ WRONG = {
     "a name too long for what stands beside it": ("n" * 250, "give a shorter name"),
     "a path too long": ("/".join(["d" * 200] * 25) + "/x", "give a shorter name"),
     "of a user who is not here": ("~nobody-of-this-name/x", "a user who is not here"),
-    "below a broken link": ("broken/x", "cannot be written"),
-    "a circle of links": ("circle/x", "cannot be written"),
+    "below a broken link": ("broken/x", "is a link to nothing"),
+    "a circle of links": ("circle/x", "is a link to nothing"),
 }
 RECIPE = """
 name: r

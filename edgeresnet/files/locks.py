@@ -45,6 +45,8 @@ OWN = ".edgeresnet"
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 # That a lock may be held without a word of who holds it: it is just taken, or given back.
 NAMELESS_S, POLL_S = 5.0, 0.02
+# Each fails where the lock's folder goes away at that very moment.
+TRIES = 20
 
 
 @contextmanager
@@ -147,8 +149,8 @@ def _places(path: Path, inside: str | None) -> list[Path]:
     else:
         beside = place.with_name(f".{place.name}") if place.name else place / OWN
     key = sha256_bytes(os.fsencode(place))[:32]
-    # Twice: who gives a lock back removes the folders that were made for it, just now perhaps.
-    return [beside, beside, cache_dir() / "locks" / key]
+    # Often: who gives a lock back removes the folders that were made for it, just now perhaps.
+    return [*[beside] * TRIES, cache_dir() / "locks" / key]
 
 
 @contextmanager

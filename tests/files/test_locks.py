@@ -261,3 +261,21 @@ def test_build_and_run_are_refused_too(command: Command, tmp_path: Path) -> None
         code, _, told = command("run", "quickstart", "-o", tmp_path / "run")
     assert (code, f"-o {tmp_path / 'run'} is being written by process" in told) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lock_lies_beside_the_output_when_its_folder_went_away_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache it would bar nobody who has found the folder."""
+    real, asked = locks._make, list[Path]()
+
+    def make(folder: Path) -> list[Path]:
+        asked.append(folder)
+        if len(asked) < 5:
+            raise FileNotFoundError(folder)
+        return real(folder)
+
+    monkeypatch.setattr(locks, "_make", make)
+    with locks.alone(tmp_path / "new" / "out"):
+        assert (tmp_path / "new" / f".out{locks.HOLDER}").exists()
+    assert {*asked} == {tmp_path / "new"}

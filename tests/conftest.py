@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeresnet.device.machine.cpu import default_threads
 from tests import copies
 from tests.copies import REPOSITORY
 
@@ -30,15 +31,9 @@ DEFAULT_TESTS = ("not slow and not gpu and not device", "not slow")
 MOST_PROCESSES = 4
 
 
-def cores() -> int:
-    """That this process may use."""
-    tells = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if tells else os.cpu_count() or 1
-
-
 def threads_each(processes: int) -> int:
     """Of PyTorch: processes that each take all cores wait for each other."""
-    return max(1, cores() // processes)
+    return max(1, default_threads() // processes)
 
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
@@ -59,8 +54,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     told = config.option
     default = config.args_source is config.ArgsSource.TESTPATHS and told.markexpr in DEFAULT_TESTS
     here = hasattr(config, "workerinput") or told.collectonly or told.usepdb
-    if default and not here and cores() > 1 and getattr(told, "numprocesses", 0) is None:
-        told.numprocesses = min(cores(), MOST_PROCESSES)
+    if default and not here and default_threads() > 1 and getattr(told, "numprocesses", 0) is None:
+        told.numprocesses = min(default_threads(), MOST_PROCESSES)
         told.dist, told.loadscopereorder = "loadfile", False
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests import conftest
 
 PATHS, NONE = pytest.Config.ArgsSource.ARGS, pytest.Config.ArgsSource.TESTPATHS
-DEFAULT = "not slow and not gpu and not device"
+DEFAULT = conftest.DEFAULT_TESTS[0]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ DEFAULT = "not slow and not gpu and not device"
 def test_only_all_default_tests_go_side_by_side(
     changed: dict[str, Any], expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conftest, "cores", lambda: changed.get("cores", 2))
+    monkeypatch.setattr(conftest, "default_threads", lambda: changed.get("cores", 2))
     told = {"markexpr": DEFAULT, "numprocesses": None, "collectonly": False, "usepdb": False}
     option = SimpleNamespace(dist="no", loadscopereorder=True, **told)
     config: Any = SimpleNamespace(

@@ -45,7 +45,7 @@ OWN = ".edgeresnet"
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 # That a lock may be held without a word of who holds it: it is just taken, or given back.
 NAMELESS_S, POLL_S = 5.0, 0.02
-# Each fails where the lock's folder goes away at that very moment.
+# Each fails where a folder that was made for a lock goes away at that very moment.
 TRIES = 20
 
 

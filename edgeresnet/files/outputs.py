@@ -11,11 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgeresnet.errors import InputError, MissingError
+from edgeresnet.files.locks import TRIES
 from edgeresnet.files.places import in_place, shortened
 from edgeresnet.files.writing import PARTIAL, writing
-
-# Each ends where a folder goes away at that very moment.
-TRIES = 20
 
 
 def check_output_file(path: Path, option: str, example: str) -> None:
